@@ -1,0 +1,60 @@
+"""Face restoration: detect → align and crop → restore → paste back. Knows nothing of any WebUI.
+
+    from lib_facerestore import FaceRestorer, Options
+    result = FaceRestorer().restore(image, Options(visibility=0.8))
+
+The names below are loaded on first use, so that importing the package is quick and cannot fail for want of torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .checkpoints import Network, load_network
+    from .errors import DownloadError, FaceRestoreError, InputError, ModelFileError, OptionError
+    from .faces import Face, FaceReport
+    from .imageio import Picture, read_picture, write_picture
+    from .options import Options
+    from .pipeline import FaceRestorer, Result
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "checkpoints": ("Network", "load_network"),
+    "errors": ("DownloadError", "FaceRestoreError", "InputError", "ModelFileError", "OptionError"),
+    "faces": ("Face", "FaceReport"),
+    "imageio": ("Picture", "read_picture", "write_picture"),
+    "options": ("Options",),
+    "pipeline": ("FaceRestorer", "Result"),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "DownloadError",
+    "Face",
+    "FaceReport",
+    "FaceRestoreError",
+    "FaceRestorer",
+    "InputError",
+    "ModelFileError",
+    "Network",
+    "OptionError",
+    "Options",
+    "Picture",
+    "Result",
+    "load_network",
+    "read_picture",
+    "write_picture",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

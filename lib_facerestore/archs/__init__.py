@@ -1,0 +1,14 @@
+"""Restoration networks, one family a file; each ends with `matches(shapes) -> bool` and `build(shapes) -> nn.Module`.
+
+`FAMILIES` is the list that `checkpoints` asks in turn. A module built here carries what it can do as data: `family`,
+`size`, `template`, `knobs`, `precisions`. A new family is a new file and one line in `FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from . import lite
+
+FAMILIES: tuple[ModuleType, ...] = (lite,)
+"""Asked in this order; the first whose `matches` says yes builds the network."""

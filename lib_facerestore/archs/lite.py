@@ -1,0 +1,113 @@
+"""`lite`: the small restorer that ships inside the package, so that a fresh machine restores faces with no download.
+
+A residual U-Net of our own on FFHQ-aligned crops of 256 px. The picture is folded (pixel-unshuffle) before the first
+convolution, so that nearly all work happens at 64² and below: about 5 GFLOP a face, a fraction of a second on two CPU
+cores. The output is the input plus a correction; a fresh network is therefore the identity. Trained by
+`tools/train_lite_restorer.py`; data, recipe and figures are in docs/lite.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+MARKER = "lite_trunk.0.first.weight"
+"""A tensor that only this family has."""
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions around a leaky rectifier, added to the input. No normalisation: it would tie the output's
+    brightness to the rest of the picture, which shows as a colour shift after pasting."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.kaiming_normal_(self.first.weight, a=0.2)
+        nn.init.kaiming_normal_(self.second.weight, a=0.2)
+        with torch.no_grad():
+            self.second.weight.mul_(0.1)  # deep sums of full-size branches diverge without normalisation
+            self.second.bias.zero_()  # type: ignore[union-attr]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.second(functional.leaky_relu(self.first(x), 0.2))
+
+
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+
+
+class LiteRestorer(nn.Module):
+    """The `lite` restorer.
+
+    Args:
+        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the crop's side.
+        depths: residual blocks at 1/4 and 1/8 on the way down, in the trunk, and at 1/8, 1/4 and 1/2 on the way up.
+    """
+
+    family = "lite"
+    size = 256
+    template = "ffhq"
+    knobs: frozenset[str] = frozenset()
+    precisions = ("float32", "bfloat16")
+
+    def __init__(
+        self,
+        widths: tuple[int, int, int, int] = (24, 48, 96, 192),
+        depths: tuple[int, int, int, int, int, int] = (2, 2, 4, 2, 3, 1),
+    ) -> None:
+        super().__init__()
+        half, quarter, eighth, trunk = widths
+        self.fold_half = nn.Conv2d(12, half, 3, padding=1)
+        self.down_quarter = nn.Conv2d(half, quarter, 4, stride=2, padding=1)
+        self.encode_quarter = _blocks(quarter, depths[0])
+        self.down_eighth = nn.Conv2d(quarter, eighth, 4, stride=2, padding=1)
+        self.encode_eighth = _blocks(eighth, depths[1])
+        self.down_trunk = nn.Conv2d(eighth, trunk, 4, stride=2, padding=1)
+        self.lite_trunk = _blocks(trunk, depths[2])
+        self.up_eighth = nn.Conv2d(trunk, eighth * 4, 1)
+        self.decode_eighth = _blocks(eighth, depths[3])
+        self.up_quarter = nn.Conv2d(eighth, quarter * 4, 1)
+        self.decode_quarter = _blocks(quarter, depths[4])
+        self.up_half = nn.Conv2d(quarter, half * 4, 1)
+        self.decode_half = _blocks(half, depths[5])
+        self.unfold_half = nn.Conv2d(half, 12, 3, padding=1)
+        nn.init.zeros_(self.unfold_half.weight)
+        nn.init.zeros_(self.unfold_half.bias)  # type: ignore[arg-type]
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        """Restore faces.
+
+        Args:
+            faces: B×3×H×W, RGB in [-1, 1], FFHQ-aligned; H and W multiples of 16, meant to be 256.
+
+        Returns:
+            A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
+        """
+        half = functional.leaky_relu(self.fold_half(functional.pixel_unshuffle(faces, 2)), 0.2)
+        quarter = self.encode_quarter(functional.leaky_relu(self.down_quarter(half), 0.2))
+        eighth = self.encode_eighth(functional.leaky_relu(self.down_eighth(quarter), 0.2))
+        trunk = self.lite_trunk(functional.leaky_relu(self.down_trunk(eighth), 0.2))
+        eighth = self.decode_eighth(eighth + functional.pixel_shuffle(self.up_eighth(trunk), 2))
+        quarter = self.decode_quarter(quarter + functional.pixel_shuffle(self.up_quarter(eighth), 2))
+        half = self.decode_half(half + functional.pixel_shuffle(self.up_half(quarter), 2))
+        return faces + functional.pixel_shuffle(self.unfold_half(half), 2)
+
+
+def matches(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a state dict with these tensor names and shapes is a `lite` restorer."""
+    return MARKER in shapes and "fold_half.weight" in shapes
+
+
+def build(shapes: Mapping[str, tuple[int, ...]]) -> LiteRestorer:
+    """An empty network whose widths and depths are read off the tensors' shapes."""
+
+    def depth(prefix: str) -> int:
+        return len({name.split(".")[1] for name in shapes if name.startswith(prefix + ".")})
+
+    widths = tuple(shapes[f"{name}.weight"][0] for name in ("fold_half", "down_quarter", "down_eighth", "down_trunk"))
+    rooms = ("encode_quarter", "encode_eighth", "lite_trunk", "decode_eighth", "decode_quarter", "decode_half")
+    return LiteRestorer(widths, tuple(depth(room) for room in rooms))  # type: ignore[arg-type]

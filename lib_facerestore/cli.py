@@ -1,0 +1,231 @@
+"""The command line: `facerestore restore | detect | models | doctor`, also as `python -m lib_facerestore`.
+
+Exit codes: 0 all went well, 1 some file failed, 2 the command or an option is wrong, 130 interrupted. Results and JSON
+go to standard output, progress and errors to standard error. Options are made from the one table in `options`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .errors import FaceRestoreError
+from .options import Options, specs_in
+
+if TYPE_CHECKING:
+    from .batch import Outcome
+    from .pipeline import FaceRestorer
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_DETECTION_OPTIONS = ("detector", "confidence", "order")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = build_parser()
+    try:
+        settings = parser.parse_args(arguments)
+    except SystemExit as stop:  # argparse has printed why
+        return int(stop.code or 0)
+    level = logging.DEBUG if settings.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    try:
+        return int(settings.run(settings))
+    except FaceRestoreError as error:
+        print(f"facerestore: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("facerestore: interrupted; finished files are whole", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return OK
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The argument parser, made from the table of options."""
+    parser = argparse.ArgumentParser(
+        prog="facerestore", description="Find the faces in pictures, restore them, and put them back without a seam."
+    )
+    parser.add_argument("--version", action="version", version=f"facerestore {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    restore = commands.add_parser("restore", help="restore the faces in pictures or folders")
+    restore.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture or folder (with sub-folders)")
+    restore.add_argument("-o", "--output", type=Path, required=True, help="picture (one input) or folder")
+    restore.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    restore.add_argument("--skip-existing", action="store_true", help="pass over pictures whose result exists")
+    restore.add_argument("--quality", type=_quality, help="for JPEG and WebP, 1 to 100 (as the input)")
+    _add_options(restore, [spec.name for spec in specs_in("cli")])
+    _add_common(restore)
+    restore.set_defaults(run=_restore)
+
+    detect = commands.add_parser("detect", help="find the faces, change nothing")
+    detect.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture or folder (with sub-folders)")
+    _add_options(detect, _DETECTION_OPTIONS)
+    _add_common(detect)
+    detect.set_defaults(run=_detect)
+
+    models = commands.add_parser("models", help="the models that are known and installed")
+    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="every known model, and whether it is installed")
+    _add_common(listing)
+    listing.set_defaults(run=_models_list)
+
+    doctor = commands.add_parser("doctor", help="what is installed, what is missing, and how to get it")
+    _add_common(doctor)
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    group = parser.add_argument_group("options")
+    for spec in specs_in("cli"):
+        if spec.name in names:
+            flag = "--" + spec.name.replace("_", "-")
+            help_text = f"{spec.help} Give {spec.allowed}. Default: {spec.default}".replace("%", "%%")
+            group.add_argument(flag, dest=f"option_{spec.name}", metavar=spec.kind.upper(), help=help_text)
+            if "_" in spec.name:  # as the API and the infotext spell it
+                group.add_argument(f"--{spec.name}", dest=f"option_{spec.name}", help=argparse.SUPPRESS)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--models", type=Path, dest="models_folder", metavar="DIR", help="the model folder")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (auto)")
+    parser.add_argument("--detector-file", type=Path, metavar="FILE", help="a RetinaFace .pth file to detect with")
+    parser.add_argument("--verbose", action="store_true", help="say what is done and why")
+
+
+def _quality(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 100")
+    return int(text)
+
+
+def _options(settings: argparse.Namespace) -> Options:
+    given = {name.removeprefix("option_"): value for name, value in vars(settings).items() if name.startswith("option_")}
+    return Options.from_mapping({name: value for name, value in given.items() if value is not None})
+
+
+def _restorer(settings: argparse.Namespace) -> FaceRestorer:
+    from .pipeline import FaceRestorer
+
+    return FaceRestorer(settings.models_folder, settings.device, detector=settings.detector_file)
+
+
+def _restore(settings: argparse.Namespace) -> int:
+    options = _options(settings)
+    from . import batch
+
+    tasks = batch.plan(settings.inputs, settings.output)
+    restorer = _restorer(settings)
+    restorer.check(options)  # a wrong model or detector is one error, not one for every file
+    from tqdm import tqdm
+
+    outcomes: list[Outcome] = []
+    running = batch.restore_files(
+        restorer,
+        tasks,
+        options,
+        overwrite=settings.overwrite,
+        skip_existing=settings.skip_existing,
+        quality=settings.quality,
+    )
+    with tqdm(total=len(tasks), unit="picture", file=sys.stderr, disable=None) as bar:
+        for outcome in running:
+            outcomes.append(outcome)
+            if outcome.error:
+                bar.write(f"facerestore: {outcome.error}", file=sys.stderr)
+            elif not settings.json:
+                bar.write(_summary(outcome), file=sys.stdout)
+            bar.update()
+    if settings.json:
+        print(json.dumps([outcome.to_dict() for outcome in outcomes], indent=1, ensure_ascii=False))
+    failed = sum(bool(outcome.error) for outcome in outcomes)
+    if failed and len(outcomes) > 1:
+        print(f"facerestore: {failed} of {len(outcomes)} pictures failed", file=sys.stderr)
+    return FAILED if failed else OK
+
+
+def _summary(outcome: Outcome) -> str:
+    if outcome.skipped:
+        return f"{outcome.task.source}: skipped, {outcome.task.target} exists"
+    applied = sum(report.applied for report in outcome.faces)
+    count = f"{applied} of {len(outcome.faces)} faces restored" if outcome.faces else "no face was found, copied as it is"
+    lines = [f"{outcome.task.source} -> {outcome.task.target}: {count} ({outcome.model})"]
+    lines += [f"  {report.reason}" for report in outcome.faces if report.reason]
+    lines += [f"  {note}" for note in outcome.notes if note != "no face was found"]
+    return "\n".join(lines)
+
+
+def _detect(settings: argparse.Namespace) -> int:
+    options = _options(settings)
+    from . import batch, imageio
+
+    pictures = batch.find_pictures(settings.inputs)
+    restorer = _restorer(settings)
+    rows: list[dict[str, object]] = []
+    failed = 0
+    for path, _ in pictures:
+        try:
+            faces = restorer.detect(imageio.read_picture(path), options)
+        except FaceRestoreError as error:
+            failed += 1
+            print(f"facerestore: {error}", file=sys.stderr)
+            rows.append({"file": str(path), "faces": [], "error": str(error)})
+            continue
+        rows.append({"file": str(path), "faces": [face.to_dict() for face in faces]})
+        if not settings.json:
+            print(f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
+            for face in faces:
+                x0, y0, x1, y1 = face.box
+                print(f"  {face.number}: {x0:.0f},{y0:.0f} to {x1:.0f},{y1:.0f}, score {face.score:.2f}")
+    if settings.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    return FAILED if failed else OK
+
+
+def _models_list(settings: argparse.Namespace) -> int:
+    from .catalogue import BUILT_IN, Store, known_models
+
+    store = Store([settings.models_folder] if settings.models_folder else None)
+    installed = store.installed()
+    rows = []
+    for entry in known_models():
+        path = installed.get(entry.id)
+        state = "built in" if entry.id == BUILT_IN else "installed" if path else "not installed"
+        rows.append({"id": entry.id, "state": state, "file": str(path) if path else None, "wanted": list(entry.files)})
+    others = [path for path in store.files() if path not in installed.values()]
+    if settings.json:
+        print(json.dumps({"models": rows, "other_files": [str(path) for path in others]}, indent=1, ensure_ascii=False))
+        return OK
+    print(f"Model folder: {store.folders[0]}")
+    for row in rows:
+        where = row["file"] if row["state"] == "installed" else ""
+        hint = f"wants {row['wanted'][0]}" if row["state"] == "not installed" and row["wanted"] else ""  # type: ignore[index]
+        print(f"  {row['id']:<17} {row['state']:<14} {where}{hint}".rstrip())
+    for path in others:
+        print(f"  other file: {path}")
+    return OK
+
+
+def _doctor(settings: argparse.Namespace) -> int:
+    from .catalogue import Store
+    from .doctor import examine
+
+    findings = examine(Store([settings.models_folder] if settings.models_folder else None), settings.device)
+    broken = any(finding.status in ("missing", "broken") for finding in findings)
+    if settings.json:
+        print(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
+        return FAILED if broken else OK
+    for finding in findings:
+        print(f"{finding.status:<8} {finding.subject:<30} {finding.detail}")
+        if finding.remedy:
+            print(f"{'':<8} {'':<30} -> {finding.remedy}")
+    return FAILED if broken else OK

@@ -1,0 +1,117 @@
+"""What is installed, which device and precision will be used, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+from dataclasses import dataclass
+from typing import Literal
+
+from . import compat
+from .catalogue import Store
+from .errors import FaceRestoreError
+
+Status = Literal["ok", "missing", "broken", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `remedy` is "" where nothing needs doing."""
+
+    subject: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+_REQUIRED = (
+    ("torch", "torch"),
+    ("numpy", "numpy"),
+    ("opencv-python", "cv2"),
+    ("Pillow", "PIL"),
+    ("safetensors", "safetensors"),
+    ("facexlib", "facexlib"),
+)
+_OPTIONAL = (
+    ("gradio", "the stand-alone page needs it"),
+    ("gfpgan", "only to compare ours with the original"),
+    ("basicsr", "only to compare ours with the original"),
+    ("spandrel", "reads other upscalers' files"),
+    ("onnxruntime", "runs .onnx restorers"),
+)
+_FILES = (
+    ("detector retinaface-resnet50", "detection_Resnet50_Final.pth", "the embedded detector is used"),
+    ("detector retinaface-mobilenet", "detection_mobilenet0.25_Final.pth", "the embedded detector is used"),
+    ("parser bisenet", "parsing_bisenet.pth", "masks are ellipses fitted to the landmarks"),
+    ("parser parsenet", "parsing_parsenet.pth", "masks are ellipses fitted to the landmarks"),
+)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def examine(store: Store, device: str = "auto") -> list[Finding]:
+    """Look at this machine. Never raises for what it finds; every fault is a `Finding`."""
+    system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    findings = [Finding("system", "ok", system)]
+    for distribution, module in _REQUIRED:
+        findings.append(_package(distribution, module))
+    for distribution, purpose in _OPTIONAL:
+        version = _version(distribution)
+        remedy = "" if version else f"pip install {'--no-deps ' if 'compare' in purpose else ''}{distribution}"
+        findings.append(Finding(distribution, "ok" if version else "note", version or f"absent: {purpose}", remedy))
+    findings.append(_device(device))
+    findings += _models(store)
+    return findings
+
+
+def _package(distribution: str, module: str) -> Finding:
+    try:
+        if module == "facexlib":
+            compat.prepare()
+        found = importlib.import_module(module)
+    except ImportError as error:
+        version = _version(distribution)
+        status: Status = "broken" if version else "missing"
+        return Finding(distribution, status, f"cannot be imported ({error})", f"pip install {distribution}")
+    except Exception as error:  # a broken binary raises whatever it likes; that is what is being looked for
+        return Finding(distribution, "broken", f"fails on import ({error})", f"pip install --force {distribution}")
+    return Finding(distribution, "ok", _version(distribution) or str(getattr(found, "__version__", "?")))
+
+
+def _device(name: str) -> Finding:
+    try:
+        from .pipeline import choose_device
+
+        device = choose_device(name)
+    except (FaceRestoreError, ImportError) as error:
+        return Finding("device", "broken", str(error), "choose --device cpu")
+    import torch
+
+    what = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    return Finding("device", "ok", f"{device} ({what}), precision float32")
+
+
+def _models(store: Store) -> list[Finding]:
+    folder = store.folders[0]
+    exists = folder.is_dir()
+    remedy = "" if exists else "put model files there, or name another folder with --models or FACERESTORE_MODELS"
+    findings = [Finding("model folder", "ok" if exists else "note", f"{folder}", remedy)]
+    try:
+        installed = store.installed()
+    except FaceRestoreError as error:
+        return [*findings, Finding("restorers", "broken", str(error), "install lib_facerestore again")]
+    findings.append(Finding("restorers", "ok", ", ".join(installed)))
+    names = {path.name for path in store.files()}
+    for subject, file, otherwise in _FILES:
+        if file in names:
+            findings.append(Finding(subject, "ok", file))
+        else:
+            findings.append(Finding(subject, "note", f"not installed: {otherwise}", f"put {file} into {folder}"))
+    return findings

@@ -1,0 +1,155 @@
+"""What surrounds the pixels: EXIF and XMP orientation, and PNG chunks. Bytes in, bytes out; no file access."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from .picture import TextItem
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+XMP_KEY = "XML:com.adobe.xmp"
+CARRIED_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs")
+_TEXT_LIMIT = 64 * 2**20  # most bytes that one compressed text chunk may unfold to
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)([2-8])")
+
+
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """The array turned as EXIF orientation 1 to 8 asks (EXIF 2.32, tag 0x0112); rows and columns are axes 0 and 1."""
+    turned = array
+    if orientation in (5, 6, 7, 8):
+        turned = turned.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)
+
+
+def _orientation_slot(tiff: bytes) -> tuple[int, str, int] | None:
+    """(offset, struct format, value) of the orientation tag in the first directory of a TIFF stream, or None."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None or len(tiff) < 8:
+        return None
+    (start,) = struct.unpack_from(order + "L", tiff, 4)
+    if start + 2 > len(tiff):
+        return None
+    (count,) = struct.unpack_from(order + "H", tiff, start)
+    for entry in range(start + 2, min(start + 2 + 12 * count, len(tiff) - 11), 12):
+        tag, kind, number = struct.unpack_from(order + "HHL", tiff, entry)
+        if tag == 0x0112 and number == 1 and kind in (3, 4):
+            form = order + ("H" if kind == 3 else "L")
+            return entry + 8, form, struct.unpack_from(form, tiff, entry + 8)[0]
+    return None
+
+
+def exif_orientation(tiff: bytes | None) -> int:
+    """Orientation 1 to 8 of an EXIF (or whole TIFF) stream; 1 where there is none or it is not valid."""
+    slot = _orientation_slot(tiff or b"")
+    return slot[2] if slot and 1 <= slot[2] <= 8 else 1
+
+
+def exif_upright(tiff: bytes) -> bytes:
+    """The same stream with the orientation tag, where present, set to 1; no other byte changes."""
+    slot = _orientation_slot(tiff)
+    if slot is None or slot[2] == 1:
+        return tiff
+    offset, form, _ = slot
+    return tiff[:offset] + struct.pack(form, 1) + tiff[offset + struct.calcsize(form) :]
+
+
+def xmp_orientation(xmp: bytes | None) -> int:
+    found = _XMP_ORIENTATION.search(xmp or b"")
+    return int(found[2]) if found else 1
+
+
+def xmp_upright(xmp: bytes) -> bytes:
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+
+
+def strip_exif_prefix(exif: bytes | None) -> bytes | None:
+    if exif and exif.startswith(b"Exif\0\0"):
+        exif = exif[6:]
+    return exif or None
+
+
+def png_chunks(data: bytes, *, check: bool = False) -> Iterator[tuple[bytes, bytes]]:
+    """(name, payload) of each chunk to IEND. ValueError where the file ends early, or (check) on a wrong checksum."""
+    offset = len(PNG_SIGNATURE)
+    while True:
+        if offset + 12 > len(data):
+            raise ValueError("the file ends before its IEND chunk")
+        length, name = struct.unpack_from(">L4s", data, offset)
+        end = offset + 12 + length
+        if end > len(data):
+            raise ValueError(f"the file ends inside a {name!r} chunk")
+        if check and zlib.crc32(memoryview(data)[offset + 4 : end - 4]) != struct.unpack_from(">L", data, end - 4)[0]:
+            raise ValueError(f"wrong checksum in a {name!r} chunk")
+        yield name, data[offset + 8 : end - 4]
+        if name == b"IEND":
+            return
+        offset = end
+
+
+def png_chunk(name: bytes, payload: bytes) -> bytes:
+    return struct.pack(">L", len(payload)) + name + payload + struct.pack(">L", zlib.crc32(name + payload))
+
+
+def png_insert(png: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The PNG with chunks put straight after IHDR, where every ancillary chunk that we carry may stand."""
+    after_header = len(PNG_SIGNATURE) + 25
+    return png[:after_header] + b"".join(png_chunk(*chunk) for chunk in chunks) + png[after_header:]
+
+
+def _inflate(data: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(data, _TEXT_LIMIT)
+    if unpacker.unconsumed_tail:
+        raise ValueError("compressed text is unreasonably large")
+    return text
+
+
+def parse_text(name: bytes, payload: bytes) -> TextItem | None:
+    """The TextItem of a tEXt, zTXt or iTXt chunk, or None where it is damaged."""
+    try:
+        raw_key, _, rest = payload.partition(b"\0")
+        key = raw_key.decode("latin-1")
+        if name == b"tEXt":
+            return TextItem(key, rest.decode("latin-1"))
+        if name == b"zTXt":
+            return TextItem(key, _inflate(rest[1:]).decode("latin-1"), "zTXt")
+        language, translated, text = rest[2:].split(b"\0", 2)
+        value = _inflate(text) if rest[0] else text
+        return TextItem(key, value.decode("utf-8"), "iTXt", language.decode("latin-1"), translated.decode("utf-8"))
+    except (ValueError, IndexError, zlib.error):
+        return None
+
+
+def text_chunk(item: TextItem) -> tuple[bytes, bytes]:
+    """(name, payload). Text that Latin-1 cannot hold becomes iTXt whatever its kind was."""
+    key = item.key.encode("latin-1", "replace").replace(b"\0", b" ")[:79] or b"Comment"
+    if item.kind != "iTXt":
+        try:
+            value = item.value.encode("latin-1")
+        except UnicodeEncodeError:
+            pass
+        else:
+            if item.kind == "zTXt":
+                return b"zTXt", key + b"\0\0" + zlib.compress(value)
+            return b"tEXt", key + b"\0" + value.replace(b"\0", b" ")
+    tail = item.language.encode("latin-1", "replace") + b"\0" + item.translated.encode("utf-8") + b"\0"
+    return b"iTXt", key + b"\0\0\0" + tail + item.value.encode("utf-8", "replace")
+
+
+def legacy_exif(item: TextItem) -> bytes | None:
+    """EXIF out of ImageMagick's text chunk "Raw profile type exif" (hex), or None."""
+    if item.key != "Raw profile type exif":
+        return None
+    try:
+        return strip_exif_prefix(bytes.fromhex("".join(item.value.split("\n")[3:])))
+    except ValueError:
+        return None

@@ -1,0 +1,72 @@
+"""What the tests share: a detector that knows where the faces are, a small network, pictures with a drawn face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from lib_facerestore import alignment
+from lib_facerestore.archs.lite import LiteRestorer
+from lib_facerestore.faces import Face
+from lib_facerestore.pipeline import FaceRestorer
+
+
+class KnownFaces:
+    """A detector that finds the faces it was told of in every picture that can hold them."""
+
+    name = "known"
+
+    def __init__(self, *places: tuple[float, float, float]) -> None:
+        self.places = places
+        self.seen: list[tuple[int, ...]] = []
+
+    def detect(self, images: Sequence[np.ndarray], confidence: float) -> list[list[Face]]:
+        assert all(image.dtype == np.uint8 for image in images)
+        self.seen.append(tuple(image.shape[1] for image in images))
+        return [[face_at(*place) for place in self.places if place[0] < image.shape[1]] for image in images]
+
+
+def face_at(x: float, y: float, side: float, score: float = 0.9) -> Face:
+    """An upright face whose aligned crop would be centred at (x, y) and `side` pixels wide."""
+    template = alignment.ffhq_template(512)
+    landmarks = (template - 255.5) * (side / 512) + (x, y)
+    half = side * 0.36
+    return Face(0, (x - half, y - half, x + half, y + half), landmarks.astype(np.float32), score)
+
+
+def small_lite(seed: int = 0, strength: float = 0.3) -> LiteRestorer:
+    """A `lite` network of a few thousand random weights that changes every face visibly."""
+    torch.manual_seed(seed)
+    network = LiteRestorer((4, 4, 8, 8), (1, 1, 1, 1, 1, 1))
+    torch.nn.init.normal_(network.unfold_half.weight, 0, strength)
+    torch.nn.init.normal_(network.unfold_half.bias, 0.2, 0.05)
+    return network
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A model folder with one small restorer, small.safetensors."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    safetensors.torch.save_file(small_lite().state_dict(), folder / "small.safetensors")
+    return folder
+
+
+@pytest.fixture
+def restorer(models: Path) -> FaceRestorer:
+    """Two faces known in advance (the left one smaller), on the CPU."""
+    return FaceRestorer(models, "cpu", detector=KnownFaces((60, 70, 60), (190, 100, 120)))
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """A textured 200×280 RGB picture, uint8, that holds the places of `restorer`."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[0:200, 0:280]
+    base = np.stack([120 + 60 * np.sin(x / 23), 110 + 50 * np.cos(y / 31), 100 + 0.2 * x], axis=2)
+    return np.clip(base + rng.normal(0, 6, base.shape), 0, 255).astype(np.uint8)

@@ -1,0 +1,140 @@
+"""The command line and folders: structure, errors, exit codes, JSON, overwrite protection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib_facerestore import cli, pipeline
+from lib_facerestore.options import TABLE
+from tests.conftest import KnownFaces
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(models: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line with a detector that knows one face, and a small restorer."""
+    monkeypatch.setattr(pipeline, "create_detector", lambda *_: KnownFaces((100, 90, 90)))
+
+    def run(*arguments: object) -> int:
+        return cli.main([str(argument) for argument in arguments] + ["--models", str(models), "--device", "cpu"])
+
+    return run
+
+
+@pytest.fixture
+def album(tmp_path: Path, photo: np.ndarray) -> Path:
+    """Two good pictures (one in a sub-folder), one that is no picture, and a text file."""
+    folder = tmp_path / "álbum 写真"
+    (folder / "inner").mkdir(parents=True)
+    Image.fromarray(photo).save(folder / "one.png")
+    Image.fromarray(photo).save(folder / "inner" / "two.jpg", quality=90)
+    (folder / "bad.png").write_bytes(b"not a picture")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_one_file(run: Run, album: Path, tmp_path: Path, photo: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.png"
+    assert run("restore", album / "one.png", "-o", out, "--model", "small") == cli.OK
+    assert "1 of 1 faces restored (small)" in capsys.readouterr().out
+    restored = np.asarray(Image.open(out))
+    assert restored.shape == photo.shape
+    assert not np.array_equal(restored, photo)
+    assert np.array_equal(restored[150:], photo[150:])
+
+
+def test_a_folder_keeps_its_structure_and_a_bad_file_does_not_stop_it(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "results"
+    assert run("restore", album, "-o", out, "--model", "small", "--json") == cli.FAILED
+    captured = capsys.readouterr()
+    rows = {Path(row["file"]).name: row for row in json.loads(captured.out)}
+    assert set(rows) == {"one.png", "two.jpg", "bad.png"}
+    assert "bad.png" in rows["bad.png"]["error"]
+    assert "bad.png" in captured.err
+    assert rows["one.png"]["faces"][0]["applied"] is True
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == [
+        str(Path("inner") / "two.jpg"),
+        "one.png",
+    ]
+
+
+def test_results_are_not_overwritten_unasked(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.png"
+    out.write_bytes(b"precious")
+    assert run("restore", album / "one.png", "-o", out, "--model", "small") == cli.FAILED
+    assert "exists already; add --overwrite or --skip-existing" in capsys.readouterr().err
+    assert run("restore", album / "one.png", "-o", out, "--model", "small", "--skip-existing") == cli.OK
+    assert out.read_bytes() == b"precious"
+    assert run("restore", album / "one.png", "-o", out, "--model", "small", "--overwrite") == cli.OK
+    assert out.read_bytes() != b"precious"
+
+
+def test_usage_errors_name_the_thing_and_write_nothing(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(message: str, *arguments: object) -> None:
+        assert run("restore", *arguments) == cli.USAGE
+        assert message in capsys.readouterr().err
+
+    out = tmp_path / "out"
+    fails("there is no such file or folder", tmp_path / "absent.png", "-o", out)
+    fails("visibility: 2 is not allowed; give a number from 0 to 1", album, "-o", out, "--visibility", 2)
+    fails("the result would replace the input", album / "one.png", "-o", album / "one.png")
+    fails("would both be written to", album / "one.png", album / "one.png", "-o", out)
+    fails("a folder is needed for the results", album, "-o", tmp_path / "out.png")
+    fails("codeformer is not installed", album, "-o", out, "--model", "codeformer")
+    (tmp_path / "empty").mkdir()
+    fails("the folder holds no picture", tmp_path / "empty", "-o", out)
+    assert not out.exists()
+    assert cli.main(["restore", str(album), "-o", str(out), "--quality", "0"]) == cli.USAGE
+    assert "'0' is not a whole number from 1 to 100" in capsys.readouterr().err
+
+
+def test_detect_prints_json(run: Run, album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("detect", album / "one.png", "--json") == cli.OK
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[0]["file"] == str(album / "one.png")
+    (face,) = rows[0]["faces"]
+    assert set(face) == {"number", "box", "landmarks", "score"}
+    assert len(face["landmarks"]) == 5
+    assert run("detect", album) == cli.FAILED
+    captured = capsys.readouterr()
+    assert "1: " in captured.out
+    assert "bad.png" in captured.err
+
+
+def test_every_option_of_the_table_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["restore", "--help"]) == cli.OK
+    text = capsys.readouterr().out
+    for spec in TABLE:
+        assert "--" + spec.name.replace("_", "-") in text
+
+
+def test_models_list_shows_what_is_there(run: Run, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "list", "--json") == cli.OK
+    content = json.loads(capsys.readouterr().out)
+    states = {row["id"]: row["state"] for row in content["models"]}
+    assert states["lite"] == "built in"
+    assert states["codeformer"] == "not installed"
+    assert content["other_files"] == [str(models / "small.safetensors")]
+    assert run("models", "list") == cli.OK
+    assert "wants codeformer.pth" in capsys.readouterr().out
+
+
+def test_doctor_reports_required_packages(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("doctor", "--json") == cli.OK
+    findings = {row["subject"]: row for row in json.loads(capsys.readouterr().out)}
+    for name in ("torch", "numpy", "opencv-python", "Pillow", "facexlib", "device"):
+        assert findings[name]["status"] == "ok"
+    assert findings["parser bisenet"]["remedy"].startswith("put parsing_bisenet.pth into")

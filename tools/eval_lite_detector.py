@@ -1,0 +1,125 @@
+"""Measure a face detector on the photographs that were kept out of training (split val).
+
+    python tools/eval_lite_detector.py --photos ../shared/photos --cache CACHE [--detector lite|FILE|auto]
+
+Reports, at `--confidence`: recall and precision on the photographs (IoU 0.5 with the labelled box; further detections
+count against precision unless the photograph is known to show more faces), the mean landmark error as a share of the
+distance between the eyes, the same for faces of 24 to 64 pixels pasted into scenes, and the faces counted in the
+sample pictures of `scenes/` beside what the photographs' README counts there.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from detector_data import PhotoCache, Scene, SceneMaker, read_labels
+
+from lib_facerestore.detection import Detector, create_detector
+from lib_facerestore.faces import Face
+
+COUNTED = {"00.jpg": 4, "01.jpg": 4, "02.png": 4, "04.jpg": 1, "05.jpg": 1, "Blake_Lively.jpg": 2, "two-faces.jpg": 2}
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    common = np.maximum(0, np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).prod()
+    return float(common / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - common))
+
+
+class Tally:
+    """Counts of one part of the evaluation."""
+
+    def __init__(self) -> None:
+        self.faces = self.hits = self.false = 0
+        self.errors: list[float] = []
+        self.overlaps: list[float] = []
+        self.seconds = 0.0
+
+    def add(self, found: list[Face], boxes: list, landmarks: list, ignored: list, strict: bool) -> None:
+        free = list(found)
+        for box, points in zip(boxes, landmarks, strict=True):
+            self.faces += 1
+            near = [(overlap(np.array(face.box), np.array(box)), face) for face in free]
+            best = max(near, key=lambda pair: pair[0], default=(0.0, None))
+            if best[1] is None or best[0] < 0.5:
+                continue
+            self.hits += 1
+            self.overlaps.append(best[0])
+            free = [face for face in free if face is not best[1]]
+            points = np.array(points).reshape(5, 2)
+            eyes = max(1.0, float(np.linalg.norm(points[0] - points[1])))
+            self.errors.append(float(np.linalg.norm(best[1].landmarks - points, axis=1).mean()) / eyes)
+        if strict:
+            self.false += sum(all(overlap(np.array(face.box), np.array(box)) < 0.2 for box in ignored) for face in free)
+
+    def line(self, name: str) -> str:
+        error = 100 * float(np.mean(self.errors)) if self.errors else float("nan")
+        return (f"{name}: recall {self.hits / max(1, self.faces):.4f} ({self.hits}/{self.faces})  "
+                f"precision {self.hits / max(1, self.hits + self.false):.4f} ({self.false} false)  "
+                f"landmarks {error:.2f} % (median {100 * float(np.median(self.errors or [0])):.2f})  "
+                f"IoU {np.mean(self.overlaps or [0]):.3f}  {self.seconds:.1f} s")
+
+
+def timed(detector: Detector, tally: Tally, bgr: np.ndarray, confidence: float) -> list[Face]:
+    start = time.perf_counter()
+    found = detector.detect([np.ascontiguousarray(bgr[:, :, ::-1])], confidence)[0]
+    tally.seconds += time.perf_counter() - start
+    return found
+
+
+def photographs(detector: Detector, photos: Path, confidence: float) -> Tally:
+    tally = Tally()
+    for row in read_labels(photos, "val"):
+        image = cv2.imread(str(photos / "faces" / row["file"]), cv2.IMREAD_COLOR)
+        found = timed(detector, tally, image, confidence)
+        tally.add(found, [row["box"]], [row["lm5"]], [], strict=row["faces"] == 1)
+    return tally
+
+
+def pasted(detector: Detector, cache: PhotoCache, confidence: float, count: int = 40, side: int = 640) -> Tally:
+    tally, maker = Tally(), SceneMaker(cache, seed=7)
+    for _ in range(count):
+        scene = Scene(np.ascontiguousarray(maker.background(side)))
+        maker.scatter(scene, 12, 24, 64)
+        scene.pixels = maker.degrade(scene.pixels)
+        found = timed(detector, tally, scene.pixels, confidence)
+        tally.add(found, scene.boxes, scene.landmarks, scene.unsure, strict=True)
+    return tally
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, default=Path("../shared/photos"))
+    parser.add_argument("--cache", type=Path, help="folder for the decoded photographs; default: a temporary one")
+    parser.add_argument("--detector", default="lite")
+    parser.add_argument("--confidence", type=float, nargs="+", default=[0.5])
+    parser.add_argument("--long-side", type=int, help="long side of the first look, to try others")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    detector = create_detector(args.detector)
+    if args.long_side:
+        detector.long_side = args.long_side
+    with tempfile.TemporaryDirectory() as folder:
+        cache = PhotoCache(args.photos, args.cache or Path(folder), "val")
+        for confidence in args.confidence:
+            sys.stdout.write(f"confidence {confidence}\n{photographs(detector, args.photos, confidence).line('photos')}\n")
+            sys.stdout.write(f"{pasted(detector, cache, confidence).line('24-64 px')}\n")
+            counts, total = [], 0
+            for name, wanted in COUNTED.items():
+                image = cv2.imread(str(args.photos / "scenes" / name), cv2.IMREAD_COLOR)
+                number = len(detector.detect([np.ascontiguousarray(image[:, :, ::-1])], confidence)[0])
+                counts.append(f"{name} {number}/{wanted}")
+                total += min(number, wanted)
+            sys.stdout.write(f"scenes: {total}/{sum(COUNTED.values())}  ({', '.join(counts)})\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Measure the shipped `lite` restorer on the `val` photographs and draw a contact sheet: true, degraded, restored.
+
+    python tools/eval_lite_restorer.py --cache DIR [--sheet sheet.png] [--weights FILE]
+
+Prints a Markdown table: PSNR, SSIM, perceptual distance (a face detector's features), sharpness (mean gradient, of the
+true face), and seconds a face.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from skimage.metrics import structural_similarity
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from degradations import degrade  # noqa: E402
+from perceptual import DetectorFeatures  # noqa: E402
+from restorer_data import load_crops  # noqa: E402
+
+from lib_facerestore.catalogue import weights_path  # noqa: E402
+from lib_facerestore.checkpoints import load_network  # noqa: E402
+
+
+def psnr(one: np.ndarray, two: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / max(np.mean((one.astype(np.float64) - two) ** 2), 1e-9)))
+
+
+def sharpness(face: np.ndarray) -> float:
+    """Mean gradient of the luma in the middle of the crop, where the face is."""
+    side = face.shape[0]
+    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.float32)[side // 5 : -side // 5, side // 5 : -side // 5]
+    return float(np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "photos")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for the cut crops")
+    parser.add_argument("--weights", type=Path, default=None, help="default: the shipped ones")
+    parser.add_argument("--sheet", type=Path, help="where to write the contact sheet")
+    parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    network = load_network(arguments.weights or weights_path("lite_restorer.safetensors"))
+    features = DetectorFeatures(arguments.photos / "detector" / "retinaface_mobile0.25.pth")
+    crops = load_crops(arguments.photos, "val", network.size, 0, arguments.cache)
+    rng = np.random.default_rng(2026)
+    rows, sheet = [], []
+    for index, crop in enumerate(crops):
+        true = np.ascontiguousarray(crop)
+        poor = degrade(true, rng)
+        tensor = torch.from_numpy(poor).permute(2, 0, 1)[None].float() / 127.5 - 1
+        started = time.perf_counter()
+        output = network(tensor)
+        seconds = time.perf_counter() - started
+        good = ((output[0].permute(1, 2, 0).numpy() + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
+        target = torch.from_numpy(true).permute(2, 0, 1)[None].float() / 127.5 - 1
+        far, near = features.distance(torch.cat([tensor, output.clamp(-1, 1)]), target.expand(2, -1, -1, -1)).tolist()
+        ssim = [structural_similarity(true, face, channel_axis=2) for face in (poor, good)]
+        rows.append(
+            [psnr(true, poor), psnr(true, good), *ssim, far, near, *map(sharpness, (true, poor, good)), seconds]
+        )
+        if index < 3 * arguments.rows:
+            sheet.append(np.hstack([true, poor, good]))
+    mean = np.mean(rows, axis=0)
+    gains = np.array([row[1] - row[0] for row in rows])
+    print("| val, 256 px crops | degraded | restored |\n| --- | --- | --- |")
+    print(f"| PSNR, dB (mean of {len(rows)}) | {mean[0]:.2f} | {mean[1]:.2f} |")
+    print(f"| SSIM | {mean[2]:.4f} | {mean[3]:.4f} |")
+    print(f"| perceptual distance | {mean[4]:.4f} | {mean[5]:.4f} |")
+    print(f"| sharpness, share of the true face's | {mean[7] / mean[6]:.2f} | {mean[8] / mean[6]:.2f} |")
+    print(f"\nPSNR gain {gains.mean():+.2f} dB mean, {np.median(gains):+.2f} median, {(gains > 0).mean():.0%} better;")
+    print(f"{np.median([row[-1] for row in rows]):.3f} s a face (median, {arguments.threads} threads)")
+    if arguments.sheet:
+        lines = [np.hstack(sheet[start : start + 3]) for start in range(0, len(sheet) - 2, 3)]
+        arguments.sheet.parent.mkdir(parents=True, exist_ok=True)
+        data = cv2.imencode(arguments.sheet.suffix, cv2.cvtColor(np.vstack(lines), cv2.COLOR_RGB2BGR))[1]
+        arguments.sheet.write_bytes(data.tobytes())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Aligned training and validation crops for `lite`, cut once from the photographs and kept as one array."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+TEMPLATE = np.array(
+    [[192.98138, 239.94708], [318.90277, 240.19360], [256.63416, 314.01935], [201.26117, 371.41043], [313.08905, 371.15118]]
+)
+"""facexlib's five points of an FFHQ-aligned 512-px crop, image left first."""
+
+
+def labels(photos: Path, split: str) -> list[dict]:
+    """The lines of faces.jsonl that belong to `split` ("train" or "val"), in file order."""
+    with open(photos / "faces" / "faces.jsonl", encoding="utf-8") as lines:
+        return [record for record in map(json.loads, lines) if record["split"] == split]
+
+
+def aligned_crop(image: np.ndarray, landmarks: np.ndarray, size: int, margin: int = 0) -> np.ndarray:
+    """The FFHQ-aligned crop, (size + 2·margin)² uint8, antialiased; `margin` more pixels on every side."""
+    matrix, _ = cv2.estimateAffinePartial2D(landmarks, TEMPLATE * (size / 512), method=cv2.LMEDS)
+    matrix[:, 2] += margin
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale < 1:  # cv2.warpAffine does not filter: remove what the crop cannot hold first
+        image = cv2.GaussianBlur(image, (0, 0), 0.5 * np.sqrt(max(1 / scale**2 - 1, 1e-6)))
+    side = size + 2 * margin
+    return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def load_crops(photos: Path, split: str, size: int, margin: int, cache: Path) -> np.ndarray:
+    """All aligned crops of a split as N×S×S×3 uint8 RGB; cut on first use and kept in `cache`."""
+    path = cache / f"crops-{split}-{size}-{margin}.npy"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        crops = []
+        for record in labels(photos, split):
+            data = np.fromfile(photos / "faces" / record["file"], np.uint8)
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+            crops.append(aligned_crop(np.ascontiguousarray(image), np.array(record["lm5"]).reshape(5, 2), size, margin))
+        part = path.with_suffix(".part.npy")
+        np.save(part, np.stack(crops))
+        part.replace(path)
+    return np.load(path)  # into memory: random reads of a mapped file wait for the disk

@@ -1,0 +1,223 @@
+"""Train the `lite` restorer on aligned crops. Resumable; the schedule follows minutes of training, not steps.
+
+    python tools/train_lite_restorer.py --checkpoints DIR --minutes 120 [--threads 2]
+
+Loss: Charbonnier on pixels, on their gradients and on the spectrum, plus perceptual features of a face detector, and
+for the last part of the schedule a hinge adversarial loss (a small patch discriminator). The weights that are exported
+are an exponential moving average.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from degradations import degrade  # noqa: E402
+from perceptual import DetectorFeatures  # noqa: E402
+from restorer_data import load_crops  # noqa: E402
+
+from lib_facerestore.archs.lite import LiteRestorer  # noqa: E402
+
+logger = logging.getLogger("train_lite_restorer")
+SIZE, MARGIN = 256, 8
+WINDOW = 128
+"""Side of the windows that the first part of the schedule trains on: four times the steps for the same work."""
+
+
+class PatchDiscriminator(nn.Module):
+    """Judges overlapping patches of a crop; spectral norm keeps it from overpowering the small generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        norm = nn.utils.parametrizations.spectral_norm
+        self.layers = nn.ModuleList(
+            [
+                norm(nn.Conv2d(3, 32, 4, 2, 1)),
+                norm(nn.Conv2d(32, 64, 4, 2, 1)),
+                norm(nn.Conv2d(64, 128, 4, 2, 1)),
+                norm(nn.Conv2d(128, 128, 3, 1, 1)),
+                nn.Conv2d(128, 1, 3, 1, 1),
+            ]
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers[:-1]:
+            x = functional.leaky_relu(layer(x), 0.2)
+        return self.layers[-1](x)
+
+
+def charbonnier(difference: torch.Tensor) -> torch.Tensor:
+    return torch.sqrt(difference.square() + 1e-6).mean()
+
+
+def gradients(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def batch(crops: np.ndarray, rng: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Degraded inputs and their targets, count×3×256×256 RGB in [-1, 1]."""
+    inputs, targets = [], []
+    for index in rng.integers(0, len(crops), count):
+        top, left = rng.integers(0, 2 * MARGIN + 1, 2)
+        target = crops[index][top : top + SIZE, left : left + SIZE]
+        if rng.random() < 0.5:
+            target = target[:, ::-1]
+        target = np.ascontiguousarray(target)
+        if rng.random() < 0.3:  # exposure and white balance, so that unusual colours are left as they are
+            gain = rng.uniform(0.75, 1.15) * rng.uniform(0.93, 1.07, 3)
+            target = np.clip(np.rint(target * gain), 0, 255).astype(np.uint8)
+        if rng.random() < 0.08:
+            target = np.repeat(target.mean(2, keepdims=True).round().astype(np.uint8), 3, axis=2)
+        inputs.append(target if rng.random() < 0.03 else degrade(target, rng))
+        targets.append(target)
+
+    def tensor(pictures: list[np.ndarray]) -> torch.Tensor:
+        stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return stacked.contiguous(memory_format=torch.channels_last)
+
+    return tensor(inputs), tensor(targets)
+
+
+def validate(network: nn.Module, crops: np.ndarray, features: DetectorFeatures, count: int) -> str:
+    rng = np.random.default_rng(7)
+    before: list[float] = []
+    after: list[float] = []
+    far: list[float] = []
+    near: list[float] = []
+    with torch.no_grad():
+        for crop in crops[:count]:
+            crop = np.ascontiguousarray(crop)
+            pair = [torch.from_numpy(p).permute(2, 0, 1)[None].float() / 127.5 - 1 for p in (degrade(crop, rng), crop)]
+            out = network(pair[0]).clamp(-1, 1)
+            before.append(-10 * math.log10(float((pair[0] - pair[1]).square().mean()) / 4))
+            after.append(-10 * math.log10(float((out - pair[1]).square().mean()) / 4))
+            far.append(float(features.distance(pair[0], pair[1])))
+            near.append(float(features.distance(out, pair[1])))
+    return (
+        f"PSNR {np.mean(before):.2f} -> {np.mean(after):.2f} dB (mean gain {np.mean(np.subtract(after, before)):+.2f}), "
+        f"features {np.mean(far):.4f} -> {np.mean(near):.4f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "photos")
+    parser.add_argument("--checkpoints", type=Path, required=True, help="folder for checkpoints and cached crops")
+    parser.add_argument("--minutes", type=float, default=120, help="length of the whole schedule")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--adversarial-from", type=float, default=0.6, help="share of the schedule")
+    parser.add_argument("--windows-until", type=float, default=0.6, help="share of the schedule on windows of faces")
+    parser.add_argument("--start-from", type=Path, help="a state dict to start from when there is no checkpoint")
+    arguments = parser.parse_args()
+    arguments.checkpoints.mkdir(parents=True, exist_ok=True)
+    handlers = [logging.StreamHandler(), logging.FileHandler(arguments.checkpoints / "restorer.log")]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+
+    crops = load_crops(arguments.photos, "train", SIZE, MARGIN, arguments.checkpoints)
+    crops_val = load_crops(arguments.photos, "val", SIZE, 0, arguments.checkpoints)
+    features = DetectorFeatures(arguments.photos / "detector" / "retinaface_mobile0.25.pth")
+    network = LiteRestorer().to(memory_format=torch.channels_last)
+    average = LiteRestorer().eval().requires_grad_(False)
+    judge = PatchDiscriminator().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(network.parameters(), arguments.rate, betas=(0.9, 0.99))
+    optimiser_judge = torch.optim.Adam(judge.parameters(), 2e-4, betas=(0.5, 0.99))
+    step, minutes = 0, 0.0
+    path = arguments.checkpoints / "restorer.pt"
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        judge.load_state_dict(state["judge"])
+        optimiser.load_state_dict(state["optimiser"])
+        optimiser_judge.load_state_dict(state["optimiser_judge"])
+        step, minutes = state["step"], state["minutes"]
+        logger.info("resumed at step %d, minute %.1f", step, minutes)
+    else:
+        if arguments.start_from:
+            network.load_state_dict(torch.load(arguments.start_from, weights_only=True))
+        average.load_state_dict(network.state_dict())
+
+    def save() -> None:
+        part = path.with_suffix(".part")
+        state = {"network": network.state_dict(), "average": average.state_dict(), "judge": judge.state_dict()}
+        state |= {"optimiser": optimiser.state_dict(), "optimiser_judge": optimiser_judge.state_dict()}
+        torch.save(state | {"step": step, "minutes": minutes}, part)
+        part.replace(path)
+
+    rng = np.random.default_rng(step + 1)
+    clock, saved, validated, sums = time.monotonic(), minutes, minutes, np.zeros(5)
+    while minutes < arguments.minutes:
+        progress = minutes / arguments.minutes
+        rate = arguments.rate * min(1, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        inputs, targets = batch(crops, rng, arguments.batch)
+        if progress < arguments.windows_until:
+            top, left = 16 * rng.integers(0, (SIZE - WINDOW) // 16 + 1, 2)
+            inputs = inputs[..., top : top + WINDOW, left : left + WINDOW]
+            targets = targets[..., top : top + WINDOW, left : left + WINDOW]
+        outputs = network(inputs)
+        pixel = charbonnier(outputs - targets)
+        pairs = zip(gradients(outputs), gradients(targets), strict=True)
+        edge = torch.stack([charbonnier(a - b) for a, b in pairs]).sum()
+        difference = torch.view_as_real(torch.fft.rfft2(outputs, norm="ortho") - torch.fft.rfft2(targets, norm="ortho"))
+        spectrum = difference.abs().mean()
+        feature = features.distance(outputs, targets).mean()
+        loss = pixel + 0.5 * edge + 0.05 * spectrum + 1.0 * feature
+        adversarial = torch.zeros(())
+        strength = min(1.0, max(0.0, (progress - arguments.adversarial_from) / 0.08))
+        if progress > arguments.adversarial_from - 0.03:
+            judge.requires_grad_(True)
+            real, fake = judge(targets), judge(outputs.detach())
+            judged = functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
+            optimiser_judge.zero_grad(set_to_none=True)
+            judged.backward()
+            optimiser_judge.step()
+            judge.requires_grad_(False)
+            if strength > 0:
+                adversarial = -judge(outputs).mean()
+                loss = loss + 0.008 * strength * adversarial
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        decay = min(0.998, (step + 1) / (step + 20))
+        with torch.no_grad():
+            for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
+                slow.lerp_(fast, 1 - decay)
+        now = time.monotonic()
+        minutes, clock = minutes + (now - clock) / 60, now
+        sums += [float(term.detach()) for term in (pixel, edge, spectrum, feature, adversarial)]
+        if step % 50 == 0:
+            logger.info("step %d minute %.1f rate %.1e losses %s", step, minutes, rate, np.round(sums / 50, 4))
+            sums[:] = 0
+        if minutes - saved > 2:
+            save()
+            saved = minutes
+        if minutes - validated > 8:
+            logger.info("val: %s", validate(average, crops_val, features, 40))
+            validated = minutes
+            clock = time.monotonic()
+    save()
+    logger.info("finished; val: %s", validate(average, crops_val, features, len(crops_val)))
+
+
+if __name__ == "__main__":
+    main()
