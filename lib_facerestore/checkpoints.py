@@ -102,12 +102,13 @@ def load_network(
     seen = ", ".join(list(shapes)[:4]) or "nothing"
     known = ", ".join(family.__name__.rsplit(".", 1)[-1] for family in FAMILIES)
     raise ModelFileError(
-        f"{name}: {len(shapes)} tensors ({seen}, …) of no family that is supported ({known}); choose another model file."
+        f"{name}: {len(shapes)} tensors ({seen}, …) of no family that is supported "
+        f"({known}); choose another model file."
     )
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint, without its wrapping key. Raises ModelFileError that names the file and the remedy."""
+    """The tensors of a checkpoint, without its wrapping key. Raises ModelFileError: names the file and the remedy."""
     if not path.is_file():
         raise ModelFileError(f"{path}: there is no such model file; check the path, or see `facerestore models list`.")
     try:

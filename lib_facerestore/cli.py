@@ -109,8 +109,8 @@ def _quality(text: str) -> int:
 
 
 def _options(settings: argparse.Namespace) -> Options:
-    given = {name.removeprefix("option_"): value for name, value in vars(settings).items() if name.startswith("option_")}
-    return Options.from_mapping({name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in vars(settings).items() if name.startswith("option_") and value is not None}
+    return Options.from_mapping({name.removeprefix("option_"): value for name, value in given.items()})
 
 
 def _restorer(settings: argparse.Namespace) -> FaceRestorer:
@@ -157,7 +157,9 @@ def _summary(outcome: Outcome) -> str:
     if outcome.skipped:
         return f"{outcome.task.source}: skipped, {outcome.task.target} exists"
     applied = sum(report.applied for report in outcome.faces)
-    count = f"{applied} of {len(outcome.faces)} faces restored" if outcome.faces else "no face was found, copied as it is"
+    count = f"{applied} of {len(outcome.faces)} faces restored"
+    if not outcome.faces:
+        count = "no face was found, copied as it is"
     lines = [f"{outcome.task.source} -> {outcome.task.target}: {count} ({outcome.model})"]
     lines += [f"  {report.reason}" for report in outcome.faces if report.reason]
     lines += [f"  {note}" for note in outcome.notes if note != "no face was found"]

@@ -265,7 +265,8 @@ class FaceRestorer:
         if options.color == "match":
             restored = blending.match_color(restored, job.crop, mask)
         matrix = alignment.compose(job.matrix, _shrink(options.upscale))
-        box = blending.paste(canvas, restored, job.crop, mask, matrix, options.visibility, options.detail, options.grain)
+        shares = (options.visibility, options.detail, options.grain)
+        box = blending.paste(canvas, restored, job.crop, mask, matrix, *shares)
         job.applied = box[2] > box[0]
         if not job.applied:
             job.reason = f"face {job.face.number}: left alone, no pixel of it lies in the picture or outside of keep"

@@ -10,8 +10,8 @@ from lib_facerestore.catalogue import ENVIRONMENT, Store, default_models_folder,
 from lib_facerestore.errors import ModelFileError
 
 DESIGN_IDS = {
-    "gfpgan-1", "gfpgan-1.2", "gfpgan-1.3", "gfpgan-1.4", "codeformer", "gpen-256", "gpen-512", "gpen-1024", "gpen-2048",
-    "restoreformer", "restoreformer++", "vqfr-1", "vqfr-2", "dfdnet", "lite",
+    "gfpgan-1", "gfpgan-1.2", "gfpgan-1.3", "gfpgan-1.4", "codeformer", "gpen-256", "gpen-512", "gpen-1024",
+    "gpen-2048", "restoreformer", "restoreformer++", "vqfr-1", "vqfr-2", "dfdnet", "lite",
 }  # fmt: skip
 
 

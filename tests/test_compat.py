@@ -50,7 +50,6 @@ def test_nms_edge_cases() -> None:
 
 
 def test_prepare_is_idempotent_and_leaves_torchvision_working() -> None:
-    pytest.importorskip("torch")
     compat.prepare()
     first = sys.modules["torchvision"]
     compat.prepare()
@@ -68,7 +67,6 @@ def test_prepare_is_idempotent_and_leaves_torchvision_working() -> None:
 def test_import_facexlib_names_what_is_missing() -> None:
     from lib_facerestore.errors import FaceRestoreError
 
-    pytest.importorskip("facexlib")
     assert hasattr(compat.import_facexlib("facexlib.detection.retinaface"), "RetinaFace")
     with pytest.raises(FaceRestoreError, match="pip install facexlib"):
         compat.import_facexlib("facexlib.no_such_part")

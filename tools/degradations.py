@@ -1,4 +1,4 @@
-"""Blind degradations for training and measuring `lite`: what cameras, codecs, resizers and diffusion models do to faces.
+"""Blind degradations for training and measuring `lite`: what cameras, codecs and diffusion models do to faces.
 
 The chain follows the usual recipe of blind face restoration (blur → downscale → noise → JPEG → upscale; Wang et al.,
 GFPGAN, CVPR 2021, section 3.5) plus a second kind of our own: the melted features, smeared texture and waxy skin that
@@ -67,7 +67,7 @@ def degrade(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.75:
         kernel = anisotropic_kernel(rng, 0.3 * unit, (0.6 + 0.45 * factor) * unit)
         out = cv2.filter2D(out, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
-    small = max(16, int(round(side / factor)))
+    small = max(16, round(side / factor))
     if small < side:
         out = cv2.resize(out, (small, small), interpolation=_DOWN[int(rng.integers(len(_DOWN)))])
     if rng.random() < 0.6:

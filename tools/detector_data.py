@@ -46,7 +46,7 @@ def read_labels(photos: Path, split: str) -> list[dict]:
 class PhotoCache:
     """Photographs with exactly one face, shrunk so that the face is at most `face_side` and the picture `long_side`."""
 
-    def __init__(self, photos: Path, folder: Path, split: str, face_side: int = 256, long_side: int = 448) -> None:
+    def __init__(self, photos: Path, folder: Path, split: str, face_side: int = 360, long_side: int = 560) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         pixels, index = folder / f"{split}.npy", folder / f"{split}.json"
         if not index.exists():
@@ -71,7 +71,7 @@ class PhotoCache:
             parts.append(small.reshape(-1))
             offset += small.size
         np.save(pixels, np.concatenate(parts))
-        index.write_text(json.dumps(rows))
+        index.write_text(json.dumps(rows))  # last: its presence says that the cache is whole
 
     def __len__(self) -> int:
         return len(self.index)
@@ -218,7 +218,7 @@ class SceneMaker:
         kind = self.rng.random()
         angle = self.rng.uniform(-20, 20) if self.rng.random() < 0.5 else 0.0
         if kind < 0.40:
-            side = self.log_uniform(40, 0.9 * size)
+            side = self.log_uniform(40, 0.9 * size) if self.rng.random() < 0.3 else self.rng.uniform(0.3, 1.05) * size
             low, high = min(0.45 * side, size / 2), max(size - 0.45 * side, size / 2)
             centre = (self.rng.uniform(low, high), self.rng.uniform(low, high))
             self.paste(scene, self.photo(), side, centre, None, angle, False)

@@ -109,7 +109,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = PhotoCache(args.photos, args.cache or Path(folder), "val")
         for confidence in args.confidence:
-            sys.stdout.write(f"confidence {confidence}\n{photographs(detector, args.photos, confidence).line('photos')}\n")
+            line = photographs(detector, args.photos, confidence).line("photos")
+            sys.stdout.write(f"confidence {confidence}\n{line}\n")
             sys.stdout.write(f"{pasted(detector, cache, confidence).line('24-64 px')}\n")
             counts, total = [], 0
             for name, wanted in COUNTED.items():

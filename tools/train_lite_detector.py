@@ -31,7 +31,8 @@ from lib_facerestore.detection.postprocess import VARIANCES, prior_boxes
 
 logger = logging.getLogger("train_lite_detector")
 MEAN = torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
-SHAPES = ((16, 256), (16, 256), (12, 256), (7, 384))  # (scenes in a batch, their side)
+SHAPES = ((14, 256), (6, 384), (14, 256), (4, 512))  # (scenes in a batch, their side)
+LEVEL_WEIGHTS = torch.tensor([0.4, 0.4, 0.4])  # of the strides 8, 16, 32
 
 
 def build() -> torch.nn.Module:
@@ -105,15 +106,19 @@ def losses(student: tuple, teacher: tuple, scenes: list[Scene], priors: torch.Te
     target = torch.where(state > 0, soft.clamp(min=0.97), torch.where(state < 0, soft, soft * 0.4))
     score = margin.sigmoid().detach()
     weight = (target - score).abs() ** 1.5 + 0.02
-    count = positive.sum().clamp(min=8)
-    classes = (F.binary_cross_entropy_with_logits(margin, target, reduction="none") * weight).sum() / count
+    # Each stride counts for itself: else the many small faces drown the few large ones.
+    level = (priors[:, 2] > 48).long() + (priors[:, 2] > 192).long()
+    count = torch.stack([positive[:, level == stride].sum() for stride in range(3)]).clamp(min=4)
+    share = (LEVEL_WEIGHTS / count)[level].expand_as(margin)
+    classes = (F.binary_cross_entropy_with_logits(margin, target, reduction="none") * weight * share).sum()
+    box_loss = F.smooth_l1_loss(boxes[positive], box_targets[positive], reduction="none", beta=0.5).sum(1)
+    point_loss = F.smooth_l1_loss(points[positive], point_targets[positive], reduction="none", beta=0.3).sum(1)
+    box_loss, point_loss = (box_loss * share[positive]).sum(), (point_loss * share[positive]).sum()
     taught = (soft > 0.4) & ~positive
-    box_loss = F.smooth_l1_loss(boxes[positive], box_targets[positive], reduction="sum", beta=0.5) / count
-    point_loss = F.smooth_l1_loss(points[positive], point_targets[positive], reduction="sum", beta=0.5) / count
     if taught.any():
         number = taught.sum()
-        box_loss = box_loss + 0.4 * F.smooth_l1_loss(boxes[taught], teacher[0][taught], reduction="sum") / number
-        point_loss = point_loss + 0.4 * F.smooth_l1_loss(points[taught], teacher[2][taught], reduction="sum") / number
+        box_loss = box_loss + 0.2 * F.smooth_l1_loss(boxes[taught], teacher[0][taught], reduction="sum") / number
+        point_loss = point_loss + 0.1 * F.smooth_l1_loss(points[taught], teacher[2][taught], reduction="sum") / number
     return classes, box_loss, point_loss
 
 

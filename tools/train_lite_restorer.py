@@ -106,7 +106,7 @@ def validate(network: nn.Module, crops: np.ndarray, features: DetectorFeatures, 
             far.append(float(features.distance(pair[0], pair[1])))
             near.append(float(features.distance(out, pair[1])))
     return (
-        f"PSNR {np.mean(before):.2f} -> {np.mean(after):.2f} dB (mean gain {np.mean(np.subtract(after, before)):+.2f}), "
+        f"PSNR {np.mean(before):.2f} -> {np.mean(after):.2f} dB ({np.mean(np.subtract(after, before)):+.2f}), "
         f"features {np.mean(far):.4f} -> {np.mean(near):.4f}"
     )
 
@@ -179,7 +179,7 @@ def main() -> None:
         difference = torch.view_as_real(torch.fft.rfft2(outputs, norm="ortho") - torch.fft.rfft2(targets, norm="ortho"))
         spectrum = difference.abs().mean()
         feature = features.distance(outputs, targets).mean()
-        loss = pixel + 0.5 * edge + 0.05 * spectrum + 1.0 * feature
+        loss = pixel + 0.4 * edge + 0.05 * spectrum + 0.4 * feature
         adversarial = torch.zeros(())
         strength = min(1.0, max(0.0, (progress - arguments.adversarial_from) / 0.08))
         if progress > arguments.adversarial_from - 0.03:

@@ -1,6 +1,6 @@
 """Known model files as data, and the store: which folders are searched and what lies in them.
 
-`models.toml` beside this file is the data. May import `errors`, `checkpoints` (for what a file holds) and nothing above.
+`models.toml` beside this file is the data. May import `errors`, `options` and nothing above.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ class Detector(Protocol):
     name: str
 
     def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float) -> list[list[Face]]:
-        """Faces of each picture (H×W×3 uint8 RGB, any sizes), numbered 0, in pixels of the picture, best score first."""
+        """Faces of each picture (H×W×3 uint8 RGB, any sizes), numbered 0, in pixels of the picture, best score
+        first."""
         ...
 
 

@@ -23,6 +23,7 @@ from lib_facerestore.faces import Face
 STRIDES: tuple[int, ...] = (8, 16, 32)
 PRIOR_SIDES: tuple[tuple[int, ...], ...] = ((16, 32), (64, 128), (256, 512))
 VARIANCES: tuple[float, float] = (0.1, 0.2)
+SAME = 0.65  # intersection over union from which two detections are taken to say the same
 
 
 @functools.lru_cache(maxsize=32)
@@ -138,12 +139,13 @@ def suppress(found: Found, iou: float = 0.4, inside: float = 0.8, apart: float =
 
     A detection goes when a better one overlaps it by more than `iou` (intersection over union), when `inside` of the
     smaller of the two boxes lies in the other, or when the five points of both are on average nearer to each other
-    than `apart` times the smaller box's longer side.
+    than `apart` times the smaller box's longer side. The points of a face are the mean over the detections that say
+    the same (`SAME` overlap), weighted by the fourth power of their scores: steadier than those of the best alone.
     """
     if not len(found.scores):
         return found
     kept = compat.nms(torch.from_numpy(found.boxes), torch.from_numpy(found.scores), iou).numpy()
-    found = found.pick(kept)
+    found = Found(found.boxes[kept], found.scores[kept], _mean_landmarks(found, kept))
     area = np.maximum(found.boxes[:, 2:] - found.boxes[:, :2], 0).prod(1)
     survivors: list[int] = []
     for number, box in enumerate(found.boxes):
@@ -158,3 +160,18 @@ def suppress(found: Found, iou: float = 0.4, inside: float = 0.8, apart: float =
                 continue
         survivors.append(number)
     return found.pick(np.array(survivors))
+
+
+def _mean_landmarks(found: Found, kept: NDArray[Any]) -> NDArray[np.float32]:
+    """Landmarks of the detections `kept` (indices), K×5×2, each the weighted mean over those that say the same."""
+    area = np.maximum(found.boxes[:, 2:] - found.boxes[:, :2], 0).prod(1)
+    means = found.landmarks[kept].copy()
+    for row, number in enumerate(kept):
+        box = found.boxes[number]
+        common = np.minimum(found.boxes[:, 2:], box[2:]) - np.maximum(found.boxes[:, :2], box[:2])
+        shared = np.maximum(common, 0).prod(1)
+        same = np.flatnonzero(shared > SAME * (area + area[number] - shared))
+        if len(same) > 1:
+            weight = found.scores[same] ** 4
+            means[row] = (found.landmarks[same] * weight[:, None, None]).sum(0) / max(float(weight.sum()), 1e-12)
+    return means

@@ -134,7 +134,7 @@ def load_retinaface(
         what = f"RetinaFace {kind or 'network'}"
         raise ModelFileError(
             f"{path}: is not a {what} (it is {'RetinaFace ' + found if found else 'something else'}); get the file "
-            "named detection_Resnet50_Final.pth or detection_mobilenet0.25_Final.pth with `facerestore models download`."
+            "named detection_Resnet50_Final.pth or detection_mobilenet0.25_Final.pth."
         )
     network = build_network(found)
     _fill(network, state, path)

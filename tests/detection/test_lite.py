@@ -26,12 +26,10 @@ def test_small_enough_to_ship() -> None:
 
 
 def test_auto_without_files_is_lite() -> None:
-    pytest.importorskip("facexlib")
     assert create_detector("auto", []).name == "lite"
 
 
 def test_finds_the_astronaut(astronaut: np.ndarray) -> None:
-    pytest.importorskip("facexlib")
     faces = create_detector("lite").detect([astronaut], 0.5)[0]
     assert len(faces) == 1
     face = faces[0]
@@ -45,7 +43,6 @@ def test_finds_the_astronaut(astronaut: np.ndarray) -> None:
 
 
 def test_finds_it_mirrored_shrunk_and_in_one_call(astronaut: np.ndarray) -> None:
-    pytest.importorskip("facexlib")
     mirrored = np.ascontiguousarray(astronaut[:, ::-1])
     corner = np.zeros((512, 700, 3), np.uint8)
     corner[200:456, 300:556] = astronaut[::2, ::2]
@@ -57,7 +54,6 @@ def test_finds_it_mirrored_shrunk_and_in_one_call(astronaut: np.ndarray) -> None
 
 
 def test_finds_nothing_in_pictures_without_a_face() -> None:
-    pytest.importorskip("facexlib")
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (160, 200, 3), dtype=np.uint8)
     ramp = np.broadcast_to(np.linspace(0, 255, 200).astype(np.uint8)[None, :, None], (160, 200, 3)).copy()

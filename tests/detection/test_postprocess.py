@@ -105,6 +105,13 @@ def test_neighbours_that_touch_are_both_kept() -> None:
     assert len(suppress(found_of((0, 0, 50, 60, 0.9), (40, 5, 90, 65, 0.85))).scores) == 2
 
 
+def test_landmarks_of_the_same_face_are_averaged() -> None:
+    found = found_of((0, 0, 60, 60, 0.8), (2, 0, 62, 60, 0.8), (300, 0, 360, 60, 0.9))
+    kept = suppress(found).landmarks
+    np.testing.assert_array_equal(kept[0], found.landmarks[2])
+    np.testing.assert_allclose(kept[1], found.landmarks[:2].mean(0), atol=1e-4)
+
+
 def test_suppress_of_nothing() -> None:
     assert suppress(Found.nothing()).faces() == []
 
