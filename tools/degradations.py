@@ -70,13 +70,13 @@ def degrade(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     small = max(16, round(side / factor))
     if small < side:
         out = cv2.resize(out, (small, small), interpolation=_DOWN[int(rng.integers(len(_DOWN)))])
-    if rng.random() < 0.6:
-        sigma = rng.uniform(0.5, 12)
+    if rng.random() < 0.8:
+        sigma = rng.uniform(0, 20)
         shape = out.shape if rng.random() < 0.6 else (*out.shape[:2], 1)
         out = out + rng.normal(0, sigma, shape).astype(np.float32)
     out = np.clip(np.rint(out), 0, 255).astype(np.uint8)
     if rng.random() < 0.7:
-        quality = int(rng.uniform(35, 96))
+        quality = int(rng.uniform(30, 96))
         _, data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         out = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
     if out.shape[0] != side:

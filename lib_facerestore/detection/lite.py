@@ -1,26 +1,91 @@
-"""The detector that comes with the package: RetinaFace on MobileNet-0.25 with weights of our own.
+"""The detector that comes with the package, in two stages, both with weights of our own.
 
-They were trained from random weights by ``tools/train_lite_detector.py``. May import `retinaface`.
+RetinaFace on MobileNet-0.25 proposes (trained from random weights by ``tools/train_lite_detector.py``), and a small
+network takes a closer look at each proposal (`refine`, ``tools/train_lite_refiner.py``). May import `retinaface`,
+`refine`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 
+import numpy as np
+import safetensors.torch
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
+from lib_facerestore.detection.postprocess import Found, suppress
+from lib_facerestore.detection.refine import RefinerNet, refine
 from lib_facerestore.detection.retinaface import MOBILENET, RetinaFaceDetector, load_retinaface
+from lib_facerestore.errors import ModelFileError
+from lib_facerestore.faces import Face
 
 NAME = "lite"
 WEIGHTS = "lite_detector.safetensors"
+REFINER_WEIGHTS = "lite_refiner.safetensors"
 
 
-def load_lite(device: str | torch.device = "cpu") -> RetinaFaceDetector:
+class LiteDetector:
+    """A `Detector`: proposals of a first stage, each looked at again by a refiner.
+
+    Args:
+        proposer: the first stage.
+        refiner: a `RefinerNet`, or what computes the same shapes.
+        name: what it is called in reports.
+    """
+
+    def __init__(self, proposer: RetinaFaceDetector, refiner: nn.Module, name: str = NAME) -> None:
+        self.name = name
+        self.proposer = proposer
+        self.refiner = refiner.eval().to(proposer.device)
+
+    def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float = 0.5) -> list[list[Face]]:
+        """Faces of each picture (H×W×3 uint8 RGB), best score first, numbered 0, in pixels of the picture.
+
+        Raises:
+            InputError: a picture is not H×W×3 uint8, or has no pixels.
+        """
+        # A face's score is the geometric mean of both stages', so a proposal below confidence² cannot reach it.
+        proposals = self.proposer.detect(images, confidence**2)
+        results = []
+        for image, faces in zip(images, proposals, strict=True):
+            found = refine(self.refiner, image, _found(faces), self.proposer.device)
+            sound = np.isfinite(found.boxes).all(1) & (found.scores >= confidence)
+            results.append(suppress(found.pick(sound)).faces())
+        return results
+
+
+def _found(faces: Sequence[Face]) -> Found:
+    if not faces:
+        return Found.nothing()
+    return Found(
+        np.array([face.box for face in faces], np.float32),
+        np.array([face.score for face in faces], np.float32),
+        np.stack([face.landmarks for face in faces]),
+    )
+
+
+def load_lite(device: str | torch.device = "cpu") -> LiteDetector:
     """The shipped detector.
 
     Raises:
         ModelFileError: the package was installed without its weights.
         FaceRestoreError: facexlib cannot be imported.
     """
-    with resources.as_file(resources.files("lib_facerestore") / "weights" / WEIGHTS) as path:
-        return load_retinaface(path, NAME, device, kind=MOBILENET)
+    weights = resources.files("lib_facerestore") / "weights"
+    with resources.as_file(weights / WEIGHTS) as path:
+        proposer = load_retinaface(path, NAME, device, kind=MOBILENET)
+    try:
+        state = safetensors.torch.load((weights / REFINER_WEIGHTS).read_bytes())
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelFileError(
+            f"{REFINER_WEIGHTS}: the package's own weights cannot be read ({error}); install lib_facerestore again."
+        ) from error
+    with torch.inference_mode(False), torch.no_grad():
+        refiner = RefinerNet()
+        # Batch counters are not shipped: they say nothing once training is over.
+        counters = {name: value for name, value in refiner.state_dict().items() if name.endswith("batches_tracked")}
+        refiner.load_state_dict(counters | {name: value.float() for name, value in state.items()})
+    return LiteDetector(proposer, refiner)

@@ -1,0 +1,192 @@
+"""Train the second stage of the `lite` detector (detection/refine.py) on the labelled photographs. CPU, resumable.
+
+    python tools/train_lite_refiner.py --checkpoints DIR --minutes 15
+    python tools/train_lite_refiner.py --checkpoints DIR --export lib_facerestore/weights/lite_refiner.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+from torch.nn import functional
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from detector_data import Photo, PhotoCache, flip  # noqa: E402
+
+from lib_facerestore.detection.refine import CONTEXT, SIDE, RefinerNet  # noqa: E402
+
+logger = logging.getLogger("train_lite_refiner")
+
+
+def square(pixels: np.ndarray, centre: np.ndarray, side: float, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """The turned square as 96×96×3, and the 2×3 matrix picture → square."""
+    k = SIDE / side
+    c, s = k * math.cos(angle), k * math.sin(angle)
+    middle = (SIDE - 1) / 2
+    matrix = np.array([[c, -s, middle - c * centre[0] + s * centre[1]], [s, c, middle - s * centre[0] - c * centre[1]]])
+    if k < 0.8:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), 0.5 * math.sqrt(1 / k**2 - 1))
+    border = cv2.BORDER_REPLICATE
+    return cv2.warpAffine(pixels, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=border), matrix
+
+
+def spoil(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Fewer pixels, other light, blur, noise, JPEG."""
+    if rng.random() < 0.5:
+        small = int(np.exp(rng.uniform(np.log(14), np.log(SIDE))))
+        face = cv2.resize(face, (small, small), interpolation=cv2.INTER_AREA)
+        face = cv2.resize(face, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+    out = face.astype(np.float32)
+    out = (out - 128) * rng.uniform(0.6, 1.3) + 128 + rng.uniform(-35, 35) + rng.uniform(-12, 12, 3)
+    if rng.random() < 0.15:
+        out = np.repeat(out.mean(2, keepdims=True), 3, 2)
+    if rng.random() < 0.3:
+        out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.4, 2)))
+    if rng.random() < 0.4:
+        out = out + rng.normal(0, rng.uniform(1, 14), out.shape)
+    out = np.clip(out, 0, 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        out = cv2.imdecode(cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(25, 90))])[1], 1)
+    if rng.random() < 0.15:  # something in front of it
+        x, y, w, h = rng.integers(0, SIDE, 2).tolist() + rng.integers(8, 40, 2).tolist()
+        out[y : y + h, x : x + w] = rng.integers(0, 256, 3)
+    return out
+
+
+def positive(photo: Photo, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A square round the face, badly placed as a proposal is, and its 14 targets."""
+    centre = (photo.box[:2] + photo.box[2:]) / 2 + rng.uniform(-0.2, 0.2, 2) * photo.side
+    side = photo.side * CONTEXT * math.exp(rng.normal(0, 0.2))
+    angle = rng.normal(0, 0.22)
+    pixels, matrix = square(photo.pixels, centre, side, angle)
+    points = photo.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    middle = (photo.box[:2] + photo.box[2:]) / 2 @ matrix[:, :2].T + matrix[:, 2]
+    half = (photo.box[2:] - photo.box[:2]) / 2 * (SIDE / side)
+    target = np.concatenate([middle - half, middle + half, points.ravel()])
+    return pixels, (target - (SIDE - 1) / 2) / SIDE
+
+
+def negative(photo: Photo, rng: np.random.Generator) -> np.ndarray | None:
+    """A square that a detector may propose wrongly: a part of the face, far too much, or something beside it."""
+    height, width = photo.pixels.shape[:2]
+    kind = rng.random()
+    if kind < 0.12:  # noise, coarse and fine
+        cells = int(rng.choice([2, 4, 8, 16, 48, SIDE]))
+        noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        return cv2.resize(noise, (SIDE, SIDE), interpolation=int(rng.choice([cv2.INTER_NEAREST, cv2.INTER_CUBIC])))
+    if kind < 0.45:
+        side = photo.side * rng.uniform(0.15, 0.5)
+        centre = photo.box[:2] + rng.uniform(0, 1, 2) * (photo.box[2:] - photo.box[:2])
+    elif kind < 0.6:
+        side, centre = photo.side * rng.uniform(2.2, 3.5), rng.uniform(0.2, 0.8, 2) * (width, height)
+    else:
+        side, centre = photo.side * math.exp(rng.uniform(-1.6, 0.7)), rng.uniform(0, 1, 2) * (width, height)
+    low, high = centre - side / 2, centre + side / 2
+    common = np.maximum(np.minimum(high, photo.box[2:]) - np.maximum(low, photo.box[:2]), 0).prod()
+    if common / (side**2 + (photo.box[2:] - photo.box[:2]).prod() - common) > 0.25:
+        return None
+    return square(photo.pixels, centre, side * CONTEXT, rng.normal(0, 0.2))[0]
+
+
+def batch(photos: list[Photo], rng: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    pixels, faces, targets = [], [], []
+    while len(pixels) < count:
+        photo = photos[int(rng.integers(len(photos)))]
+        photo = flip(photo) if rng.random() < 0.5 else photo
+        if len(pixels) < 0.6 * count:
+            picture, target = positive(photo, rng)
+            faces.append(1.0)
+        else:
+            found = negative(photo, rng)
+            if found is None:
+                continue
+            picture, target = found, np.zeros(14)
+            faces.append(0.0)
+        pixels.append(spoil(picture, rng))
+        targets.append(target)
+    stacked = torch.from_numpy(np.stack(pixels)[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return stacked, torch.tensor(faces), torch.from_numpy(np.stack(targets)).float()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "photos")
+    parser.add_argument("--checkpoints", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--export", type=Path, help="write the averaged weights here and stop")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(1)
+    torch.manual_seed(0)
+    path = arguments.checkpoints / "refiner.pt"
+    if arguments.export:
+        state = torch.load(path, weights_only=True)
+        weights = {k: v.half().contiguous() for k, v in state["average"].items() if v.is_floating_point()}
+        safetensors.torch.save_file(weights, arguments.export)
+        logger.info("%s: step %d, minute %.1f", arguments.export.name, state["step"], state["minutes"])
+        return
+    cache = PhotoCache(arguments.photos, arguments.checkpoints, "train", face_side=90, long_side=220)
+    photos = [Photo(cache[i].pixels.copy(), cache[i].box, cache[i].landmarks) for i in range(len(cache))]
+    network, average = RefinerNet(), RefinerNet().eval().requires_grad_(False)
+    optimiser = torch.optim.AdamW(network.parameters(), arguments.rate, weight_decay=1e-3)
+    step, minutes = 0, 0.0
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, minutes = state["step"], state["minutes"]
+    rng, clock, saved, sums = np.random.default_rng(step + 1), time.monotonic(), minutes, np.zeros(3)
+    while minutes < arguments.minutes:
+        cosine = 0.5 * (1.02 + math.cos(math.pi * minutes / arguments.minutes))
+        rate = arguments.rate * min(1, (step + 1) / 100) * cosine
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        pixels, faces, targets = batch(photos, rng, arguments.batch)
+        output = network(pixels)
+        judged = functional.binary_cross_entropy_with_logits(output[:, 0], faces)
+        real = faces > 0
+        boxes = (output[real, 1:5] - targets[real, :4]).abs().mean()
+        points = (output[real, 5:] - targets[real, 4:]).abs().mean()
+        loss = 0.3 * judged + 2 * boxes + 5 * points
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        step += 1
+        decay = min(0.998, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for slow, fast in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+                slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
+        sums += [judged.item(), boxes.item(), points.item()]
+        now = time.monotonic()
+        minutes, clock = minutes + (now - clock) / 60, now
+        if step % 100 == 0:
+            logger.info("step %d minute %.1f face %.3f box %.4f points %.4f", step, minutes, *(sums / 100))
+            sums[:] = 0
+        if minutes - saved > 1 or minutes >= arguments.minutes:
+            state = {"network": network.state_dict(), "average": average.state_dict()}
+            state |= {"optimiser": optimiser.state_dict(), "step": step, "minutes": minutes}
+            torch.save(state, path.with_suffix(".part"))
+            path.with_suffix(".part").replace(path)
+            saved = minutes
+
+
+if __name__ == "__main__":
+    main()
