@@ -72,7 +72,6 @@ def load_lite(device: str | torch.device = "cpu") -> LiteDetector:
 
     Raises:
         ModelFileError: the package was installed without its weights.
-        FaceRestoreError: facexlib cannot be imported.
     """
     weights = resources.files("lib_facerestore") / "weights"
     with resources.as_file(weights / WEIGHTS) as path:

@@ -8,6 +8,8 @@ detector of this size can. Trained by ``tools/train_lite_refiner.py``. May impor
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -81,9 +83,8 @@ def refine(
 
 
 def _look(
-    network: nn.Module, image: NDArray[np.uint8], centres: NDArray[np.float32], sides: NDArray[np.float32],
-    device: torch.device,
-) -> NDArray[np.float32]:  # fmt: skip
+    network: nn.Module, image: NDArray[np.uint8], centres: NDArray[Any], sides: NDArray[Any], device: torch.device
+) -> NDArray[np.float32]:
     squares = []
     for (x, y), side in zip(centres.astype(float), sides.astype(float), strict=True):
         step = side / SIDE

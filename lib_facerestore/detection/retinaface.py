@@ -21,6 +21,7 @@ from torch import nn
 from lib_facerestore import compat
 from lib_facerestore.checkpoints import read_state
 from lib_facerestore.detection import looks
+from lib_facerestore.detection.mobilenet import MobileRetinaFace
 from lib_facerestore.detection.postprocess import Found, decode, prior_boxes, suppress
 from lib_facerestore.errors import InputError, ModelFileError
 from lib_facerestore.faces import Face
@@ -142,11 +143,13 @@ def load_retinaface(
 
 
 def build_network(kind: str) -> nn.Module:
-    """facexlib's RetinaFace with random weights; nothing is downloaded. `kind` is `RESNET50` or `MOBILENET`.
+    """RetinaFace with random weights; nothing is downloaded. `kind` is `RESNET50` (facexlib's) or `MOBILENET` (ours).
 
     Raises:
-        FaceRestoreError: facexlib cannot be imported.
+        FaceRestoreError: facexlib is needed and cannot be imported.
     """
+    if kind == MOBILENET:
+        return MobileRetinaFace().requires_grad_(False)
     retinaface = compat.import_facexlib("facexlib.detection.retinaface")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # facexlib still says pretrained=False, which torchvision renamed
@@ -168,8 +171,8 @@ def _fill(network: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> 
     ]
     if faults:
         raise ModelFileError(
-            f"{path}: is not a whole RetinaFace file, tensors {'; '.join(faults)}; delete it and get it again with "
-            "`facerestore models download`."
+            f"{path}: is not a whole RetinaFace file, tensors {'; '.join(faults)}; delete it and get "
+            "it again."
         )
     network.load_state_dict(own | {key: state[key].to(own[key].dtype) for key in needed}, strict=True)
 

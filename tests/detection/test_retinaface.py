@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lib_facerestore import compat
 from lib_facerestore.detection import create_detector, looks
 from lib_facerestore.detection.postprocess import Found, decode_boxes, decode_landmarks, prior_boxes
 from lib_facerestore.detection.retinaface import (
@@ -255,3 +256,19 @@ def test_equals_the_original(file: str, kind: str, tmp_path: Path, monkeypatch: 
     np.testing.assert_allclose(points, gold["landm_sub"], atol=2e-2, rtol=1e-4)
     sys.modules.pop("check", None)
     sys.modules.pop("synth", None)
+
+
+def test_our_mobilenet_computes_what_facexlibs_does() -> None:
+    torch.manual_seed(1)
+    theirs = compat.import_facexlib("facexlib.detection.retinaface").RetinaFace(network_name="mobile0.25").eval()
+    for name, value in theirs.state_dict().items():
+        if name.endswith("running_var"):
+            value.uniform_(0.5, 1.5)
+        elif name.endswith("running_mean"):
+            value.uniform_(-0.5, 0.5)
+    ours = build_network(MOBILENET).eval()
+    ours.load_state_dict(theirs.state_dict())
+    picture = torch.randn(2, 3, 100, 140) * 60  # no multiple of 32: the pyramid must cope
+    with torch.no_grad():
+        for mine, other in zip(ours(picture), theirs(picture), strict=True):
+            assert torch.allclose(mine, other, atol=1e-5)
