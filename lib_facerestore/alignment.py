@@ -77,6 +77,11 @@ def gpen_template(size: int) -> NDArray[np.float64]:
     return (padded + 0.5) * (size / 168.0) - 0.5
 
 
+def arcface_template(size: int) -> NDArray[np.float64]:
+    """Five landmarks (5, 2) of the recognition networks' crop in 128 px: the 96×112 reference, centred across."""
+    return (np.asarray(_ARCFACE_96X112, np.float64) + np.array([16.5, 0.5])) * (size / 128.0) - 0.5
+
+
 def _fit(src: NDArray[np.float64], dst: NDArray[np.float64]) -> NDArray[np.float64]:
     """Least-squares similarity; in the complex plane it is one linear equation and cannot mirror."""
     p = src[:, 0] + 1j * src[:, 1]

@@ -125,7 +125,9 @@ def _feathered(region: Image, width: float) -> Image:
     inset = np.asarray(np.clip(inner - width / 4 + 0.5, 0.0, 1.0), np.float32)
     if float(inset.sum()) < 0.5 * float(region.sum()):
         inset = region  # a small or thin region would vanish
-    return gaussian(inset, width / 2)
+    soft = gaussian(inset, width / 2)
+    # An edge as wide as the face would leave no pixel of it fully restored, and the knob would act as visibility too.
+    return np.asarray(soft / max(float(soft.max()), 0.25), np.float32)
 
 
 def _distance_inside(region: Image) -> Image:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import __version__
+from . import __version__, cli_bench, cli_models
 from .errors import FaceRestoreError
 from .options import Options, specs_in
 
@@ -71,11 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_common(detect)
     detect.set_defaults(run=_detect)
 
-    models = commands.add_parser("models", help="the models that are known and installed")
-    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="every known model, and whether it is installed")
-    _add_common(listing)
-    listing.set_defaults(run=_models_list)
+    cli_models.add_commands(commands)
+    cli_bench.add_command(commands)
 
     doctor = commands.add_parser("doctor", help="what is installed, what is missing, and how to get it")
     _add_common(doctor)
@@ -191,30 +188,6 @@ def _detect(settings: argparse.Namespace) -> int:
     if settings.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     return FAILED if failed else OK
-
-
-def _models_list(settings: argparse.Namespace) -> int:
-    from .catalogue import BUILT_IN, Store, known_models
-
-    store = Store([settings.models_folder] if settings.models_folder else None)
-    installed = store.installed()
-    rows = []
-    for entry in known_models():
-        path = installed.get(entry.id)
-        state = "built in" if entry.id == BUILT_IN else "installed" if path else "not installed"
-        rows.append({"id": entry.id, "state": state, "file": str(path) if path else None, "wanted": list(entry.files)})
-    others = [path for path in store.files() if path not in installed.values()]
-    if settings.json:
-        print(json.dumps({"models": rows, "other_files": [str(path) for path in others]}, indent=1, ensure_ascii=False))
-        return OK
-    print(f"Model folder: {store.folders[0]}")
-    for row in rows:
-        where = row["file"] if row["state"] == "installed" else ""
-        hint = f"wants {row['wanted'][0]}" if row["state"] == "not installed" and row["wanted"] else ""  # type: ignore[index]
-        print(f"  {row['id']:<17} {row['state']:<14} {where}{hint}".rstrip())
-    for path in others:
-        print(f"  other file: {path}")
-    return OK
 
 
 def _doctor(settings: argparse.Namespace) -> int:

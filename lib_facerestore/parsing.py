@@ -154,6 +154,11 @@ def load_parser(path: Path, device: str | torch.device = "cpu") -> Parser:
     return _NetworkParser(name, network.eval().requires_grad_(False).to(device), side, device)
 
 
+def network_parser(name: str, network: Any, device: str | torch.device = "cpu") -> Parser:
+    """A parser around a network; `name` is "bisenet" or "parsenet", whose inputs and classes differ."""
+    return _NetworkParser(name, network, 512 if name == "bisenet" else 256, device)
+
+
 def create_parser(model_dirs: Sequence[Path], device: str | torch.device = "cpu") -> Parser | None:
     """The best parser installed in `model_dirs`: BiSeNet, else ParseNet, else None (ellipse masks serve instead).
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 import PIL.Image
 import torch
 from numpy.typing import NDArray
 
 from . import alignment, blending, imageio
+from .background import Upscaler, enlarge, load_upscaler
 from .catalogue import BUILT_IN, Store
 from .checkpoints import Network, load_network
 from .detection import Detector, create_detector
@@ -36,6 +36,7 @@ Image: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16] | PIL.Image.Image | P
 TEMPLATES: dict[str, Callable[[int], NDArray[np.float64]]] = {
     "ffhq": alignment.ffhq_template,
     "gpen": alignment.gpen_template,
+    "arcface": alignment.arcface_template,
 }
 
 
@@ -107,6 +108,7 @@ class FaceRestorer:
         self._own_detector = None if isinstance(detector, (str, Path)) else detector
         self._detectors: dict[str, Detector] = {}
         self._networks: dict[Path, Network] = {}
+        self._upscalers: dict[Path, Upscaler] = {}
         self._parser: Parser | None = None
         self._parser_loaded = False
         self._lock = threading.RLock()
@@ -138,14 +140,13 @@ class FaceRestorer:
 
         Raises:
             InputError: a picture cannot be used.
-            ModelFileError: a model asked for is missing or damaged.
-            OptionError: an option does not fit (e.g. an upscaler that is not available).
+            ModelFileError: a model or upscaler asked for is missing or damaged.
         """
         options = options or Options()
-        _check_upscaler(options)
         pictures = [_as_picture(image) for image in images]
         with self._lock:
             model, network = self._network(options.model)
+            upscaler = self._upscaler(options)
             started = time.perf_counter()
             found = self._detect([picture.pixels for picture in pictures], options)
             detecting = (time.perf_counter() - started) / max(len(pictures), 1)
@@ -160,7 +161,7 @@ class FaceRestorer:
                     else:
                         jobs.append(_cut(index, face, picture.pixels, network))
             self._run(network, jobs, options)
-            canvases = [_canvas(picture.pixels, options.upscale) for picture in pictures]
+            canvases = [enlarge(picture.pixels, options.upscale, upscaler) for picture in pictures]
             self._paste(jobs, canvases, options)
         for job in jobs:
             remark = FaceReport.of(job.face, model, job.applied, job.reason, job.timings)
@@ -174,13 +175,12 @@ class FaceRestorer:
         """Load what `options` asks for, so that what is missing is found before any picture is touched.
 
         Raises:
-            ModelFileError: the model or the detector is missing or damaged.
-            OptionError: an option cannot be followed here.
+            ModelFileError: the model, the detector or the upscaler is missing or damaged.
         """
-        _check_upscaler(options)
         with self._lock:
             self._network(options.model)
             self._detector(options)
+            self._upscaler(options)
 
     def _detector(self, options: Options) -> Detector:
         if self._own_detector is not None:
@@ -207,6 +207,17 @@ class FaceRestorer:
                     raise
                 logger.warning("auto passes over %s: %s", name, error)
         raise ModelFileError("no restorer is installed; install lib_facerestore again, it ships one.")
+
+    def _upscaler(self, options: Options) -> Upscaler | None:
+        """What enlarges the background; None where nothing does: upscale 1 leaves every pixel alone."""
+        if options.upscaler == "none":
+            return None
+        path = self.store.find(options.upscaler, "upscaler")  # a misspelt name is told even where it would not be used
+        if options.upscale == 1:
+            return None
+        if path not in self._upscalers:
+            self._upscalers[path] = load_upscaler(path, self.device)
+        return self._upscalers[path]
 
     def _load(self, path: Path) -> Network:
         if path not in self._networks:
@@ -287,11 +298,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _check_upscaler(options: Options) -> None:
-    if options.upscaler != "none":
-        raise OptionError(f"upscaler: {options.upscaler!r} is not available; the only one there is: none.")
-
-
 def _as_picture(image: Image) -> Picture:
     if isinstance(image, Picture):
         return image
@@ -312,15 +318,6 @@ def _cut(index: int, face: Face, pixels: NDArray[Any], network: Network) -> _Job
 def _shrink(factor: float) -> NDArray[np.float64]:
     """From the enlarged picture's pixels to the input's (pixel centres are whole numbers)."""
     return np.array([[1 / factor, 0, 0.5 / factor - 0.5], [0, 1 / factor, 0.5 / factor - 0.5]], np.float64)
-
-
-def _canvas(pixels: NDArray[Any], upscale: float) -> NDArray[Any]:
-    """A copy of the picture to paste on, enlarged by `upscale` where that is above 1."""
-    if upscale == 1:
-        return pixels.copy()
-    height, width = pixels.shape[:2]
-    size = (max(1, round(width * upscale)), max(1, round(height * upscale)))
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LANCZOS4))
 
 
 def _result(

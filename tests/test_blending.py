@@ -68,6 +68,13 @@ def test_mask_is_bounded_and_zero_on_the_rim(kind: str, feather: float, size: in
     assert not mask[:, -2:].any()
 
 
+@pytest.mark.parametrize("kind", ["ellipse", "parsing"])
+@pytest.mark.parametrize("feather", [0.0, 0.1, 0.3, 0.5])
+def test_the_middle_of_the_face_is_wholly_restored_whatever_the_feather(kind: str, feather: float) -> None:
+    labels = np.where(parsing.ellipse_mask(TEMPLATE, SIZE, 0.9) > 0.5, 1, 0).astype(np.uint8)
+    assert blending.build_mask(SIZE, TEMPLATE, labels, kind, feather, ()).max() > 0.999
+
+
 def test_feather_is_soft_and_grows() -> None:
     steps = [np.abs(np.diff(blending.build_mask(SIZE, TEMPLATE, feather=f), axis=1)).max() for f in (0, 0.05, 0.1, 0.3)]
     assert steps[0] > 0.4

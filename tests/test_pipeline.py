@@ -159,7 +159,7 @@ def test_errors_name_the_thing_and_the_remedy(models: Path, restorer: FaceRestor
         restorer.restore(photo, Options(model="gfpgan-1.4"))
     with pytest.raises(ModelFileError, match="codefrmer is not known; Did you mean codeformer"):
         restorer.restore(photo, Options(model="codefrmer"))
-    with pytest.raises(OptionError, match="upscaler: 'esrgan' is not available"):
+    with pytest.raises(ModelFileError, match="model esrgan is not known"):
         restorer.restore(photo, SMALL.replace(upscaler="esrgan"))
     with pytest.raises(InputError, match="picture"):
         restorer.restore("photo.png", SMALL)  # type: ignore[arg-type]

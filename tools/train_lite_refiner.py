@@ -27,7 +27,7 @@ from detector_data import Photo, PhotoCache, flip, read_labels  # noqa: E402
 
 from lib_facerestore import alignment  # noqa: E402
 from lib_facerestore.catalogue import weights_path  # noqa: E402
-from lib_facerestore.detection.refine import CONTEXT, SIDE, RefinerNet  # noqa: E402
+from lib_facerestore.detection.refine import CLOSE, CONTEXT, SIDE, RefinerNet, square_matrix, upright  # noqa: E402
 from lib_facerestore.detection.retinaface import MOBILENET, RetinaFaceDetector, load_retinaface  # noqa: E402
 
 logger = logging.getLogger("train_lite_refiner")
@@ -37,14 +37,13 @@ MINED = 144
 
 def square(pixels: np.ndarray, centre: np.ndarray, side: float, angle: float) -> tuple[np.ndarray, np.ndarray]:
     """The turned square as 96×96×3, and the 2×3 matrix picture → square."""
-    k = SIDE / side
-    c, s = k * math.cos(angle), k * math.sin(angle)
-    middle = (SIDE - 1) / 2
-    matrix = np.array([[c, -s, middle - c * centre[0] + s * centre[1]], [s, c, middle - s * centre[0] - c * centre[1]]])
-    if k < 0.8:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), 0.5 * math.sqrt(1 / k**2 - 1))
-    border = cv2.BORDER_REPLICATE
-    return cv2.warpAffine(pixels, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=border), matrix
+    inverse = square_matrix(centre, side, angle, False, SIDE)
+    step = side / SIDE
+    if step > 1.25:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), 0.5 * math.sqrt(step**2 - 1))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    cut = cv2.warpAffine(pixels, inverse, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cut, cv2.invertAffineTransform(inverse)
 
 
 def spoil(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -71,13 +70,19 @@ def spoil(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def positive(photo: Photo, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A square round the face, badly placed as a proposal is, and its 14 targets."""
-    centre = (photo.box[:2] + photo.box[2:]) / 2 + rng.uniform(-0.2, 0.2, 2) * photo.side
-    side = photo.side * CONTEXT * math.exp(rng.normal(0, 0.2))
-    angle = rng.normal(0, 0.22)
+    """A square round the face and its 14 targets: badly placed as a proposal is, or upright as the last looks are."""
+    middle, angle = (photo.box[:2] + photo.box[2:]) / 2, 0.0
+    if rng.random() < 0.45:
+        centre = middle + rng.uniform(-0.2, 0.2, 2) * photo.side
+        side = photo.side * CONTEXT * math.exp(rng.normal(0, 0.18))
+        angle = rng.normal(0, 0.25)
+    else:
+        centre = middle + rng.normal(0, 0.05, 2) * photo.side
+        side = photo.side * CLOSE * math.exp(rng.normal(0, 0.08))
+        angle = float(upright(photo.landmarks[None])[0]) + rng.normal(0, 0.1)
     pixels, matrix = square(photo.pixels, centre, side, angle)
     points = photo.landmarks @ matrix[:, :2].T + matrix[:, 2]
-    middle = (photo.box[:2] + photo.box[2:]) / 2 @ matrix[:, :2].T + matrix[:, 2]
+    middle = middle @ matrix[:, :2].T + matrix[:, 2]
     half = (photo.box[2:] - photo.box[:2]) / 2 * (SIDE / side)
     target = np.concatenate([middle - half, middle + half, points.ravel()])
     return pixels, (target - (SIDE - 1) / 2) / SIDE
@@ -88,7 +93,7 @@ def shaken(hard: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     pixels = hard[int(rng.integers(len(hard)))]
     pixels = np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels
     centre = np.full(2, (MINED - 1) / 2) + rng.uniform(-8, 8, 2)
-    return square(pixels, centre, SIDE * math.exp(rng.normal(0, 0.15)), rng.normal(0, 0.2))[0]
+    return square(pixels, centre, SIDE * math.exp(rng.normal(-0.1, 0.15)), rng.normal(0, 0.2))[0]
 
 
 def negative(photo: Photo, rng: np.random.Generator) -> np.ndarray | None:
@@ -110,7 +115,7 @@ def negative(photo: Photo, rng: np.random.Generator) -> np.ndarray | None:
     common = np.maximum(np.minimum(high, photo.box[2:]) - np.maximum(low, photo.box[:2]), 0).prod()
     if common / (side**2 + (photo.box[2:] - photo.box[:2]).prod() - common) > 0.25:
         return None
-    return square(photo.pixels, centre, side * CONTEXT, rng.normal(0, 0.2))[0]
+    return square(photo.pixels, centre, side * rng.uniform(CLOSE, CONTEXT), rng.normal(0, 0.2))[0]
 
 
 def mine(photos: Path, proposer: RetinaFaceDetector, most: int, confidence: float = 0.1) -> np.ndarray:
@@ -138,13 +143,18 @@ def mine(photos: Path, proposer: RetinaFaceDetector, most: int, confidence: floa
     return np.stack(found) if found else np.zeros((0, MINED, MINED, 3), np.uint8)
 
 
+def openness(photo: Photo) -> float:
+    """Distance of the eyes over the width of the box: about 0.45 from the front, nothing in a profile."""
+    return float(np.linalg.norm(photo.landmarks[0] - photo.landmarks[1]) / (photo.box[2] - photo.box[0]))
+
+
 def batch(
-    photos: list[Photo], hard: np.ndarray, rng: np.random.Generator, count: int
+    photos: list[Photo], shares: np.ndarray, hard: np.ndarray, rng: np.random.Generator, count: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Squares (count×3×96×96 RGB in [-1, 1]), whether each is a face, and the targets of those that are."""
     pixels, faces, targets = [], [], []
     while len(pixels) < count:
-        photo = photos[int(rng.integers(len(photos)))]
+        photo = photos[int(rng.choice(len(photos), p=shares))]
         photo = flip(photo) if rng.random() < 0.5 else photo
         if len(pixels) < 0.6 * count:
             picture, target = positive(photo, rng)
@@ -185,13 +195,16 @@ def main() -> None:
         return
     cache = PhotoCache(arguments.photos, arguments.checkpoints, "train", face_side=90, long_side=220)
     photos = [Photo(cache[i].pixels.copy(), cache[i].box, cache[i].landmarks) for i in range(len(cache))]
+    shares = np.clip(0.45 / np.array([openness(photo) for photo in photos]), 1, 5) ** 1.5  # there are few profiles
+    shares /= shares.sum()
     mined = arguments.checkpoints / "hard.npy"
     if arguments.mine:
         proposer = load_retinaface(weights_path("lite_detector.safetensors"), "proposer", kind=MOBILENET)
         np.save(mined, mine(arguments.photos, proposer, arguments.mine))
     hard = np.load(mined) if mined.exists() else np.zeros((0, MINED, MINED, 3), np.uint8)
     logger.info("%d photographs, %d mined squares", len(photos), len(hard))
-    network, average = RefinerNet(), RefinerNet().eval().requires_grad_(False)
+    network = RefinerNet().to(memory_format=torch.channels_last)
+    average = RefinerNet().eval().requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), arguments.rate, weight_decay=1e-3)
     step, minutes = 0, 0.0
     if path.exists():
@@ -206,13 +219,16 @@ def main() -> None:
         rate = arguments.rate * min(1, (step + 1) / 100) * cosine
         for group in optimiser.param_groups:
             group["lr"] = rate
-        pixels, faces, targets = batch(photos, hard, rng, arguments.batch)
-        output = network(pixels)
+        pixels, faces, targets = batch(photos, shares, hard, rng, arguments.batch)
+        output = network(pixels.contiguous(memory_format=torch.channels_last))
         judged = functional.binary_cross_entropy_with_logits(output[:, 0], faces)
         real = faces > 0
         boxes = (output[real, 1:5] - targets[real, :4]).abs().mean()
-        points = (output[real, 5:] - targets[real, 4:]).abs().mean()
-        loss = 0.3 * judged + 2 * boxes + 5 * points
+        true = targets[real, 4:].unflatten(1, (5, 2))
+        apart = (true[:, 0] - true[:, 1]).norm(dim=1).clamp_min(0.1)
+        missed = (output[real, 5:].unflatten(1, (5, 2)) - true).square().sum(2).add(1e-8).sqrt().mean(1)
+        points = (missed / apart).mean()  # what is measured: a share of the distance of the eyes
+        loss = 0.3 * judged + 2 * boxes + 1.5 * points
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -226,7 +242,7 @@ def main() -> None:
         now = time.monotonic()
         minutes, clock = minutes + (now - clock) / 60, now
         if step % 100 == 0:
-            logger.info("step %d minute %.1f face %.3f box %.4f points %.4f", step, minutes, *(sums / 100))
+            logger.info("step %d minute %.1f face %.4f box %.4f points %.4f", step, minutes, *(sums / 100))
             sums[:] = 0
         if minutes - saved > 1 or minutes >= arguments.minutes:
             state = {"network": network.state_dict(), "average": average.state_dict()}

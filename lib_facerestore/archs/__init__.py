@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import lite
+from . import codeformer, dfdnet, gfpgan, gpen, lite, restoreformer, vqfr1, vqfr2
 
-FAMILIES: tuple[ModuleType, ...] = (lite,)
+FAMILIES: tuple[ModuleType, ...] = (codeformer, restoreformer, vqfr1, vqfr2, gfpgan, gpen, dfdnet, lite)
 """Asked in this order; the first whose `matches` says yes builds the network."""

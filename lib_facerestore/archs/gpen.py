@@ -1,0 +1,217 @@
+"""GPEN (Yang et al. 2021, arXiv:2105.06070): a StyleGAN2 generator fed with an encoder's features at every scale.
+
+Network of the public GPEN-BFR files of 256, 512, 1024 and 2048 px (yangxy/GPEN, face_model/gpen_model.py,
+FullGenerator). Where StyleGAN2 adds noise, GPEN joins an encoder's features to the channels, so every decoder layer is
+twice as wide as its convolution's output, and nothing is random. Crops follow GPEN's own template, not FFHQ's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count, pairwise
+from typing import cast
+
+import torch
+from torch import nn
+
+from .stylegan import (
+    EPSILON,
+    SQRT2,
+    Bias,
+    Blur,
+    ConvLayer,
+    EqualLinear,
+    ModulatedConv,
+    fast_layout,
+    leaky,
+    per_channel,
+    randomise,
+)
+
+MLP_RATE = 0.01
+"""Learning-rate factor of the style network, on its weights and its biases."""
+
+
+class NoiseStrength(nn.Module):
+    """Holds the factor of the encoder's features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(1))
+
+
+class StyledConv(nn.Module):
+    """Modulated convolution, encoder features joined to its channels, bias and leaky rectifier on both."""
+
+    def __init__(self, inputs: int, outputs: int, style: int, *, up: bool) -> None:
+        super().__init__()
+        self.conv = ModulatedConv(inputs, outputs, 3, style, equalised=True, blur="stored" if up else None)
+        self.noise = NoiseStrength()
+        self.activate = Bias(2 * outputs)
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """B×inputs×H×W (overwritten), B×style, B×outputs×H'×W' → B×2·outputs×H'×W'."""
+        x, demodulation = self.conv(x, style)
+        strength = self.noise.weight.expand(*features.shape[:2])
+        scale = torch.cat((demodulation, strength), 1) * SQRT2
+        x = torch.cat((x, features), 1).mul_(per_channel(scale))
+        return leaky(x.add_(per_channel(self.activate.bias * SQRT2)))
+
+
+class ImageHead(nn.Module):
+    """Adds a level's contribution to the image, which grows with the levels (StyleGAN2's skip architecture)."""
+
+    def __init__(self, inputs: int, style: int, *, up: bool) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.empty(1, 3, 1, 1))
+        self.upsample = Blur(4.0, stored=True) if up else None
+        self.conv = ModulatedConv(inputs, 3, 1, style, equalised=True)
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor, image: torch.Tensor | None = None) -> torch.Tensor:
+        """B×inputs×H×W and the image so far, of half the side → B×3×H×W."""
+        own = self.conv.image(x, style, self.bias)
+        return own if image is None or self.upsample is None else own.add_(self.upsample.upsample(image))
+
+
+class ConstantInput(nn.Module):
+    """Holds the learned 4×4 input of the generator."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.input = nn.Parameter(torch.empty(1, channels, 4, 4))
+
+
+class Generator(nn.Module):
+    """The StyleGAN2 part.
+
+    Args:
+        channels: outputs of the convolutions at 4, 8, … pixels.
+        style: width of the style vector.
+        layers: of the style network.
+    """
+
+    def __init__(self, channels: tuple[int, ...], style: int, layers: int) -> None:
+        super().__init__()
+        # place 0 of the style network is the normalisation, which has no tensors
+        self.style = nn.ModuleDict({str(i): EqualLinear(style, style, MLP_RATE) for i in range(1, layers + 1)})
+        self.input = ConstantInput(channels[0])
+        self.conv1 = StyledConv(channels[0], channels[0], style, up=False)
+        self.to_rgb1 = ImageHead(2 * channels[0], style, up=False)
+        self.convs = nn.ModuleList()
+        self.to_rgbs = nn.ModuleList()
+        for wide, narrow in pairwise(channels):
+            self.convs.append(StyledConv(2 * wide, narrow, style, up=True))
+            self.convs.append(StyledConv(2 * narrow, narrow, style, up=False))
+            self.to_rgbs.append(ImageHead(2 * narrow, style, up=True))
+
+    def forward(self, latent: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
+        """Args:
+            latent: B×style, before the style network.
+            features: the encoder's outputs from the finest (same side as the image) to 4×4; emptied on the way.
+
+        Returns:
+            B×3×S×S.
+        """
+        style = latent * (latent.square().mean(1, keepdim=True) + EPSILON).rsqrt()
+        for layer in self.style.values():
+            style = cast(EqualLinear, layer).activated(style)
+        x = fast_layout(self.input.input.expand(len(latent), -1, -1, -1).clone())
+        x = self.conv1(x, style, features.pop())
+        image = self.to_rgb1(x, style)
+        for level, head in enumerate(self.to_rgbs):
+            feature = features.pop()
+            x = self.convs[2 * level](x, style, feature)
+            x = self.convs[2 * level + 1](x, style, feature)
+            image = head(x, style, image)
+        return image
+
+
+class GPEN(nn.Module):
+    """The whole network: encoder, latent, generator.
+
+    Args:
+        encoder: channels of the encoder's levels from the image's side down to 4 px; sets the size.
+        prior: outputs of the generator's convolutions from 4 px up to the image's side.
+        style: width of the latent.
+        layers: of the style network.
+    """
+
+    family = "gpen"
+    template = "gpen"
+    knobs: frozenset[str] = frozenset()
+    precisions = ("float32", "bfloat16")
+
+    def __init__(self, encoder: tuple[int, ...], prior: tuple[int, ...], style: int, layers: int) -> None:
+        super().__init__()
+        self.size = 4 << (len(encoder) - 1)
+        self.levels = len(encoder)
+        self.ecd0 = nn.Sequential(ConvLayer(3, encoder[0], 1))
+        for level in range(1, self.levels):
+            layer = ConvLayer(encoder[level - 1], encoder[level], 3, halve=True, stored=True)
+            self.add_module(f"ecd{level}", nn.Sequential(layer))
+        self.final_linear = nn.Sequential(EqualLinear(encoder[-1] * 16, style))
+        self.generator = Generator(prior, style, layers)
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        """Restore faces.
+
+        Args:
+            faces: B×3×size×size, RGB in [-1, 1], aligned with GPEN's template.
+
+        Returns:
+            A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
+        """
+        x = fast_layout(faces)
+        features: list[torch.Tensor] = []
+        for level in range(self.levels):
+            x = self.get_submodule(f"ecd{level}.0")(x, SQRT2)
+            features.append(x)
+        latent = cast(EqualLinear, self.final_linear[0]).activated(x.flatten(1))
+        del x  # the generator frees each level's features as soon as they are used
+        return self.generator(latent, features)
+
+
+def _levels(shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Channels of the encoder (finest first) and of the generator (coarsest first)."""
+    encoder: list[int] = []
+    for level in count():
+        name = f"ecd{level}.0.{1 if level else 0}.weight"
+        if name not in shapes:
+            break
+        encoder.append(shapes[name][0])
+    prior = [shapes["generator.conv1.conv.weight"][1]]
+    while (name := f"generator.convs.{2 * len(prior) - 2}.conv.weight") in shapes:
+        prior.append(shapes[name][1])
+    return tuple(encoder), tuple(prior)
+
+
+def matches(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a state dict with these tensor names and shapes is a GPEN face restorer.
+
+    Not the super-resolution variant (more levels in the generator than in the encoder), nor one that adds its features
+    instead of joining them (a bias of single width).
+    """
+    marks = ("generator.input.input", "generator.conv1.conv.weight", "generator.conv1.activate.bias", "ecd0.0.0.weight")
+    if not all(name in shapes for name in marks) or "final_linear.0.weight" not in shapes:
+        return False
+    encoder, prior = _levels(shapes)
+    joined = shapes["generator.conv1.activate.bias"][0] == 2 * shapes["generator.conv1.conv.weight"][1]
+    return joined and len(encoder) == len(prior)
+
+
+def build(shapes: Mapping[str, tuple[int, ...]]) -> GPEN:
+    """An empty network whose size, channels and style network are read off the tensors' shapes."""
+    encoder, prior = _levels(shapes)
+    layers = sum(name.startswith("generator.style.") and name.endswith(".weight") for name in shapes)
+    return GPEN(encoder, prior, shapes["final_linear.0.weight"][0], layers)
+
+
+def public(size: int) -> GPEN:
+    """The network of the public file of 256, 512, 1024 or 2048 px, with random weights (see `stylegan.randomise`)."""
+    # 512 channels up to 32 px, then half as many at each doubling; GPEN-BFR-256 starts from 256 and halves from 64 px
+    most, double_from = (256, 32) if size == 256 else (512, 64)
+    sides = [4 << level for level in range((size // 4).bit_length())]
+    channels = tuple(most * double_from // max(side, double_from) for side in sides)
+    network = GPEN(channels[::-1], channels, 512, 8)
+    randomise(network)
+    return network

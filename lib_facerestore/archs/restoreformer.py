@@ -1,0 +1,258 @@
+"""RestoreFormer (Wang et al., "RestoreFormer: High-Quality Blind Face Restoration from Undegraded Key-Value Pairs",
+CVPR 2022) and RestoreFormer++ (the same authors, TPAMI 2023).
+
+The degraded face is encoded, each pixel of its latent replaced by the nearest code of an undegraded dictionary, and
+decoded. On the way up the decoder's attention takes its queries from the *encoder's* features and its keys and values
+from the decoder's own, which carry the clean dictionary: faithful to the face where it can be seen, clean where not.
+Public originals: gfpgan's `RestoreFormer`, and the RestoreFormerPlusPlus repository.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import cast
+
+import torch
+from torch import nn
+
+from .vqgan import (
+    Codebook,
+    Downsample,
+    ResidualBlock,
+    Shapes,
+    Upsample,
+    attend,
+    count_children,
+    group_norm,
+    shape_of,
+    swish,
+)
+
+FAMILY = "restoreformer"
+LATENT_SIDE = 16
+"""Side of the latent of a native crop: the originals attend at 16 px, and their deepest level does."""
+
+
+class Attention(nn.Module):
+    """Multi-head attention among all pixels, added to the input.
+
+    `norm2` is for the context; where a block attends to itself the files hold it, and it is never used.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = group_norm(channels)
+        self.norm2 = group_norm(channels)
+        self.q = nn.Conv2d(channels, channels, 1)
+        self.k = nn.Conv2d(channels, channels, 1)
+        self.v = nn.Conv2d(channels, channels, 1)
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        """Attend; queries come from `context` (same shape as `x`), or from `x` where there is none."""
+        normed = self.norm1(x)
+        asking = normed if context is None else self.norm2(context)
+        return x + self.proj_out(attend(self.q(asking), self.k(normed), self.v(normed), self.heads))
+
+
+class Level(nn.Module):
+    """The residual blocks of one resolution, with an attention after each where `heads` is not 0. Those that are not
+    the last of their stack get a `downsample` or an `upsample` besides, which the stack calls."""
+
+    downsample: Downsample
+    upsample: Upsample
+
+    def __init__(self, channels_in: int, channels: int, blocks: int, heads: int) -> None:
+        super().__init__()
+        self.block = nn.ModuleList(ResidualBlock(channels if i else channels_in, channels) for i in range(blocks))
+        self.attn = nn.ModuleList(Attention(channels, heads) for _ in range(blocks if heads else 0))
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        for i, block in enumerate(self.block):
+            x = block(x)
+            if self.attn:
+                x = self.attn[i](x, context)
+        return x
+
+
+class Middle(nn.Module):
+    """Two residual blocks around an attention, at the latent's resolution."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.block_1 = ResidualBlock(channels, channels)
+        self.attn_1 = Attention(channels, heads)
+        self.block_2 = ResidualBlock(channels, channels)
+
+
+class Encoder(nn.Module):
+    """Faces → latent, and the features that the decoder asks with.
+
+    Args:
+        stem: channels after the first convolution.
+        widths: channels of each level, largest resolution first.
+        blocks: residual blocks of a level.
+        latent: channels of the latent.
+        heads: attention heads.
+        attending: levels that attend.
+        kept: levels whose features the decoder needs.
+    """
+
+    def __init__(
+        self,
+        stem: int,
+        widths: tuple[int, ...],
+        blocks: int,
+        latent: int,
+        heads: int,
+        attending: Collection[int],
+        kept: Collection[int],
+    ) -> None:
+        super().__init__()
+        self.kept = frozenset(kept)
+        self.conv_in = nn.Conv2d(3, stem, 3, padding=1)
+        self.down = nn.ModuleList()
+        for level, width in enumerate(widths):
+            room = Level(widths[level - 1] if level else stem, width, blocks, heads if level in attending else 0)
+            if level < len(widths) - 1:
+                room.downsample = Downsample(width)
+            self.down.append(room)
+        self.mid = Middle(widths[-1], heads)
+        self.norm_out = group_norm(widths[-1])
+        self.conv_out = nn.Conv2d(widths[-1], latent, 3, padding=1)
+
+    def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        """The latent, and features by level; -1 is the middle's."""
+        features: dict[int, torch.Tensor] = {}
+        x = self.conv_in(faces)
+        deepest = len(self.down) - 1
+        for level, room in enumerate(cast("Iterable[Level]", self.down)):
+            x = room(x)
+            if level < deepest:
+                if level in self.kept:
+                    features[level] = x
+                x = room.downsample(x)
+        x = self.mid.block_1(x)
+        features[deepest] = x  # the deepest level is met between the middle's first block and its attention
+        x = self.mid.block_2(self.mid.attn_1(x))
+        features[-1] = x
+        return self.conv_out(swish(self.norm_out(x))), features
+
+
+class Decoder(nn.Module):
+    """Latent → faces. Arguments as for `Encoder`; `blocks` is one more than the encoder's in the public files."""
+
+    def __init__(
+        self, widths: tuple[int, ...], blocks: int, latent: int, heads: int, attending: Collection[int]
+    ) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(latent, widths[-1], 3, padding=1)
+        self.mid = Middle(widths[-1], heads)
+        self.up = nn.ModuleList()
+        for level, width in enumerate(widths):
+            below = widths[min(level + 1, len(widths) - 1)]
+            room = Level(below, width, blocks, heads if level in attending else 0)
+            if level:
+                room.upsample = Upsample(width)
+            self.up.append(room)
+        self.norm_out = group_norm(widths[0])
+        self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
+
+    def forward(self, latent: torch.Tensor, features: dict[int, torch.Tensor]) -> torch.Tensor:
+        x = self.mid.block_1(self.conv_in(latent))
+        x = self.mid.block_2(self.mid.attn_1(x, features[-1]))
+        for level in reversed(range(len(self.up))):
+            room = cast(Level, self.up[level])
+            x = room(x, features.get(level))
+            if level:
+                x = room.upsample(x)
+        return self.conv_out(swish(self.norm_out(x)))
+
+
+class RestoreFormer(nn.Module):
+    """RestoreFormer and RestoreFormer++.
+
+    Args:
+        stem: channels after the first convolution.
+        widths: channels of each level, largest resolution first; all multiples of 32.
+        blocks: residual blocks of an encoder's level.
+        latent: channels of the encoder's output.
+        codes: number and width of the dictionary's codes.
+        heads: attention heads.
+        encoder_attending: levels of the encoder that attend.
+        decoder_attending: levels of the decoder that attend.
+    """
+
+    family = FAMILY
+    template = "ffhq"
+    knobs: frozenset[str] = frozenset()
+    # Not bfloat16: its rounding of the encoder moves the latent by 2 % and flips up to a tenth of the codes (synthetic
+    # weights), and each flipped code is another patch of face.
+    precisions = ("float32",)
+
+    def __init__(
+        self,
+        stem: int = 64,
+        widths: tuple[int, ...] = (64, 128, 128, 256, 256, 512),
+        blocks: int = 2,
+        latent: int = 256,
+        codes: tuple[int, int] = (1024, 256),
+        heads: int = 8,
+        encoder_attending: Collection[int] = (5,),
+        decoder_attending: Collection[int] = (5,),
+    ) -> None:
+        super().__init__()
+        self.size = LATENT_SIDE << (len(widths) - 1)
+        self.encoder = Encoder(stem, widths, blocks, latent, heads, encoder_attending, decoder_attending)
+        self.decoder = Decoder(widths, blocks + 1, latent, heads, decoder_attending)
+        self.quantize = Codebook(*codes)
+        self.quant_conv = nn.Conv2d(latent, codes[1], 1)
+        self.post_quant_conv = nn.Conv2d(codes[1], latent, 1)
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        """Restore faces.
+
+        Args:
+            faces: B×3×S×S, RGB in [-1, 1], FFHQ-aligned; S a multiple of 32 (of the levels' factor), meant to be 512.
+
+        Returns:
+            A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
+        """
+        latent, features = self.encoder(faces)
+        clean, _ = self.quantize(self.quant_conv(latent))
+        return self.decoder(self.post_quant_conv(clean), features)
+
+
+def matches(shapes: Shapes) -> bool:
+    """Whether a state dict with these tensor names and shapes is a RestoreFormer or RestoreFormer++."""
+    # norm2 in an attention is what a plain VQGAN of the same names lacks.
+    return all(
+        name in shapes
+        for name in ("quantize.embedding.weight", "post_quant_conv.weight", "decoder.mid.attn_1.norm2.weight")
+    )
+
+
+def build(shapes: Shapes) -> RestoreFormer:
+    """An empty network, its hyper-parameters read off the tensors' shapes. Raises ModelFileError: one is missing."""
+
+    def outputs(name: str) -> int:
+        return shape_of(shapes, f"{name}.weight", FAMILY)[0]
+
+    def attending(prefix: str) -> list[int]:
+        return [level for level in range(levels) if count_children(shapes, f"{prefix}.{level}.attn")]
+
+    levels = count_children(shapes, "encoder.down")
+    decoder_attending = attending("decoder.up")
+    number, width = shape_of(shapes, "quantize.embedding.weight", FAMILY)
+    return RestoreFormer(
+        stem=outputs("encoder.conv_in"),
+        widths=tuple(outputs(f"encoder.down.{level}.block.0.conv2") for level in range(levels)),
+        blocks=count_children(shapes, "encoder.down.0.block"),
+        latent=outputs("encoder.conv_out"),
+        codes=(number, width),
+        # No shape shows the number of heads. Only RestoreFormer++ attends at a second resolution, and it has 4.
+        heads=4 if levels - 2 in decoder_attending else 8,
+        encoder_attending=attending("encoder.down"),
+        decoder_attending=decoder_attending,
+    )

@@ -1,0 +1,147 @@
+"""The known models as data: `models.toml` beside this file, read once into frozen records.
+
+May import `errors` only.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from typing import Any, Literal, get_args
+
+from .peek import views
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Kind = Literal["restorer", "detector", "parser", "upscaler"]
+Commercial = Literal["yes", "no", "unclear"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One published file. `bytes` is 0 and `sha256` "" where nobody states them; `urls` are mirrors, best first."""
+
+    name: str
+    bytes: int = 0
+    sha256: str = ""
+    urls: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that is known by an id.
+
+    Attributes:
+        id: what users call it.
+        rank: 1 is what `auto` prefers, among models of its kind.
+        files: every name that its file may have, the usual one first.
+        kind: what it does.
+        family: its architecture.
+        size: side of the crop in pixels, 0 where any size will do.
+        template: how its crop is aligned: "ffhq" or "gpen"; "" where nothing is aligned.
+        good_for: one line for somebody who has to choose.
+        licence, licence_note, commercial: on which terms the weights may be used.
+        published: the files that can be had; the first is what a download gets.
+        page: where to get it by hand, if it has no direct address.
+        needs: a package without which it cannot run.
+        used: whether anything in this package runs it; the others are known so that they can be named.
+        has, lacks, shape: tensors by which a file of any name is recognised.
+    """
+
+    id: str
+    rank: int
+    files: tuple[str, ...]
+    kind: Kind = "restorer"
+    family: str = ""
+    size: int = 0
+    template: str = ""
+    good_for: str = ""
+    licence: str = ""
+    licence_note: str = ""
+    commercial: Commercial = "unclear"
+    published: tuple[ModelFile, ...] = ()
+    page: str = ""
+    needs: str = ""
+    used: bool = True
+    has: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    shape: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file that a download gets, 0 if unknown."""
+        return self.published[0].bytes if self.published else 0
+
+    def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Whether tensors of these names and shapes may be this model."""
+        if not self.has or not all(name in shapes for name in self.has) or any(name in shapes for name in self.lacks):
+            return False
+        return all(shapes.get(name) == shape for name, shape in self.shape.items())
+
+
+@dataclass(frozen=True)
+class OtherFile:
+    """A file that is found beside the models but is none of ours: its usual names, and what it is."""
+
+    files: tuple[str, ...]
+    what: str
+
+
+@lru_cache(maxsize=1)
+def _data() -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath("models.toml").read_text("utf-8"))
+
+
+def _entry(row: dict[str, Any]) -> ModelEntry:
+    published = tuple(
+        ModelFile(one["name"], one.get("bytes", 0), one.get("sha256", ""), tuple(one["urls"]), one.get("note", ""))
+        for one in row.pop("file", ())
+    )
+    names = tuple(dict.fromkeys([*(file.name for file in published), *row.pop("names", ())]))
+    for key in ("has", "lacks"):
+        row[key] = tuple(row.get(key, ()))
+    row["shape"] = {name: tuple(shape) for name, shape in row.get("shape", {}).items()}
+    return ModelEntry(files=names, published=published, **row)
+
+
+@lru_cache(maxsize=1)
+def _all() -> tuple[ModelEntry, ...]:
+    entries = [_entry(dict(row)) for row in _data()["model"]]
+    return tuple(sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.rank)))
+
+
+def known_models(kind: Kind | None = "restorer") -> tuple[ModelEntry, ...]:
+    """Every model of a kind, the one that `auto` prefers first; None gives all kinds, restorers first."""
+    return tuple(entry for entry in _all() if kind in (None, entry.kind))
+
+
+def known_model(name: str) -> ModelEntry | None:
+    """The entry of an id, in any case."""
+    return next((entry for entry in _all() if entry.id == name.lower()), None)
+
+
+@lru_cache(maxsize=1)
+def other_files() -> tuple[OtherFile, ...]:
+    """Files of the field that are not models of ours."""
+    return tuple(OtherFile(tuple(row["files"]), row["what"]) for row in _data()["other"])
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> tuple[ModelEntry, ...]:
+    """The models that tensors of these names and shapes may be: none, one, or several that shapes cannot tell apart.
+
+    Prefixes such as ``module.`` and the groups beside them are looked through.
+    """
+    for view in views(shapes):
+        seen = {short: shapes[full] for short, full in view.items()}
+        found = tuple(entry for entry in _all() if entry.fits(seen))
+        if found:
+            return found
+    return ()

@@ -1,0 +1,253 @@
+"""What is in a model file, without loading it: names and shapes of its tensors, in milliseconds and without torch.
+
+A .safetensors file says so in its header. A PyTorch file, old or new, holds a pickle that describes the tensors apart
+from their numbers; it is read here by an unpickler that knows no class at all: every name it is asked for becomes an
+inert placeholder, so that nothing in the file can run. Used to recognise files; `checkpoints` loads them.
+Also here, because both need it: the keys and prefixes that wrap the tensors of public files.
+May import `errors` only.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import ModelFileError
+
+WRAPPING_KEYS = ("params_ema", "params", "state_dict", "g_ema")
+"""Keys under which public checkpoints keep their tensors, in the order of preference."""
+
+PREFIXES = ("module.", "vqvae.", "generator.", "g_ema.", "net_g.", "netG.", "model.", "network.")
+"""What training code puts before the names of a network's tensors; the groups beside it are not the network's."""
+
+Format = Literal["safetensors", "zip", "pickle", "onnx", "web page", "pointer", "empty", "unknown"]
+Shapes = dict[str, tuple[int, ...]]
+
+_HEADER_LIMIT = 100 * 2**20  # larger descriptions than this belong to no network; they would only fill the memory
+
+
+@dataclass(frozen=True)
+class Peeked:
+    """shapes: names and shapes without wrapping key; asks_for: names of classes and functions that the pickle wants
+    beyond plain tensors (a loader that obeyed would run them)."""
+
+    shapes: Shapes
+    asks_for: tuple[str, ...] = ()
+
+
+def sniff(head: bytes) -> Format:
+    """The kind of file that begins with these bytes (16 or more; 512 to tell web pages)."""
+    text = head.lstrip().lower()
+    if not head:
+        return "empty"
+    if head[:4] == b"PK\x03\x04":
+        return "zip"
+    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _HEADER_LIMIT:
+        return "safetensors"
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "web page"
+    if text.startswith(b"version https://git-lfs"):
+        return "pointer"
+    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
+        return "pickle"
+    if head[:1] == b"\x08" and len(head) > 1 and head[1] < 32:  # protobuf field 1: the version of ONNX's format
+        return "onnx"
+    return "unknown"
+
+
+def sniff_file(path: Path) -> Format:
+    """`sniff` for a file. Raises OSError."""
+    with open(path, "rb") as file:
+        return sniff(file.read(512))
+
+
+def peek(path: Path) -> Peeked:
+    """Names and shapes of the tensors of a .pth, .pt, .ckpt or .safetensors file, whatever its suffix.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, or of another format.
+    """
+    try:
+        kind = sniff_file(path)
+        with open(path, "rb") as file:
+            if kind == "safetensors":
+                return Peeked(_safetensors_shapes(file))
+            if kind == "zip":
+                return _described(_zip_pickle(file))
+            if kind == "pickle":
+                return _described(_legacy_pickle(file))
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise ModelFileError(f"{path}: damaged, or cut off ({error}); get it again.") from error
+    except Exception as error:  # a pickle made by somebody may fail in any way; all of them mean the same here
+        raise ModelFileError(f"{path}: not a checkpoint ({type(error).__name__}: {error}).") from error
+    raise ModelFileError(f"{path}: not a checkpoint ({describe(kind)}).")
+
+
+def describe(kind: Format) -> str:
+    """What a file of this kind is, in words for an error message."""
+    return {
+        "web page": "it is a web page, saved under this name",
+        "pointer": "it is the pointer that Git LFS keeps in place of a file",
+        "empty": "it is empty",
+        "onnx": "it is an ONNX file",
+        "unknown": "it is in no format that model files have",
+    }.get(kind, f"it is a {kind} file")
+
+
+def unwrap(content: object) -> object:
+    """The mapping inside of a public checkpoint's wrapping key, if there is one."""
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in WRAPPING_KEYS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    return content
+
+
+def views(names: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Ways to read the names of a state dict: as they are, then without a prefix (or two) and the groups beside it.
+
+    Yields:
+        From the short name to the name in the file, at least one entry.
+    """
+    yield {name: name for name in names}
+    for first in PREFIXES:
+        inner = {name.removeprefix(first): name for name in names if name.startswith(first)}
+        if not inner:
+            continue
+        yield inner
+        for second in PREFIXES:
+            deeper = {name.removeprefix(second): full for name, full in inner.items() if name.startswith(second)}
+            if deeper:
+                yield deeper
+
+
+def _safetensors_shapes(file: io.BufferedReader) -> Shapes:
+    length = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(length))
+    return {name: tuple(row["shape"]) for name, row in header.items() if name != "__metadata__"}
+
+
+def _zip_pickle(file: io.BufferedReader) -> tuple[object, set[str]]:
+    with zipfile.ZipFile(file) as archive:
+        # The first folder may have any name; the tensors' numbers lie in its sub-folder data/.
+        name = next((name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")), None)
+        if name is None:
+            raise ValueError("a zip file without data.pkl")
+        if archive.getinfo(name).file_size > _HEADER_LIMIT:
+            raise ValueError("its description of the tensors is too long")
+        reader = _Reader(io.BytesIO(archive.read(name)))
+        return reader.load(), reader.asked
+
+
+def _legacy_pickle(file: io.BufferedReader) -> tuple[object, set[str]]:
+    """PyTorch's format before 1.6: a magic number, a version, facts on the machine, then the description."""
+    reader = _Reader(file)
+    content = reader.load()
+    if isinstance(content, int):
+        reader.load()
+        reader.load()
+        content = reader.load()
+    return content, reader.asked
+
+
+def _described(read: tuple[object, set[str]]) -> Peeked:
+    content = unwrap(read[0])
+    shapes = {}
+    if isinstance(content, Mapping):
+        shapes = {str(name): value.shape for name, value in content.items() if isinstance(value, _Tensor)}
+    return Peeked(shapes, tuple(sorted(read[1])))
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    shape: tuple[int, ...]
+
+
+class _Call:
+    """A function of this file that a pickle may call; it has no attributes that a pickle could set."""
+
+    __slots__ = ("_call",)
+    _call: Callable[..., object]
+
+    def __init__(self, call: Callable[..., object]) -> None:
+        object.__setattr__(self, "_call", call)
+
+    def __call__(self, *arguments: object, **named: object) -> object:
+        return self._call(*arguments, **named)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        return
+
+    def __setstate__(self, state: object) -> None:
+        return
+
+
+class _Inert:
+    """Stands for any class or function that a pickle asks for: takes everything, does nothing."""
+
+    def __new__(cls, *arguments: object, **named: object) -> _Inert:
+        return object.__new__(cls)
+
+    def __init__(self, *arguments: object, **named: object) -> None:
+        return
+
+    def __call__(self, *arguments: object, **named: object) -> _Inert:
+        return self
+
+    def __setstate__(self, state: object) -> None:
+        return
+
+    def __setitem__(self, key: object, value: object) -> None:
+        return
+
+    def append(self, value: object) -> None:
+        """For the opcodes that fill lists."""
+
+    def extend(self, values: object) -> None:
+        """For the opcodes that fill lists."""
+
+
+def _tensor(_storage: object, _offset: object, size: object, *_: object) -> _Tensor:
+    if not isinstance(size, tuple) or not all(isinstance(side, int) for side in size):
+        raise ValueError("a tensor without a shape")
+    return _Tensor(tuple(size))
+
+
+_PLAIN: dict[tuple[str, str], Callable[..., object]] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
+    ("torch", "Size"): tuple,
+}
+
+
+_TENSOR_ROOMS = ("torch", "torch.storage", "torch._utils", "torch.serialization", "torch.nn.parameter")
+
+
+class _Reader(pickle.Unpickler):
+    """Reads a checkpoint's description; `asked` holds what it wants beyond plain tensors."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__(file, encoding="latin1")  # files written by Python 2 are still about
+        self.asked: set[str] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Never a real class, whatever the file asks for."""
+        if (module, name) in _PLAIN:
+            return _Call(_PLAIN[module, name])
+        if module not in _TENSOR_ROOMS:
+            self.asked.add(f"{module}.{name}")
+        return _Inert
+
+    def persistent_load(self, pid: object) -> object:
+        """A tensor's numbers: not needed."""
+        return None

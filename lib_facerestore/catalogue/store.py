@@ -1,0 +1,230 @@
+"""The store: which folders are searched, what lies in them, and what an id, a name or a path stands for.
+
+A file with a known name is what its name says unless its tensors contradict; a file with any other name is what its
+tensors say. May import the files of this room, `errors` and `options`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+
+from ..errors import ModelFileError
+from ..options import did_you_mean
+from .entries import Kind, ModelEntry, known_model, known_models, other_files, recognise
+from .fingerprints import peek_quietly, same_content, sha256_of
+
+MODEL_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx")
+ENVIRONMENT = "FACERESTORE_MODELS"
+BUILT_IN = "lite"
+OWN_FOLDER = "facerestore"
+WEBUI_FOLDERS = (
+    OWN_FOLDER, "GFPGAN", "Codeformer", "GPEN", "RestoreFormer", "VQFR", "DFDNet", "facexlib", "facerestore_models",
+    "facedetection", "RealESRGAN", "ESRGAN",
+)  # fmt: skip
+"""Folders under a WebUI's models root (A1111, Forge, SD.Next, ReActor, ComfyUI) in which such files are kept."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file, and what it is.
+
+    Attributes:
+        path: where it lies.
+        models: what it may be, the likeliest first; several where its tensors fit several; none if unknown.
+        told_by: what told: its name, its tensors, or its hash.
+        remark: what is known of a file that is none of our models, else "".
+    """
+
+    path: Path
+    models: tuple[ModelEntry, ...]
+    told_by: Literal["name", "tensors", "hash", ""]
+    remark: str = ""
+
+
+def weights_path(name: str) -> Path:
+    """Path of a file of weights that ships inside the package, e.g. "lite_restorer.safetensors"."""
+    path = Path(__file__).resolve().parents[1] / "weights" / name
+    if not path.is_file():
+        raise ModelFileError(f"{path}: the package's own weights are missing; install lib_facerestore again.")
+    return path
+
+
+def default_models_folder() -> Path:
+    """The folder named by FACERESTORE_MODELS, else one in the user's data folder. It need not exist."""
+    named = os.environ.get(ENVIRONMENT)
+    return Path(named).expanduser() if named else Path(platformdirs.user_data_dir("facerestore", False)) / "models"
+
+
+def webui_folders(root: Path) -> tuple[Path, ...]:
+    """The folders under a WebUI's models root that may hold our files, our own (it need not exist) first."""
+    own = root / OWN_FOLDER
+    try:
+        there = {child.name.casefold(): child for child in root.iterdir() if child.is_dir()}
+    except OSError:
+        there = {}
+    others = [there[name.casefold()] for name in WEBUI_FOLDERS[1:] if name.casefold() in there]
+    return (there.get(OWN_FOLDER, own), *others)
+
+
+class Store:
+    """What is installed in a list of model folders (searched in that order, with their sub-folders).
+
+    Args:
+        folders: the folders; a missing one is passed over. Downloads go to the first.
+        webui: the models root of a WebUI; the folders of GFPGAN, CodeFormer, ReActor and others in it are searched
+            too, after `folders`.
+    """
+
+    def __init__(self, folders: Sequence[Path] | None = None, webui: Path | None = None) -> None:
+        wanted = list(folders or ())
+        wanted += webui_folders(webui) if webui else ()
+        self.folders: tuple[Path, ...] = tuple(dict.fromkeys(wanted)) or (default_models_folder(),)
+
+    def files(self) -> list[Path]:
+        """Every model file in the folders, in a stable order."""
+        found: dict[Path, None] = {}
+        for folder in self.folders:
+            if folder.is_dir():
+                paths = (p for p in folder.rglob("*") if p.suffix.lower() in MODEL_SUFFIXES and p.is_file())
+                found.update(dict.fromkeys(sorted(paths)))
+        return list(found)
+
+    def subfolders(self) -> tuple[Path, ...]:
+        """The folders and every folder in them that holds a model file: for stages that look for a file by its name."""
+        return tuple(dict.fromkeys([*self.folders, *(path.parent for path in self.files())]))
+
+    def installed(self, kind: Kind | None = "restorer") -> dict[str, Path]:
+        """Path of each known model of a kind that is installed, the preferred one first; the built-in one comes last.
+
+        Files whose tensors fit several models (GFPGAN 1.2 to 1.4 under a name of somebody's own) are left out.
+        """
+        paths = self._by_id(self.files())
+        found = {entry.id: paths[entry.id] for entry in known_models(kind) if entry.id in paths}
+        if kind in (None, "restorer"):
+            found.pop(BUILT_IN, None)
+            found[BUILT_IN] = weights_path("lite_restorer.safetensors")
+        return found
+
+    def others(self) -> list[Path]:
+        """The model files that `installed` does not name: unknown ones, undecided ones, second copies."""
+        files = self.files()
+        used = set(self._by_id(files).values())
+        return [path for path in files if path not in used]
+
+    @staticmethod
+    def _by_id(files: Iterable[Path]) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        told = [identify(path) for path in files]
+        for way in ("name", "tensors"):  # a file of the usual name is preferred to one that was recognised
+            for one in told:
+                if one.told_by == way and len(one.models) == 1:
+                    best = one.models[0]
+                    here = found.get(best.id)
+                    if here is None or (way == "name" and _place(best, one.path) < _place(best, here)):
+                        found[best.id] = one.path
+        return found
+
+    def find(self, model: str, kind: Kind | None = "restorer") -> Path:
+        """The file that a model id, a file name in the folders, or a path stands for.
+
+        Args:
+            model: id, name (with or without suffix), or path.
+            kind: what is wanted; None takes any kind.
+
+        Raises:
+            ModelFileError: it is not installed; the message says which file is wanted where, or what there is.
+        """
+        entry = known_model(model)
+        if entry is not None and kind is not None and entry.kind != kind:
+            raise ModelFileError(f"model {entry.id} is a {entry.kind}, not a {kind}; see `facerestore models list`.")
+        installed = self.installed(kind)
+        if entry is not None:
+            if entry.id in installed:
+                return installed[entry.id]
+            raise ModelFileError(
+                f"model {entry.id} is not installed: put its file {entry.files[0]} into {self.folders[0]}, "
+                f"get it with `facerestore models download {entry.id}`, or choose "
+                + ("model auto." if entry.kind == "restorer" else "another.")
+            )
+        for path in self.files():
+            if model in (path.name, path.stem):
+                return path
+        if Path(model).is_file():
+            return Path(model)
+        ids = [*installed, *(path.name for path in self.files())]
+        near = did_you_mean(model, [*ids, *(entry.id for entry in known_models(kind))])
+        raise ModelFileError(f"model {model} is not known;{near} Installed: {', '.join(dict.fromkeys(ids))}.")
+
+    def duplicates(self) -> list[list[Path]]:
+        """Groups of files that hold the same bytes, links to one file not counted."""
+        by_size: dict[int, list[Path]] = {}
+        for path in self.files():
+            by_size.setdefault(path.stat().st_size, []).append(path)
+        groups: list[list[Path]] = []
+        for paths in by_size.values():
+            sorts: list[list[Path]] = []
+            for path in paths:
+                if any(path.samefile(other) for sort in sorts for other in sort):
+                    continue
+                sort = next((sort for sort in sorts if same_content(sort[0], path)), None)
+                if sort is None:
+                    sorts.append([path])
+                else:
+                    sort.append(path)
+            groups += [sort for sort in sorts if len(sort) > 1]
+        return groups
+
+
+def _place(entry: ModelEntry, path: Path) -> int:
+    """Where a file's name stands in the entry's list: its usual name first."""
+    return [name.lower() for name in entry.files].index(path.name.lower())
+
+
+def identify(path: Path, by_hash: bool = False) -> Found:
+    """What a file is: by its name unless its tensors contradict, else by its tensors.
+
+    Args:
+        path: the file.
+        by_hash: where name and tensors leave it open and the size is that of a published file, hash it (a second or
+            two for a large file, once: hashes are remembered).
+    """
+    name = path.name.lower()
+    named = tuple(entry for entry in known_models(None) if name in (file.lower() for file in entry.files))
+    content = peek_quietly(path) if path.suffix.lower() != ".onnx" else None
+    fitting = recognise(content.shapes) if content and content.shapes else ()
+    if content and content.shapes:  # its tensors can be read: they decide whether the name is true
+        named = tuple(entry for entry in named if not entry.has or entry in fitting)
+    if len(named) == 1:
+        return Found(path, named, "name")
+    if len(fitting) == 1:
+        return Found(path, fitting, "tensors")
+    if by_hash:
+        exact = identify_by_hash(path)
+        if exact is not None:
+            return Found(path, (exact,), "hash")
+    remark = next((other.what for other in other_files() if name in (file.lower() for file in other.files)), "")
+    return Found(path, () if remark else fitting, "tensors" if fitting and not remark else "", remark)
+
+
+def identify_by_hash(path: Path) -> ModelEntry | None:
+    """The model whose published file has these very bytes. Only files of a published size are hashed."""
+    try:
+        size = path.stat().st_size
+        digest = ""
+        for entry in known_models(None):
+            for file in entry.published:
+                if file.sha256 and file.bytes in (0, size):
+                    if file.bytes == 0 and path.suffix.lower() != Path(file.name).suffix.lower():
+                        continue
+                    digest = digest or sha256_of(path)
+                    if digest == file.sha256:
+                        return entry
+    except OSError:
+        return None
+    return None

@@ -1,0 +1,217 @@
+"""The original networks, where their packages are installed, and the comparison of ours with them.
+
+`facerestore models verify ID --against reference` runs the user's own file through both. The originals come from the
+packages gfpgan, spandrel and spandrel-extra-arches, imported here and nowhere else, and only when asked for.
+May import `checkpoints`, `compat` and `errors`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from . import compat
+from .checkpoints import HARMLESS_EXTRAS, Network, find_family
+from .errors import FaceRestoreError
+
+FIDELITY = 0.5
+"""What both sides run with, where the network has the knob."""
+
+Call = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Original:
+    """An original network that is ready to run: where it is from, a function from crops (B×3×S×S, RGB in [-1, 1], on
+    the network's device) to restored crops of the same shape, and the network itself."""
+
+    source: str
+    run: Call
+    module: torch.nn.Module | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Ours against the original's, on values from -1 to 1. `share`: the largest difference over the standard deviation
+    of the original's output; `spread`: that standard deviation."""
+
+    source: str
+    largest: float
+    mean: float
+    share: float
+    crops: int
+
+
+def compare(network: Network, state: Mapping[str, torch.Tensor], crops: int = 2) -> Difference:
+    """Run the same synthetic crops through the original network and through ours.
+
+    Args:
+        network: ours, loaded from `state`, in float32.
+        state: the file's tensors, without wrapping key.
+        crops: how many.
+
+    Raises:
+        FaceRestoreError: there is no original to be had for this family; the message says why and what to install.
+    """
+    original = find_original(network, state)
+    largest = total = 0.0
+    outputs = []
+    knobs: dict[str, Any] = {"fidelity": FIDELITY} if "fidelity" in network.knobs else {}
+    for number in range(crops):
+        crop = synthetic_crop(number, network.size)
+        with torch.inference_mode():
+            theirs = original.run(crop.to(network.device)).float().cpu()
+        ours = network(crop, **knobs).cpu()
+        apart = (ours - theirs).abs()
+        largest = max(largest, float(apart.max()))
+        total += float(apart.mean())
+        outputs.append(theirs)
+    spread = float(torch.cat(outputs).std())
+    return Difference(original.source, largest, total / crops, largest / max(spread, 1e-12), crops)
+
+
+def synthetic_crop(number: int, size: int) -> torch.Tensor:
+    """A 1×3×size×size crop in [-1, 1] of soft shapes and a little noise; the same on every machine."""
+    rng = np.random.default_rng(1000 + number)
+    y, x = np.mgrid[0:size, 0:size] / size
+    planes = []
+    for _ in range(3):
+        plane = np.zeros((size, size))
+        for _ in range(12):
+            fx, fy = rng.uniform(-9, 9, 2)
+            plane += rng.uniform(0.05, 0.25) * np.sin(2 * math.pi * (fx * x + fy * y) + rng.uniform(0, 6))
+        planes.append(plane + rng.normal(0, 0.04, plane.shape))
+    return torch.from_numpy(np.clip(np.stack(planes)[None], -1, 1).astype(np.float32))
+
+
+def find_original(network: Network, state: Mapping[str, torch.Tensor]) -> Original:
+    """The original network of this family, filled with these tensors.
+
+    Raises:
+        FaceRestoreError: it is not installed, or was never published as a package.
+    """
+    makers: dict[str, Callable[[dict[str, torch.Tensor]], Original]] = {
+        "gfpgan": _gfpgan,
+        "restoreformer": _restoreformer,
+        "codeformer": _codeformer,
+    }
+    if network.family not in makers:
+        raise FaceRestoreError(
+            f"{network.family}: its original code is in no package that could be installed; this project's tests "
+            "compare with numbers that it gave."
+        )
+    _, view = find_family({name: tuple(value.shape) for name, value in state.items()})
+    bare = {short: state[full] for short, full in view.items() if short not in HARMLESS_EXTRAS}
+    # These packages print while they build; standard output is for our results.
+    with torch.inference_mode(False), torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
+        original = makers[network.family](bare)
+        if original.module is not None:
+            original.module.to(network.device)
+        return original
+
+
+def random_state(model: str) -> dict[str, torch.Tensor]:
+    """The tensors of a public file's network as its authors' code starts training it: for timing without the file.
+
+    Args:
+        model: an id in `PUBLIC`.
+
+    Raises:
+        FaceRestoreError: the package of the original is not installed.
+    """
+    with torch.inference_mode(False), torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
+        return dict(PUBLIC[model]().state_dict())
+
+
+def _import(module: str, package: str) -> Any:
+    compat.prepare()
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # these packages fail at import in many ways; each means that they cannot be used
+        raise FaceRestoreError(
+            f"the original network needs the package {package}, which cannot be imported ({error}); install it with: "
+            f"pip install --no-deps {package}  (or all of them, in the package's folder: pip install '.[reference]')."
+        ) from error
+
+
+def _ready(module: torch.nn.Module, state: dict[str, torch.Tensor], package: str, run: Call) -> Original:
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise FaceRestoreError(
+            f"the original network of {package} does not take this file: {str(error).splitlines()[-1].strip()}"
+        ) from error
+    module.eval().requires_grad_(False)
+    return Original(f"{package} {importlib.metadata.version(package)}, {type(module).__name__}", run, module)
+
+
+def _gfpgan(state: dict[str, torch.Tensor]) -> Original:
+    if "stylegan_decoder.style_conv1.activate.bias" in state:
+        # Arguments of the public file: GFPGAN inference_gfpgan.py. Its fused activation has no code for the CPU; the
+        # formula in its place is the one that its CUDA code computes: sqrt(2) * leaky_relu(x + bias, 0.2).
+        arch = _import("gfpgan.archs.gfpganv1_arch", "gfpgan")
+        if not torch.cuda.is_available():
+            for room in ("basicsr.ops.fused_act.fused_act", "basicsr.archs.stylegan2_arch"):
+                importlib.import_module(room).fused_leaky_relu = _leaky  # type: ignore[attr-defined]
+        module = arch.GFPGANv1(512, num_style_feat=512, channel_multiplier=1, fix_decoder=False, num_mlp=8,
+                               input_is_latent=True, different_w=True, narrow=1, sft_half=True)  # fmt: skip
+    else:
+        module = _clean_network()
+    return _ready(module, state, "gfpgan", lambda x: module(x, return_rgb=False, randomize_noise=False)[0])
+
+
+def _clean_network() -> torch.nn.Module:
+    arch = _import("gfpgan.archs.gfpganv1_clean_arch", "gfpgan")
+    return arch.GFPGANv1Clean(512, num_style_feat=512, channel_multiplier=2, fix_decoder=False, num_mlp=8,
+                              input_is_latent=True, different_w=True, narrow=1, sft_half=True)  # fmt: skip
+
+
+def _leaky(x: torch.Tensor, bias: torch.Tensor, negative_slope: float = 0.2, scale: float = 2**0.5) -> torch.Tensor:
+    bias = bias.view(1, -1, *([1] * (x.ndim - 2)))
+    return functional.leaky_relu(x + bias, negative_slope) * scale
+
+
+def _restoreformer(state: dict[str, torch.Tensor]) -> Original:
+    if "decoder.up.4.attn.0.norm1.weight" in state:
+        raise FaceRestoreError(
+            "restoreformer++: its original code is in no package that could be installed (gfpgan's has the first "
+            "RestoreFormer only); this project's tests compare with numbers that it gave."
+        )
+    module = _restoreformer_network()
+    return _ready(module, state, "gfpgan", lambda x: module(x)[0])
+
+
+def _codeformer(state: dict[str, torch.Tensor]) -> Original:
+    _import("spandrel", "spandrel")
+    room = _import("spandrel_extra_arches.architectures.CodeFormer", "spandrel-extra-arches")
+    module = room.CodeFormerArch().load(dict(state)).model
+    return _ready(module, state, "spandrel-extra-arches", lambda x: module(x, weight=FIDELITY, adain=True)[0])
+
+
+def _restoreformer_network() -> torch.nn.Module:
+    return _import("gfpgan.archs.restoreformer_arch", "gfpgan").RestoreFormer()
+
+
+def _codeformer_network() -> torch.nn.Module:
+    _import("spandrel", "spandrel")
+    # Arguments of the public file: CodeFormer inference_codeformer.py.
+    room = _import("spandrel_extra_arches.architectures.CodeFormer.__arch.codeformer", "spandrel-extra-arches")
+    return room.CodeFormer(dim_embd=512, codebook_size=1024, n_head=8, n_layers=9, latent_size=256)
+
+
+PUBLIC: Mapping[str, Callable[[], torch.nn.Module]] = {
+    "gfpgan-1.4": _clean_network,
+    "codeformer": _codeformer_network,
+    "restoreformer": _restoreformer_network,
+}
+"""Originals that packages have and that run everywhere, by the id of a model whose public file has these shapes."""

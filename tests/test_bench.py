@@ -1,0 +1,131 @@
+"""The bench: what it compares is the same work on the same weights; its table; its command. Never how fast it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lib_facerestore import bench, bench_reference, compat, reference
+from lib_facerestore.bench import Row, bench_network, network_pair, table
+from lib_facerestore.catalogue import Store
+from lib_facerestore.checkpoints import Network, load_network
+from lib_facerestore.cli import main
+from lib_facerestore.errors import OptionError
+from lib_facerestore.faces import Face
+from lib_facerestore.reference import Original
+
+compat.prepare()
+CPU = torch.device("cpu")
+
+
+def face(x: float, y: float, unit: float) -> Face:
+    points = np.array([[-1, -1], [1, -1], [0, 0], [-0.8, 1], [0.8, 1]], np.float32) * unit + (x, y)
+    return Face(0, (x - 2 * unit, y - 2.5 * unit, x + 2 * unit, y + 2 * unit), points.astype(np.float32), 0.99)
+
+
+class Parser(nn.Module):
+    """Says that everything is skin."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        logits = torch.zeros(len(x), 19, *x.shape[2:])
+        logits[:, 1] = 1
+        return (logits,)
+
+
+class Detector:
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, int]] = []
+
+    def detect_faces(self, image: np.ndarray, threshold: float) -> np.ndarray:
+        self.sizes.append(image.shape[:2])
+        return np.zeros((0, 15))
+
+
+class Darker(nn.Module):
+    """Takes 0.2 of the range from every pixel, and counts its calls."""
+
+    calls = 0
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        assert faces.shape == (1, 3, 512, 512)
+        self.calls += 1
+        return faces - 0.4
+
+
+def test_the_reference_job_restores_each_known_face_in_its_place() -> None:
+    image = np.full((320, 640, 3), 180, np.uint8)
+    detector, network = Detector(), Darker()
+    faces = [face(150, 150, 30), face(480, 160, 24)]
+    result = bench_reference.ReferenceJob(detector, Parser(), network, faces, CPU)(image)
+    assert detector.sizes == [(640, 1280)], "it looks at 640 px short side"
+    assert network.calls == 2, "one face at a time"
+    assert result.shape == image.shape
+    for one in faces:
+        x, y = (int(value) for value in one.centre)
+        assert abs(int(result[y, x, 0]) - (180 - 51)) <= 2, (x, y)
+    assert (result[:, 310:330] == 180).all()
+
+
+def test_ours_and_the_original_get_the_same_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    built = Path(bench.__file__).parent / "weights" / "lite_restorer.safetensors"
+
+    def find(network: Network, state: Mapping[str, torch.Tensor]) -> Original:
+        same = load_network(state)
+        return Original("here", same, same.module)
+
+    monkeypatch.setattr(reference, "find_original", find)
+    ours, original, weights = network_pair("lite", Store([tmp_path]), CPU)
+    assert original is not None and weights == built.name
+    picture = torch.rand(1, 3, 256, 256) * 2 - 1
+    assert torch.equal(ours(picture), original.run(picture))
+    row = bench_network("lite", Store([tmp_path]), CPU, repeats=0)
+    assert min(row.ours, row.ours_batch or 0, row.reference or 0, row.reference_batch or 0) > 0
+    assert row.ratio == pytest.approx((row.reference or 0) / row.ours)
+
+
+def test_the_table_has_a_line_a_row_and_dashes_for_what_is_not_there() -> None:
+    first = Row("a", "random", 0.5, 0.25, 1.0, 1.0, 2**20 * 7, None)
+    rows = [first, Row("b", "b.pth", 12.34, None, None, None, None, None)]
+    lines = table(rows, "network", "a face").splitlines()
+    assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1
+    assert "| a | random | 0.500 | 0.250 | 1.000 | 1.000 | 2.00× | 4.00× | 7 | – |" in lines[2]
+    assert "| b | b.pth | 12.3 | – | – | – | – | – | – | – |" in lines[3]
+
+
+def test_the_command_measures_and_prints_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command = ["bench", "--networks", "lite", "--job", "none", "--repeats", "0", "--json", "--models", str(tmp_path)]
+    assert main(command) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [row["what"] for row in answer["networks"]] == ["lite"]
+    assert answer["networks"][0]["ours"] > 0 and answer["jobs"] == []
+
+
+def test_what_cannot_be_measured_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["bench", "--networks", "gfpgan-9", "--job", "none"]) == 2
+    assert "'gfpgan-9' is not known; give all, none, or of gfpgan-1.4" in capsys.readouterr().err
+    with pytest.raises(OptionError, match="'x' is not known"):
+        network_pair("x", Store([tmp_path]), CPU)
+
+
+def test_memory_of_a_block_is_seen() -> None:
+    with bench.Peak(CPU) as peak:
+        block = np.ones(2**25)
+        assert block.sum() == 2**25
+        block = np.ones(2**25)
+    if peak.bytes is None:
+        pytest.skip("nobody tells the memory of a process here")
+    assert peak.bytes > 2**27
+
+
+def test_the_blind_detector_finds_nothing() -> None:
+    from lib_facerestore.detection.retinaface import MOBILENET, RetinaFaceDetector, build_network
+
+    finder = RetinaFaceDetector(bench._blind(build_network(MOBILENET)), "bench")
+    picture = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+    assert finder.detect([picture], 0.001) == [[]]
