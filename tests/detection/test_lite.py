@@ -29,7 +29,6 @@ def test_auto_without_files_is_lite() -> None:
     assert create_detector("auto", []).name == "lite"
 
 
-@pytest.mark.xfail(reason="the interim weights still report extra faces; see docs/lite.md", strict=False)
 def test_finds_the_astronaut(astronaut: np.ndarray) -> None:
     faces = create_detector("lite").detect([astronaut], 0.5)[0]
     assert len(faces) == 1
@@ -43,7 +42,6 @@ def test_finds_the_astronaut(astronaut: np.ndarray) -> None:
     assert points[:2, 1].max() < points[2, 1] < points[3:, 1].min(), "eyes above nose above mouth"
 
 
-@pytest.mark.xfail(reason="the interim weights still report extra faces; see docs/lite.md", strict=False)
 def test_finds_it_mirrored_shrunk_and_in_one_call(astronaut: np.ndarray) -> None:
     mirrored = np.ascontiguousarray(astronaut[:, ::-1])
     corner = np.zeros((512, 700, 3), np.uint8)
