@@ -128,7 +128,7 @@ def _known(name: str) -> ModelEntry:
     entry = known_model(name)
     if entry is None:
         near = did_you_mean(name, [entry.id for entry in known_models(None)])
-        raise ModelFileError(f"model {name} is not known;{near} `facerestore models list --all` shows all ids.")
+        raise ModelFileError(f"model {name} is not known.{near} `facerestore models list --all` shows all ids.")
     return entry
 
 

@@ -113,5 +113,6 @@ def _models(store: Store) -> list[Finding]:
         if file in names:
             findings.append(Finding(subject, "ok", file))
         else:
-            findings.append(Finding(subject, "note", f"not installed: {otherwise}", f"put {file} into {folder}"))
+            remedy = f"put {file} into {folder}, or get it: `facerestore models download`, ids in `models list`"
+            findings.append(Finding(subject, "note", f"not installed: {otherwise}", remedy))
     return findings

@@ -239,7 +239,7 @@ def test_peeking_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_what_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"codeformer is not installed: put its file codeformer\.pth into"):
         Store([tmp_path]).find("codeformer")
-    with pytest.raises(ModelFileError, match=r"model whatever is not known; Installed: lite"):
+    with pytest.raises(ModelFileError, match=r"model whatever is not known\. Installed: lite"):
         Store([tmp_path]).find("whatever")
 
 

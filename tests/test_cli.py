@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,3 +139,19 @@ def test_doctor_reports_required_packages(run: Run, capsys: pytest.CaptureFixtur
     for name in ("torch", "numpy", "opencv-python", "Pillow", "facexlib", "device"):
         assert findings[name]["status"] == "ok"
     assert findings["parser bisenet"]["remedy"].startswith("put parsing_bisenet.pth into")
+
+
+def test_large_pages_are_asked_for_unless_the_user_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "")  # so that it is put back afterwards
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    cli.main(["--version"])
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    cli.main(["--version"])
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
+
+
+def test_a_misspelt_option_is_named_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["restore", "a.png", "-o", "b.png", "--visibilty", "0.5"]) == cli.USAGE
+    said = capsys.readouterr().err
+    assert "--visibilty is not known. Did you mean --visibility? See `facerestore restore --help`" in said

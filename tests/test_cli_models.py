@@ -163,7 +163,7 @@ def test_a_failed_download_does_not_stop_the_next(
 
 def test_download_errors_name_the_remedy(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("download", "codefomer") == cli.USAGE
-    assert "model codefomer is not known; Did you mean codeformer?" in capsys.readouterr().err
+    assert "model codefomer is not known. Did you mean codeformer?" in capsys.readouterr().err
     assert run("download", "codeformer", "--offline") == cli.FAILED
     assert "offline is set" in capsys.readouterr().err
     assert run("download", "dfdnet") == cli.FAILED

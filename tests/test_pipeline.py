@@ -157,7 +157,7 @@ def test_timings_name_the_stages(restorer: FaceRestorer, photo: np.ndarray) -> N
 def test_errors_name_the_thing_and_the_remedy(models: Path, restorer: FaceRestorer, photo: np.ndarray) -> None:
     with pytest.raises(ModelFileError, match=r"gfpgan-1\.4 is not installed: put its file GFPGANv1\.4\.pth into"):
         restorer.restore(photo, Options(model="gfpgan-1.4"))
-    with pytest.raises(ModelFileError, match="codefrmer is not known; Did you mean codeformer"):
+    with pytest.raises(ModelFileError, match=r"codefrmer is not known\. Did you mean codeformer"):
         restorer.restore(photo, Options(model="codefrmer"))
     with pytest.raises(ModelFileError, match="model esrgan is not known"):
         restorer.restore(photo, SMALL.replace(upscaler="esrgan"))

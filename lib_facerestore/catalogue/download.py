@@ -198,8 +198,8 @@ def _from_mirrors(entry: ModelEntry, file: ModelFile, target: Path, progress: Pr
                 logger.info("%s: %s", url, reason)
                 failures.append(f"{url}: {reason}")
     raise DownloadError(
-        f"{entry.id}: {file.name} could not be downloaded. " + "; ".join(failures) + ". Try again later, or get it "
-        "by hand and bring it in with `facerestore models import FILE`."
+        f"{entry.id}: {file.name} could not be downloaded:\n  " + "\n  ".join(failures) + "\nCheck the connection to "
+        "the internet and try again, or get the file by hand and bring it in with `facerestore models import FILE`."
     )
 
 

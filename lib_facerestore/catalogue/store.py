@@ -159,7 +159,7 @@ class Store:
             return Path(model)
         ids = [*installed, *(path.name for path in self.files())]
         near = did_you_mean(model, [*ids, *(entry.id for entry in known_models(kind))])
-        raise ModelFileError(f"model {model} is not known;{near} Installed: {', '.join(dict.fromkeys(ids))}.")
+        raise ModelFileError(f"model {model} is not known.{near} Installed: {', '.join(dict.fromkeys(ids))}.")
 
     def duplicates(self) -> list[list[Path]]:
         """Groups of files that hold the same bytes, links to one file not counted."""

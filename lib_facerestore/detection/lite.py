@@ -47,8 +47,8 @@ class LiteDetector:
         Raises:
             InputError: a picture is not H×W×3 uint8, or has no pixels.
         """
-        # A face's score is the geometric mean of both stages', so a proposal below confidence² cannot reach it.
-        proposals = self.proposer.detect(images, confidence**2)
+        # A face's score is the product of both stages', so a proposal below the confidence cannot reach it.
+        proposals = self.proposer.detect(images, confidence)
         results = []
         for image, faces in zip(images, proposals, strict=True):
             found = refine(self.refiner, image, _found(faces), self.proposer.device)

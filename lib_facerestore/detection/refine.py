@@ -93,7 +93,7 @@ def refine(network: nn.Module, image: NDArray[np.uint8], found: Found, device: t
         found: proposals in pixels of the picture.
 
     Returns:
-        As many detections; the score is the geometric mean of the proposal's and of the refiner's.
+        As many detections; the score is the product of the proposal's and the refiner's.
     """
     if not len(found.scores):
         return found
@@ -104,9 +104,7 @@ def refine(network: nn.Module, image: NDArray[np.uint8], found: Found, device: t
     third, *mirrored = _look(network, image, boxes, angles, CLOSE, True, device)
     boxes, points = ((one + two) / 2 for one, two in zip(placed, mirrored, strict=True))
     sure = 1 / (1 + np.exp(-np.clip((first + second + third) / 3, -30, 30)))
-    return Found(
-        boxes.astype(np.float32), np.sqrt(found.scores * sure).astype(np.float32), points.astype(np.float32)
-    )
+    return Found(boxes.astype(np.float32), (found.scores * sure).astype(np.float32), points.astype(np.float32))
 
 
 def upright(points: NDArray[Any]) -> NDArray[np.float64]:
