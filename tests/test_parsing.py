@@ -1,10 +1,8 @@
-"""Label maps, part masks, and the networks on the oracle's numbers (where the shared folder is at hand)."""
+"""Label maps, part masks, and the networks on the oracle's numbers."""
 
 from __future__ import annotations
 
 import math
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ import torch
 
 from lib_facerestore import alignment, compat, parsing
 from lib_facerestore.errors import FaceRestoreError, InputError, ModelFileError
+from tests.oracle import check, synth
 
-ORACLE = Path(os.environ.get("FACERESTORE_ORACLE", Path(__file__).parents[2] / "shared" / "oracle"))
 TEMPLATE = alignment.ffhq_template(512)
 
 
@@ -27,15 +25,7 @@ def need_facexlib() -> None:
 
 
 def oracle(name: str) -> tuple[dict[str, torch.Tensor], Any, Any]:
-    if not ORACLE.is_dir():
-        pytest.skip(f"the oracle is not at {ORACLE}; set FACERESTORE_ORACLE")
     need_facexlib()
-    sys.path.insert(0, str(ORACLE))
-    try:
-        import check  # type: ignore[import-not-found]
-        import synth  # type: ignore[import-not-found]
-    finally:
-        sys.path.remove(str(ORACLE))
     spec, meta, gold = check.load(name)
     return synth.synth_state_dict(spec, meta.get("aliases")), synth, gold
 

@@ -1,8 +1,7 @@
-"""retinaface: batches, looks and loading on synthetic networks; the original's numbers where the oracle is present."""
+"""retinaface: batches, looks and loading on synthetic networks; the original's numbers from the oracle."""
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,8 +23,7 @@ from lib_facerestore.detection.retinaface import (
     load_retinaface,
 )
 from lib_facerestore.errors import InputError, ModelFileError, OptionError
-
-ORACLE = Path(__file__).resolve().parents[3] / "shared" / "oracle"
+from tests.oracle import check, synth
 
 
 class RedBlobs(nn.Module):
@@ -229,13 +227,7 @@ def test_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "kind"), [("detection_Resnet50_Final", RESNET50), ("detection_mobilenet0.25_Final", MOBILENET)]
 )
-def test_equals_the_original(file: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not ORACLE.is_dir():
-        pytest.skip("../shared/oracle is absent: the comparison with the original's numbers was NOT made")
-    monkeypatch.syspath_prepend(str(ORACLE))
-    import check
-    import synth
-
+def test_equals_the_original(file: str, kind: str, tmp_path: Path) -> None:
     spec, meta, gold = check.load(file)
     state = synth.synth_state_dict(spec, meta.get("aliases"))
     torch.save({"module." + key: value for key, value in state.items()}, tmp_path / "weights.pth")
@@ -254,8 +246,6 @@ def test_equals_the_original(file: str, kind: str, tmp_path: Path, monkeypatch: 
     np.testing.assert_allclose(ours, gold["boxes_sub"], atol=2e-2, rtol=1e-4)
     points = decode_landmarks(landmarks[0], priors)[every].numpy().reshape(-1, 10)
     np.testing.assert_allclose(points, gold["landm_sub"], atol=2e-2, rtol=1e-4)
-    sys.modules.pop("check", None)
-    sys.modules.pop("synth", None)
 
 
 def test_our_mobilenet_computes_what_facexlibs_does() -> None:
