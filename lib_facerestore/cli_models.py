@@ -83,7 +83,6 @@ def run_list(settings: argparse.Namespace) -> int:
 
 def run_download(settings: argparse.Namespace) -> int:
     """`models download`."""
-    from .catalogue import known_model
     from .catalogue.download import download
 
     store = _store(settings)
@@ -91,7 +90,6 @@ def run_download(settings: argparse.Namespace) -> int:
     rows = []
     failed = 0
     for entry in entries:
-        assert entry is known_model(entry.id)
         chosen = _published(entry, settings.file)
         _show_terms(entry, chosen, store.folders[0])
         if not _agreed(settings):

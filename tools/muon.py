@@ -1,4 +1,4 @@
-"""Muon: steepest descent in the spectral norm, for convolutions, in a third of the steps that Adam needs here.
+"""Muon: steepest descent in the spectral norm, for convolutions.
 
 After Jordan, Jin, Boza, You, Cesista, Newhouse and Bernstein, "Muon: an optimizer for hidden layers in neural networks"
 (2024): the momentum of every weight, seen as a matrix (outputs × everything else), is replaced by the nearest

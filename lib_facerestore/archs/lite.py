@@ -3,7 +3,7 @@
 A residual U-Net of our own on FFHQ-aligned crops of 256 px. The picture is folded (pixel-unshuffle) before the first
 convolution, so that nearly all work happens at 64² and below: about 6 GFLOP a face, a fraction of a second on two CPU
 cores. For every pixel the network chooses a small kernel to filter the input with, and adds a correction; a fresh
-network is therefore the identity, and removing noise is learnt in a tenth of the time that correcting alone takes.
+network is therefore the identity.
 Trained by `tools/train_lite_restorer.py`; data, recipe and figures are in docs/lite.md.
 """
 

@@ -187,8 +187,8 @@ class RestoreFormer(nn.Module):
     family = FAMILY
     template = "ffhq"
     knobs: frozenset[str] = frozenset()
-    # Not bfloat16: its rounding of the encoder moves the latent by 2 % and flips up to a tenth of the codes (synthetic
-    # weights), and each flipped code is another patch of face.
+    # Not bfloat16: its rounding of the encoder moves the latent by 2 % and flipped 3 of 32 codes of the ++ network
+    # (synthetic weights), and each flipped code is another patch of face.
     precisions = ("float32",)
 
     def __init__(
