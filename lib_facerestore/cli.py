@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from . import __version__, cli_bench, cli_models
 from .errors import FaceRestoreError
-from .options import Options, did_you_mean, specs_in
+from .options import Options, specs_in
+from .optionspec import did_you_mean
 
 if TYPE_CHECKING:
     from .batch import Outcome

@@ -51,7 +51,7 @@ def run(settings: argparse.Namespace) -> int:
 
     from . import bench
     from .catalogue import Store
-    from .pipeline import choose_device
+    from .runtime import choose_device
 
     if settings.threads:
         torch.set_num_threads(settings.threads)

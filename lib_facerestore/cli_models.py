@@ -121,7 +121,7 @@ def run_download(settings: argparse.Namespace) -> int:
 
 def _known(name: str) -> ModelEntry:
     from .catalogue import known_model, known_models
-    from .options import did_you_mean
+    from .optionspec import did_you_mean
 
     entry = known_model(name)
     if entry is None:

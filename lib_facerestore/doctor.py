@@ -87,7 +87,7 @@ def _package(distribution: str, module: str) -> Finding:
 
 def _device(name: str) -> Finding:
     try:
-        from .pipeline import choose_device
+        from .runtime import choose_device
 
         device = choose_device(name)
     except (FaceRestoreError, ImportError) as error:

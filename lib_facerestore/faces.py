@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError, OptionError
-from .options import SPECS, Options, did_you_mean
+from .options import SPECS, Options
+from .optionspec import did_you_mean
 
 Box = tuple[float, float, float, float]
 SortKey = tuple[object, ...]

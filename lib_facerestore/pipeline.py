@@ -9,35 +9,47 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from . import alignment, blending, imageio
+from . import facejob, imageio
 from .background import Upscaler, enlarge, load_upscaler
 from .catalogue import BUILT_IN, Store
-from .checkpoints import Network, load_network
+from .checkpoints import Network
 from .detection import Detector, create_detector
 from .errors import FaceRestoreError, InputError, ModelFileError, OptionError
+from .facejob import Job
 from .faces import Face, FaceReport, missing_numbers, number_faces, select_faces
 from .imageio import Picture
 from .options import Options
+from .overrides import SKIP, Overrides, check_overrides, for_face
 from .parsing import Parser, create_parser
+from .runtime import Shelf, choose_device
 
 logger = logging.getLogger(__name__)
 
 Image: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16] | PIL.Image.Image | Picture"
-TEMPLATES: dict[str, Callable[[int], NDArray[np.float64]]] = {
-    "ffhq": alignment.ffhq_template,
-    "gpen": alignment.gpen_template,
-    "arcface": alignment.arcface_template,
-}
+
+
+class Progress(Protocol):
+    """What is told of the way that a call has come."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Called before and after each unit of work, from the calling thread.
+
+        Args:
+            stage: "detect" (units are pictures), "restore" or "paste" (units are faces).
+            done: units that are finished.
+            total: units in all.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -64,20 +76,6 @@ class Result:
         return any(report.applied for report in self.faces)
 
 
-@dataclass
-class _Job:
-    """One face that is to be restored, from its crop to its paste."""
-
-    picture: int
-    face: Face
-    matrix: NDArray[np.float64]
-    crop: NDArray[np.float32]
-    timings: dict[str, float]
-    restored: NDArray[np.float32] | None = None
-    reason: str = ""
-    applied: bool = False
-
-
 class FaceRestorer:
     """Restores faces in pictures.
 
@@ -86,9 +84,11 @@ class FaceRestorer:
         device: where the networks run: "auto" (CUDA or MPS if there is one, else the CPU), or a torch device.
         batch_size: the most faces that go through a network at once.
         detector: path of a RetinaFace file, or any `Detector`, to use in place of what `Options.detector` names.
+        precision: "auto", "float32" or "bfloat16"; networks for which bfloat16 is not safe keep float32.
+        webui: the models root of a WebUI, whose folders are searched after `models`.
 
     Raises:
-        OptionError: the device or batch size cannot be used.
+        OptionError: the device, precision or batch size cannot be used.
     """
 
     def __init__(
@@ -97,17 +97,19 @@ class FaceRestorer:
         device: str = "auto",
         batch_size: int = 4,
         detector: Path | str | Detector | None = None,
+        precision: str = "auto",
+        webui: Path | None = None,
     ) -> None:
         folders = [models] if isinstance(models, (str, Path)) else models
         if batch_size < 1:
             raise OptionError(f"batch_size: {batch_size} is not allowed; give a whole number from 1.")
-        self.store = Store([Path(folder) for folder in folders] if folders else None)
+        self.store = Store([Path(folder) for folder in folders] if folders else None, webui)
         self.device = choose_device(device)
         self.batch_size = batch_size
         self._detector_file = str(detector) if isinstance(detector, (str, Path)) else ""
         self._own_detector = None if isinstance(detector, (str, Path)) else detector
         self._detectors: dict[str, Detector] = {}
-        self._networks: dict[Path, Network] = {}
+        self._shelf = Shelf(self.device, precision)
         self._upscalers: dict[Path, Upscaler] = {}
         self._parser: Parser | None = None
         self._parser_loaded = False
@@ -124,52 +126,89 @@ class FaceRestorer:
         with self._lock:
             return self._detect([_as_picture(image).pixels], options)[0]
 
-    def restore(self, image: Image, options: Options | None = None) -> Result:
-        """Restore the faces of one picture; see `restore_many`."""
-        return self.restore_many([image], options)[0]
+    def restore(
+        self,
+        image: Image,
+        options: Options | None = None,
+        *,
+        overrides: Mapping[Any, Any] | None = None,
+        progress: Progress | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> Result:
+        """Restore the faces of one picture; see `restore_many`. overrides: the plan of this picture."""
+        plans = None if overrides is None else [overrides]
+        return self.restore_many([image], options, overrides=plans, progress=progress, stop=stop)[0]
 
-    def restore_many(self, images: Sequence[Image], options: Options | None = None) -> list[Result]:
+    def restore_many(
+        self,
+        images: Sequence[Image],
+        options: Options | None = None,
+        *,
+        overrides: Sequence[Mapping[Any, Any]] | None = None,
+        progress: Progress | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> list[Result]:
         """Restore the faces of several pictures, which share batches. The inputs are never changed.
 
         Args:
             images: H×W×3 or H×W×4 uint8 or uint16 RGB(A) arrays, PIL images, or `Picture`s.
             options: the same for all; None means the defaults.
+            overrides: for each picture, what is to be done otherwise with the faces of some numbers; see `overrides`.
+            progress: told how far the work has come.
+            stop: asked between faces; once it says True, the faces that are not restored yet are left alone, with
+                that reason, and those that are restored are still pasted.
 
         Returns:
             A `Result` each, in order. Pixels outside of the paste masks are bit-identical to the input.
 
         Raises:
-            InputError: a picture cannot be used.
+            InputError: a picture cannot be used, or there are more or fewer overrides than pictures.
+            OptionError: an override is not allowed.
             ModelFileError: a model or upscaler asked for is missing or damaged.
         """
         options = options or Options()
         pictures = [_as_picture(image) for image in images]
+        plans = _plans(overrides, len(pictures))
+        watch = _Watch(progress, stop)
         with self._lock:
             model, network = self._network(options.model)
+            networks = {options.model: (model, network)}
+            for plan in plans:
+                for changes in plan.values():
+                    wanted = str(changes.get("model", options.model))
+                    if wanted not in networks:
+                        networks[wanted] = self._network(wanted)
             upscaler = self._upscaler(options)
+            watch("detect", 0, len(pictures))
             started = time.perf_counter()
-            found = self._detect([picture.pixels for picture in pictures], options)
+            found = [] if watch.stopped else self._detect([picture.pixels for picture in pictures], options)
+            found = found or [[] for _ in pictures]
             detecting = (time.perf_counter() - started) / max(len(pictures), 1)
+            watch("detect", len(pictures), len(pictures))
             reports: list[dict[int, FaceReport]] = [{} for _ in pictures]
-            jobs: list[_Job] = []
+            jobs: list[Job] = []
             for index, (picture, faces) in enumerate(zip(pictures, found, strict=True)):
                 for face, reason in select_faces(faces, options):
-                    if not reason and options.visibility == 0:
-                        reason = f"face {face.number}: skipped, visibility is 0"
+                    changes = plans[index].get(face.number, {})
+                    own = for_face(options, changes)
+                    name, runs = networks[own.model]
+                    reason = reason or _left_alone(face, own, bool(changes.get(SKIP)))
                     if reason:
-                        reports[index][face.number] = FaceReport.of(face, model, False, reason)
+                        reports[index][face.number] = FaceReport.of(face, name, False, reason)
                     else:
-                        jobs.append(_cut(index, face, picture.pixels, network))
-            self._run(network, jobs, options)
+                        jobs.append(facejob.cut(index, face, name, own, picture.pixels, runs.size, runs.template))
+            self._run(dict(networks.values()), jobs, watch)
             canvases = [enlarge(picture.pixels, options.upscale, upscaler) for picture in pictures]
-            self._paste(jobs, canvases, options)
+            self._paste(jobs, canvases, options.upscale, watch)
         for job in jobs:
-            remark = FaceReport.of(job.face, model, job.applied, job.reason, job.timings)
-            reports[job.picture][job.face.number] = remark
-        return [
-            _result(image, picture, canvas, list(report.values()), faces, model, options, detecting)
-            for image, picture, canvas, report, faces in zip(images, pictures, canvases, reports, found, strict=True)
-        ]
+            reports[job.picture][job.face.number] = job.report
+        results = []
+        for index, image in enumerate(images):
+            remarks = list(reports[index].values())
+            output = _output(image, pictures[index], canvases[index], remarks, options)
+            notes = _notes(found[index], plans[index], options, watch.stopped)
+            results.append(_result(output, remarks, model, notes, detecting))
+        return results
 
     def check(self, options: Options) -> None:
         """Load what `options` asks for, so that what is missing is found before any picture is touched.
@@ -182,12 +221,21 @@ class FaceRestorer:
             self._detector(options)
             self._upscaler(options)
 
+    def unload(self) -> None:
+        """Free the device: restorers wait in the computer's own memory, small networks are read again when needed."""
+        with self._lock:
+            self._detectors.clear()
+            self._upscalers.clear()
+            self._parser, self._parser_loaded = None, False
+            self._shelf.park()
+
     def _detector(self, options: Options) -> Detector:
         if self._own_detector is not None:
             return self._own_detector
         name = self._detector_file or options.detector
         if name not in self._detectors:
-            self._detectors[name] = create_detector(name, self.store.subfolders(), self.device)
+            with torch.inference_mode(False):  # what is built inside a host's inference mode could never be moved
+                self._detectors[name] = create_detector(name, self.store.subfolders(), self.device)
         return self._detectors[name]
 
     def _detect(self, pixels: Sequence[NDArray[Any]], options: Options) -> list[list[Face]]:
@@ -198,10 +246,10 @@ class FaceRestorer:
     def _network(self, model: str) -> tuple[str, Network]:
         """The model's id and its network; `auto` takes the best installed one that loads."""
         if model != "auto":
-            return model, self._load(self.store.find(model))
+            return model, self._shelf.network(self.store.find(model))
         for name, path in self.store.installed().items():
             try:
-                return name, self._load(path)
+                return name, self._shelf.network(path)
             except ModelFileError as error:
                 if name == BUILT_IN:
                     raise
@@ -216,86 +264,103 @@ class FaceRestorer:
         if options.upscale == 1:
             return None
         if path not in self._upscalers:
-            self._upscalers[path] = load_upscaler(path, self.device)
+            with torch.inference_mode(False):
+                self._upscalers[path] = load_upscaler(path, self.device)
         return self._upscalers[path]
 
-    def _load(self, path: Path) -> Network:
-        if path not in self._networks:
-            self._networks[path] = load_network(path, self.device)
-        return self._networks[path]
-
-    def _parse(self, crops: Sequence[NDArray[np.float32]], options: Options) -> Sequence[NDArray[np.uint8] | None]:
-        if options.mask != "parsing" and not options.keep_parts:
-            return [None] * len(crops)
+    def _parse(self, jobs: Sequence[Job]) -> list[NDArray[np.uint8] | None]:
+        """The parsing classes of the restored crops that need them, None for the others."""
+        labels: list[NDArray[np.uint8] | None] = [None] * len(jobs)
+        wanted = [i for i, job in enumerate(jobs) if job.options.mask == "parsing" or job.options.keep_parts]
+        if not wanted:
+            return labels
         if not self._parser_loaded:
-            self._parser = create_parser(self.store.subfolders(), self.device)
+            with torch.inference_mode(False):
+                self._parser = create_parser(self.store.subfolders(), self.device)
             self._parser_loaded = True
-        return self._parser.masks(crops) if self._parser else [None] * len(crops)
+        if self._parser is not None:
+            crops = [crop for i in wanted if (crop := jobs[i].restored) is not None]
+            for i, found in zip(wanted, self._parser.masks(crops), strict=True):
+                labels[i] = found
+        return labels
 
-    def _run(self, network: Network, jobs: list[_Job], options: Options) -> None:
-        """Put every job's crop through the network, `batch_size` at a time."""
-        fidelity = options.fidelity if "fidelity" in network.knobs else None
-        for start in range(0, len(jobs), self.batch_size):
-            batch = jobs[start : start + self.batch_size]
-            started = time.perf_counter()
-            crops = torch.from_numpy(np.stack([job.crop for job in batch])).permute(0, 3, 1, 2) * 2 - 1
-            output = ((network(crops, fidelity=fidelity).clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).cpu().numpy()
-            seconds = (time.perf_counter() - started) / len(batch)
-            for job, restored in zip(batch, output, strict=True):
-                job.timings["restore"] = seconds
-                if np.isfinite(restored).all():
-                    job.restored = np.ascontiguousarray(restored)
-                else:
-                    job.reason = f"face {job.face.number}: left alone, the network gave values that are not numbers"
+    def _run(self, networks: Mapping[str, Network], jobs: list[Job], watch: _Watch) -> None:
+        """Put every job's crop through its network, at most `batch_size` at a time."""
+        groups: dict[tuple[str, float | None], list[Job]] = {}
+        for job in jobs:
+            fidelity = job.options.fidelity if "fidelity" in networks[job.model].knobs else None
+            groups.setdefault((job.model, fidelity), []).append(job)
+        done = 0
+        for (model, fidelity), group in groups.items():
+            for start in range(0, len(group), self.batch_size):
+                batch = group[start : start + self.batch_size]
+                watch("restore", done, len(jobs))
+                if watch.stopped:
+                    for job in batch:
+                        job.reason = f"face {job.face.number}: skipped, stopped"
+                    continue
+                _restore(networks[model], batch, fidelity)
+                done += len(batch)
+        watch("restore", done, len(jobs))
 
-    def _paste(self, jobs: list[_Job], canvases: Sequence[NDArray[Any]], options: Options) -> None:
+    def _paste(self, jobs: list[Job], canvases: Sequence[NDArray[Any]], upscale: float, watch: _Watch) -> None:
         ready = [job for job in jobs if job.restored is not None]
         for start in range(0, len(ready), self.batch_size):
+            watch("paste", start, len(ready))
             batch = ready[start : start + self.batch_size]
             started = time.perf_counter()
-            parsed = self._parse([job.restored for job in batch if job.restored is not None], options)
+            parsed = self._parse(batch)
             parsing = (time.perf_counter() - started) / len(batch)
             for job, labels in zip(batch, parsed, strict=True):
                 job.timings["parse"] = parsing
-                self._paste_one(job, labels, canvases[job.picture], options)
-
-    @staticmethod
-    def _paste_one(
-        job: _Job, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], options: Options
-    ) -> None:
-        started = time.perf_counter()
-        assert job.restored is not None
-        size = job.crop.shape[0]
-        landmarks = alignment.apply_affine(job.matrix, job.face.landmarks)
-        arguments = (labels, options.mask, options.mask_feather, options.keep_parts)
-        try:
-            mask = blending.build_mask(size, landmarks, *arguments)
-        except InputError:  # landmarks that coincide: the crop followed the box, where the template is the best guess
-            mask = blending.build_mask(size, alignment.ffhq_template(size), *arguments)
-        restored = job.restored
-        if options.color == "match":
-            restored = blending.match_color(restored, job.crop, mask)
-        matrix = alignment.compose(job.matrix, _shrink(options.upscale))
-        shares = (options.visibility, options.detail, options.grain)
-        box = blending.paste(canvas, restored, job.crop, mask, matrix, *shares)
-        job.applied = box[2] > box[0]
-        if not job.applied:
-            job.reason = f"face {job.face.number}: left alone, no pixel of it lies in the picture or outside of keep"
-        job.timings["paste"] = time.perf_counter() - started
+                facejob.paste(job, labels, canvases[job.picture], upscale)
+        watch("paste", len(ready), len(ready))
 
 
-def choose_device(name: str) -> torch.device:
-    """The torch device that `name` stands for; "auto" takes CUDA, else MPS, else the CPU. Raises OptionError."""
-    if name == "auto":
-        mps = getattr(torch.backends, "mps", None)
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps is not None and mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionError(f"device: {name!r} cannot be used here ({reason}); give auto or cpu.") from error
-    return device
+class _Watch:
+    """Tells how far a call has come, and remembers that it was asked to stop."""
+
+    def __init__(self, progress: Progress | None, stop: Callable[[], bool] | None) -> None:
+        self._progress, self._stop = progress, stop
+        self._stopped = False
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(stage, done, total)
+
+    @property
+    def stopped(self) -> bool:
+        self._stopped = self._stopped or (self._stop is not None and self._stop())
+        return self._stopped
+
+
+def _plans(overrides: Sequence[Mapping[Any, Any]] | None, pictures: int) -> list[Overrides]:
+    if overrides is None:
+        return [{} for _ in range(pictures)]
+    if len(overrides) != pictures:
+        raise InputError(f"overrides: {len(overrides)} for {pictures} pictures; give one for each, {{}} for none.")
+    return [check_overrides(plan) for plan in overrides]
+
+
+def _left_alone(face: Face, options: Options, skip: bool) -> str:
+    """Why a face that was selected is still not restored, or ""."""
+    if skip:
+        return f"face {face.number}: skipped, as its override says"
+    return f"face {face.number}: skipped, visibility is 0" if options.visibility == 0 else ""
+
+
+def _restore(network: Network, batch: Sequence[Job], fidelity: float | None) -> None:
+    """Put the crops of the jobs through the network at once."""
+    started = time.perf_counter()
+    crops = torch.from_numpy(np.stack([job.crop for job in batch])).permute(0, 3, 1, 2) * 2 - 1
+    output = ((network(crops, fidelity=fidelity).clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).cpu().numpy()
+    seconds = (time.perf_counter() - started) / len(batch)
+    for job, restored in zip(batch, output, strict=True):
+        job.timings["restore"] = seconds
+        if np.isfinite(restored).all():
+            job.restored = np.ascontiguousarray(restored)
+        else:
+            job.reason = f"face {job.face.number}: left alone, the network gave values that are not numbers"
 
 
 def _as_picture(image: Image) -> Picture:
@@ -308,48 +373,31 @@ def _as_picture(image: Image) -> Picture:
     raise InputError(f"picture: a {type(image).__name__} cannot be used; give a NumPy array, a PIL image or a Picture.")
 
 
-def _cut(index: int, face: Face, pixels: NDArray[Any], network: Network) -> _Job:
-    started = time.perf_counter()
-    matrix = alignment.face_transform(face, network.size, TEMPLATES[network.template](network.size))
-    crop = alignment.crop_face(pixels, matrix, network.size)
-    return _Job(index, face, matrix, crop, {"align": time.perf_counter() - started})
+def _notes(faces: Sequence[Face], plan: Overrides, options: Options, stopped: bool) -> tuple[str, ...]:
+    """Remarks on the whole picture."""
+    missing = {*missing_numbers(faces, options), *(set(plan) - {face.number for face in faces})}
+    notes = [f"there is no face {number}" for number in sorted(missing)]
+    if stopped:
+        return (*(notes if faces else ()), "stopped")
+    return tuple(notes) if faces else (*notes, "no face was found")
 
 
-def _shrink(factor: float) -> NDArray[np.float64]:
-    """From the enlarged picture's pixels to the input's (pixel centres are whole numbers)."""
-    return np.array([[1 / factor, 0, 0.5 / factor - 0.5], [0, 1 / factor, 0.5 / factor - 0.5]], np.float64)
+def _output(image: Image, picture: Picture, canvas: NDArray[Any], faces: list[FaceReport], options: Options) -> Any:
+    """The picture in the form in which it came in; a copy of what came in where nothing was done."""
+    if not any(report.applied for report in faces) and options.upscale == 1:
+        return image if isinstance(image, Picture) else image.copy()
+    changed = imageio.replace_pixels(picture, canvas)
+    if isinstance(image, Picture):
+        return changed
+    return imageio.to_pil(changed) if isinstance(image, PIL.Image.Image) else imageio.to_array(changed)
 
 
-def _result(
-    image: Image,
-    picture: Picture,
-    canvas: NDArray[Any],
-    reports: list[FaceReport],
-    faces: list[Face],
-    model: str,
-    options: Options,
-    detecting: float,
-) -> Result:
-    reports.sort(key=lambda report: report.number)
-    notes = [f"there is no face {number}" for number in missing_numbers(faces, options)]
-    if not faces:
-        notes.append("no face was found")
+def _result(output: Any, faces: list[FaceReport], model: str, notes: tuple[str, ...], detecting: float) -> Result:
     timings = {"detect": detecting}
-    for report in reports:
+    for report in faces:
         for stage, seconds in report.timings.items():
             timings[stage] = timings.get(stage, 0.0) + seconds
-    output: Any
-    if not any(report.applied for report in reports) and options.upscale == 1:
-        output = image if isinstance(image, Picture) else image.copy()
-    else:
-        changed = imageio.replace_pixels(picture, canvas)
-        if isinstance(image, Picture):
-            output = changed
-        elif isinstance(image, PIL.Image.Image):
-            output = imageio.to_pil(changed)
-        else:
-            output = imageio.to_array(changed)
-    return Result(output, reports, model, tuple(notes), timings)
+    return Result(output, sorted(faces, key=lambda report: report.number), model, notes, timings)
 
 
-__all__ = ["FaceRestoreError", "FaceRestorer", "Image", "Result", "choose_device"]
+__all__ = ["FaceRestoreError", "FaceRestorer", "Image", "Progress", "Result"]

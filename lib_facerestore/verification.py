@@ -34,7 +34,7 @@ def verify(path: Path, entry: ModelEntry | None, device: str = "cpu", against_re
     if kind != "restorer":
         return [*checks, *_tensors(path, entry)]
     from .checkpoints import load_network, read_state
-    from .pipeline import choose_device
+    from .runtime import choose_device
 
     onnx = path.suffix.lower() == ".onnx"
     try:

@@ -19,6 +19,7 @@ from lib_facerestore.cli import main
 from lib_facerestore.errors import OptionError
 from lib_facerestore.faces import Face
 from lib_facerestore.reference import Original
+from tests.conftest import face_at
 
 compat.prepare()
 CPU = torch.device("cpu")
@@ -129,3 +130,17 @@ def test_the_blind_detector_finds_nothing() -> None:
     finder = RetinaFaceDetector(bench._blind(build_network(MOBILENET)), "bench")
     picture = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
     assert finder.detect([picture], 0.001) == [[]]
+
+
+@pytest.mark.parametrize(("side", "looks_again"), [(120.0, False), (30.0, True)])
+def test_the_detector_of_the_job_looks_again_where_its_faces_are_small(side: float, looks_again: bool) -> None:
+    from lib_facerestore.detection.retinaface import MOBILENET, build_network
+
+    runs = []
+    network = bench._blind(build_network(MOBILENET)).eval()
+    network.register_forward_hook(lambda *arguments: runs.append(1))
+    faces = [face_at(100, 100, side / 0.72), face_at(240, 100, side / 0.72)]
+    finder = bench._Finds(network, faces, CPU)
+    picture = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+    assert [face.centre for face in finder.detect([picture], 0.5)[0]] == [face.centre for face in faces]
+    assert (len(runs) > 1) is looks_again

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_facerestore.errors import FaceRestoreError, OptionError
-from lib_facerestore.options import EVERYWHERE, SPECS, TABLE, Kind, Options, OptionSpec, Part, Scope, spec_for, specs_in
+from lib_facerestore.options import SPECS, TABLE, Options, Part, spec_for, specs_in
+from lib_facerestore.optionspec import EVERYWHERE, Kind, OptionSpec, Scope
 
 DESIGN_DEFAULTS = {
     "model": "auto", "fidelity": 0.5, "visibility": 1.0, "detector": "auto", "confidence": 0.5, "faces": "all",

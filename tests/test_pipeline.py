@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
 from lib_facerestore import FaceRestorer, ModelFileError, OptionError, Options
 from lib_facerestore.errors import InputError
 from lib_facerestore.imageio import from_array
-from tests.conftest import KnownFaces
+from tests.conftest import KnownFaces, small_lite
 
 SMALL = Options(model="small", color="none")
 
@@ -173,3 +175,96 @@ def test_auto_passes_over_a_damaged_file(models: Path, photo: np.ndarray) -> Non
     (models / "GFPGANv1.4.pth").write_bytes(b"not a checkpoint")
     name, network = FaceRestorer(models, "cpu")._network("auto")
     assert (name, network.family) == ("lite", "lite")
+
+
+def test_one_face_may_have_options_of_its_own(restorer: FaceRestorer, models: Path, photo: np.ndarray) -> None:
+    safetensors.torch.save_file(small_lite(seed=5).state_dict(), models / "other.safetensors")
+    plain = restorer.restore(photo, SMALL)
+    left, right = photo.copy(), photo.copy()
+    left[:, :110], right[:, 110:] = plain.image[:, :110], plain.image[:, 110:]
+    skipped = restorer.restore(photo, SMALL, overrides={1: {"skip": True}})
+    assert np.array_equal(skipped.image, right)
+    assert skipped.faces[0].reason == "face 1: skipped, as its override says"
+    unseen = restorer.restore(photo, SMALL, overrides={"2": {"visibility": 0}})
+    assert np.array_equal(unseen.image, left)
+    assert unseen.faces[1].reason == "face 2: skipped, visibility is 0"
+    other = restorer.restore(photo, SMALL, overrides={2: {"model": "other"}})
+    assert np.array_equal(other.image[:, :110], plain.image[:, :110])
+    assert (other.image[:, 110:] != plain.image[:, 110:]).any()
+    assert [report.model for report in other.faces] == ["small", "other"]
+    assert other.model == "small"
+    assert np.array_equal(
+        other.image[:, 110:], restorer.restore(photo, SMALL.replace(model="other")).image[:, 110:]
+    )
+
+
+def test_an_override_of_a_face_that_is_not_there_is_noted(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    assert restorer.restore(photo, SMALL, overrides={7: {"skip": True}}).notes == ("there is no face 7",)
+
+
+def test_every_picture_needs_its_overrides(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    with pytest.raises(InputError, match="overrides: 1 for 2 pictures"):
+        restorer.restore_many([photo, photo], SMALL, overrides=[{}])
+    with pytest.raises(OptionError, match="face 1 cannot have 'order'"):
+        restorer.restore(photo, SMALL, overrides={1: {"order": "confidence"}})
+    with pytest.raises(ModelFileError, match="nosuch"):
+        restorer.restore(photo, SMALL, overrides={1: {"model": "nosuch"}})
+
+
+def test_stopping_keeps_what_is_done_and_says_so(models: Path, photo: np.ndarray) -> None:
+    restorer = FaceRestorer(models, "cpu", batch_size=1, detector=KnownFaces((60, 70, 60), (190, 100, 120)))
+    told: list[tuple[str, int, int]] = []
+    result = restorer.restore(
+        photo, SMALL, progress=lambda *step: told.append(step), stop=lambda: ("restore", 1, 2) in told
+    )
+    assert [report.applied for report in result.faces] == [True, False]
+    assert result.faces[1].reason == "face 2: skipped, stopped"
+    assert result.notes == ("stopped",)
+    assert np.array_equal(result.image[:, 110:], photo[:, 110:])
+    assert told == [
+        ("detect", 0, 1), ("detect", 1, 1), ("restore", 0, 2), ("restore", 1, 2), ("restore", 1, 2), ("paste", 0, 1),
+        ("paste", 1, 1),
+    ]  # fmt: skip
+
+
+def test_a_call_that_is_stopped_at_once_looks_at_nothing(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    result = restorer.restore(photo, SMALL, stop=lambda: True)
+    assert np.array_equal(result.image, photo)
+    assert (result.faces, result.notes) == ([], ("stopped",))
+
+
+def test_unloading_changes_nothing_but_the_memory(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    before = restorer.restore(photo, SMALL).image
+    restorer.unload()
+    assert np.array_equal(restorer.restore(photo, SMALL).image, before)
+
+
+def test_a_file_that_was_replaced_is_loaded_anew(restorer: FaceRestorer, models: Path, photo: np.ndarray) -> None:
+    before = restorer.restore(photo, SMALL).image
+    safetensors.torch.save_file(small_lite(seed=9, strength=0.5).state_dict(), models / "small.safetensors")
+    os.utime(models / "small.safetensors", ns=(1, 1))  # file systems with coarse clocks would not see the change
+    assert (restorer.restore(photo, SMALL).image != before).any()
+
+
+def test_networks_loaded_in_inference_mode_can_be_moved_later(models: Path, photo: np.ndarray) -> None:
+    restorer = FaceRestorer(models, "cpu", detector="lite")
+    with torch.inference_mode():
+        restorer.restore(photo, SMALL)
+        restorer.detect(photo)
+    network = restorer._shelf.network(models / "small.safetensors")
+    assert not any(parameter.is_inference() for parameter in network.module.parameters())
+    network.to("cpu", torch.float64)
+
+
+@pytest.mark.parametrize("precision", ["half", "float64", ""])
+def test_an_unknown_precision_is_refused(precision: str) -> None:
+    with pytest.raises(OptionError, match=f"precision: '{precision}'"):
+        FaceRestorer(precision=precision)
+
+
+def test_bfloat16_is_near_to_float32(models: Path, photo: np.ndarray) -> None:
+    finder = KnownFaces((190, 100, 120))
+    exact = FaceRestorer(models, "cpu", detector=finder).restore(photo, SMALL).image
+    rough = FaceRestorer(models, "cpu", detector=finder, precision="bfloat16").restore(photo, SMALL).image
+    difference = np.abs(exact.astype(int) - rough)
+    assert 0 < difference.max() <= 6

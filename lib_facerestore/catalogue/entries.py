@@ -46,6 +46,7 @@ class ModelEntry:
         kind: what it does.
         family: its architecture.
         size: side of the crop in pixels, 0 where any size will do.
+        knobs: what can be set of it, as in `Network.knobs`, without the seed.
         template: how its crop is aligned: "ffhq" or "gpen"; "" where nothing is aligned.
         good_for: one line for somebody who has to choose.
         licence, licence_note, commercial: on which terms the weights may be used.
@@ -63,6 +64,7 @@ class ModelEntry:
     family: str = ""
     size: int = 0
     template: str = ""
+    knobs: tuple[str, ...] = ()
     good_for: str = ""
     licence: str = ""
     licence_note: str = ""
@@ -106,7 +108,7 @@ def _entry(row: dict[str, Any]) -> ModelEntry:
         for one in row.pop("file", ())
     )
     names = tuple(dict.fromkeys([*(file.name for file in published), *row.pop("names", ())]))
-    for key in ("has", "lacks"):
+    for key in ("has", "lacks", "knobs"):
         row[key] = tuple(row.get(key, ()))
     row["shape"] = {name: tuple(shape) for name, shape in row.get("shape", {}).items()}
     return ModelEntry(files=names, published=published, **row)

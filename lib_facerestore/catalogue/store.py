@@ -15,7 +15,7 @@ from typing import Literal
 import platformdirs
 
 from ..errors import ModelFileError
-from ..options import did_you_mean
+from ..optionspec import did_you_mean
 from .entries import Kind, ModelEntry, known_model, known_models, other_files, recognise
 from .fingerprints import peek_quietly, same_content, sha256_of
 

@@ -1,0 +1,91 @@
+"""Where networks run and which are kept: the device, the precision, and `Shelf`, the networks that were loaded.
+
+May import `checkpoints` and `errors`.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from .checkpoints import Network, load_network
+from .errors import OptionError
+
+logger = logging.getLogger(__name__)
+
+Precision = Literal["auto", "float32", "bfloat16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device that `name` stands for; "auto" takes CUDA, else MPS, else the CPU. Raises OptionError."""
+    if name == "auto":
+        mps = getattr(torch.backends, "mps", None)
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps is not None and mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(f"device: {name!r} cannot be used here ({reason}); give auto or cpu.") from error
+    return device
+
+
+def choose_dtype(network: Network, precision: str) -> torch.dtype:
+    """The type that a network runs in: what is asked for where that is safe for it, else float32.
+
+    auto is float32: it is what every figure in docs/performance.md was measured with.
+    """
+    return torch.bfloat16 if precision == "bfloat16" and "bfloat16" in network.precisions else torch.float32
+
+
+class Shelf:
+    """The restorers that were loaded, by path. A file that was replaced on the disk is loaded anew.
+
+    Args:
+        device: where they run.
+        precision: "auto", "float32" or "bfloat16"; a network for which it is not safe runs in float32.
+
+    Raises:
+        OptionError: there is no such precision.
+    """
+
+    def __init__(self, device: torch.device, precision: str = "auto") -> None:
+        if precision not in PRECISIONS:
+            raise OptionError(f"precision: {precision!r} is not allowed; give one of {', '.join(PRECISIONS)}.")
+        self.device, self.precision = device, precision
+        self._networks: dict[Path, tuple[tuple[int, int], Network]] = {}
+
+    def network(self, path: Path) -> Network:
+        """The network of a file, on the device. Raises ModelFileError."""
+        stamp = _stamp(path)
+        if path not in self._networks or self._networks[path][0] != stamp:
+            network = load_network(path, "cpu" if self.device.type != "cpu" and path.suffix != ".onnx" else self.device)
+            network.to(self.device, choose_dtype(network, self.precision))
+            self._networks[path] = stamp, network
+        network = self._networks[path][1]
+        if network.device != self.device:
+            network.to(self.device)
+        return network
+
+    def park(self) -> None:
+        """Move every network to the computer's own memory; the next use brings it back without reading its file."""
+        for path, (_, network) in list(self._networks.items()):
+            if path.suffix.lower() == ".onnx":
+                del self._networks[path]  # onnxruntime has no way to move a session
+            else:
+                network.to("cpu")
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Tells whether a file is still the one that was read; loading says what is wrong with one that is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
