@@ -2,34 +2,62 @@
 
 Adds the small packages that are missing and nothing else: torch, numpy, OpenCV, Pillow, gradio and whatever else the
 WebUI brings are never installed, changed or upgraded here. Whatever goes wrong is said and never fails the start.
+Where nothing is missing it looks and ends: nothing of the WebUI or of this package is imported.
 """
 
 import importlib.util
+import shlex
+import subprocess
+import sys
 
-# module to look for -> what to install. facexlib comes without its dependencies: they would move the WebUI's own
-# torch, numpy and OpenCV; what it imports of them is there already or listed here.
-MISSING = {
+# module to look for -> what to install. facexlib and tifffile come without their dependencies: these would move the
+# WebUI's own torch, numpy and OpenCV; what they import of them is there already or listed here.
+WANTED = {
     "safetensors": ["safetensors"],
     "tqdm": ["tqdm"],
     "filelock": ["filelock"],
     "platformdirs": ["platformdirs"],
+    "httpx": ["httpx"],
     "tifffile": ["--no-deps", "tifffile"],
     "facexlib": ["--no-deps", "facexlib"],
 }
+if sys.version_info < (3, 11):
+    WANTED["tomli"] = ["tomli"]
+
+
+def is_there(module):
+    """Whether a module can be found; it is not imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a half removed package has a name and no spec
+        return False
 
 
 def main():
-    import launch
-
-    for module, requirement in MISSING.items():
+    """Install what is missing, one by one, so that one failure costs one package only."""
+    for module in [name for name in WANTED if not is_there(name)]:
         try:
-            if importlib.util.find_spec(module) is None:
-                launch.run_pip(f"install {' '.join(requirement)}", f"Face Restore: {module}")
+            install(module, WANTED[module])
         except Exception as error:  # the WebUI must start whatever pip says
-            print(f"Face Restore: {module} could not be installed ({error}). Run: pip install {' '.join(requirement)}")
+            print(f"Face Restore: {module} could not be installed ({error}).")
+            print(f"Face Restore: run {sys.executable} -m pip install {' '.join(WANTED[module])}")
 
 
-try:
-    main()
-except Exception as error:
-    print(f"Face Restore: nothing was installed ({error}).")
+def install(module, requirement):
+    """Let the WebUI's own `launch` run pip, which heeds --skip-install and the mirror; pip itself where it has none."""
+    try:
+        import launch
+
+        run_pip = launch.run_pip
+    except (Exception, SystemExit):  # not every WebUI has it on an installer's path; its import may do much, even exit
+        print(f"Installing Face Restore: {module}")
+        subprocess.run([sys.executable, "-m", "pip", "install", *requirement], check=True, timeout=600)
+        return
+    run_pip("install " + " ".join(map(shlex.quote, requirement)), f"Face Restore: {module}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Exception as error:
+        print(f"Face Restore: nothing was installed ({error}).")

@@ -43,11 +43,13 @@ __all__ = [
     "Picture",
     "TextItem",
     "from_array",
+    "from_bytes",
     "from_pil",
     "is_picture_file",
     "read_picture",
     "replace_pixels",
     "to_array",
+    "to_bytes",
     "to_pil",
     "write_picture",
 ]
@@ -82,19 +84,35 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     damaged, unreasonably large, or of a kind that is not supported.
     """
     file = Path(os.fspath(path))
-    data = _read_file(file)
+    return from_bytes(_read_file(file), str(file))
+
+
+def from_bytes(data: bytes, name: str = "picture") -> Picture:
+    """Like `read_picture`, of a file's content that is in memory already; `name` is what the messages call it."""
+    if not data:
+        raise InputError(f"{name}: is empty (0 bytes); get the file again")
     try:
         return _decode(data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{file}: has too many pixels to open safely ({error}); make it smaller first") from error
+        raise InputError(f"{name}: has too many pixels to open safely ({error}); make it smaller first") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{file}: is not a picture that can be read; use PNG, JPEG, WebP, TIFF, BMP or GIF") from error
+        raise InputError(f"{name}: is not a picture that can be read; use PNG, JPEG, WebP, TIFF, BMP or GIF") from error
     except InputError as error:
-        raise InputError(f"{file}: {error}") from error
+        raise InputError(f"{name}: {error}") from error
     except MemoryError as error:
-        raise InputError(f"{file}: is too large for this machine's memory; make it smaller first") from error
+        raise InputError(f"{name}: is too large for this machine's memory; make it smaller first") from error
     except (OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, EOFError, struct.error) as error:
-        raise InputError(f"{file}: is truncated or damaged ({error}); get the file again") from error
+        raise InputError(f"{name}: is truncated or damaged ({error}); get the file again") from error
+
+
+def to_bytes(picture: Picture, format: str, quality: int | None = None, name: str = "picture") -> bytes:
+    """The content of a file that `write_picture` would write; format, quality and errors are as there."""
+    _check_quality(quality)
+    kind = _format_name(Path(name), format)
+    try:
+        return _unchanged_bytes(picture, kind, quality) or encode_picture(picture, kind, quality)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def write_picture(
@@ -120,8 +138,7 @@ def write_picture(
     Alpha into JPEG or BMP, and 16 bits into JPEG, WebP or BMP, is an InputError. Metadata that a format has no place
     for (PNG text in a JPEG, anything in a BMP) is left out.
     """
-    if quality is not None and (isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100):
-        raise InputError(f"quality {quality!r} is not allowed; give a whole number from 1 to 100")
+    _check_quality(quality)
     target = check_target(path, overwrite=overwrite)
     name = _format_name(target, format)
     try:
@@ -129,6 +146,11 @@ def write_picture(
     except InputError as error:
         raise InputError(f"{target}: {error}") from error
     write_atomically(target, data, overwrite=overwrite)
+
+
+def _check_quality(quality: int | None) -> None:
+    if quality is not None and (isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100):
+        raise InputError(f"quality {quality!r} is not allowed; give a whole number from 1 to 100")
 
 
 def _format_name(target: Path, format_name: str | None) -> str:
@@ -162,16 +184,13 @@ def _read_file(file: Path) -> bytes:
             raise InputError(f"{file}: is a folder; name a picture inside it")
         if file.exists() and not file.is_file():
             raise InputError(f"{file}: is not a regular file; copy the picture to a file first")
-        data = file.read_bytes()
+        return file.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"{file}: not found; check the name and the folder") from error
     except InputError:
         raise
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be opened ({error}); check its name and permissions") from error
-    if not data:
-        raise InputError(f"{file}: is empty (0 bytes); get the file again")
-    return data
 
 
 def _decode(data: bytes) -> Picture:

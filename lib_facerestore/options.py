@@ -44,7 +44,7 @@ TABLE: tuple[OptionSpec, ...] = (
         "Face restore model",
     ),
     _share(
-        "fidelity", "Fidelity", 0.5,
+        "fidelity", "Fidelity (CodeFormer weight)", 0.5,
         "0 gives the cleanest face, 1 stays closest to the input. Only some models have this knob: CodeFormer is one.",
         "Face restore fidelity",
     ),

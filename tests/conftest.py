@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from lib_facerestore import alignment
 from lib_facerestore.archs.lite import LiteRestorer
 from lib_facerestore.faces import Face
 from lib_facerestore.pipeline import FaceRestorer
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does; torch reads it at its first allocation
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # the workers share the cores; more threads would only wait for each other
 
 
 class KnownFaces:

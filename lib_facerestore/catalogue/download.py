@@ -72,9 +72,12 @@ def is_offline(offline: bool | None = None) -> bool:
     return os.environ.get(OFFLINE, "").strip().lower() not in ("", "0", "no", "false", "off")
 
 
-def addresses(file: ModelFile) -> list[str]:
-    """The file's addresses in the order in which they are tried; HF_ENDPOINT's copy of Hugging Face goes first."""
-    mirror = os.environ.get(MIRROR, "").strip().rstrip("/")
+def addresses(file: ModelFile, mirror: str | None = None) -> list[str]:
+    """The file's addresses in the order in which they are tried; a mirror's copy of Hugging Face goes first.
+
+    mirror: its address, e.g. "https://hf-mirror.com"; "" means none, None asks HF_ENDPOINT.
+    """
+    mirror = (os.environ.get(MIRROR, "") if mirror is None else mirror).strip().rstrip("/")
     urls = list(file.urls)
     if mirror and mirror != HUGGING_FACE:
         moved = [mirror + url.removeprefix(HUGGING_FACE) for url in urls if url.startswith(HUGGING_FACE + "/")]
@@ -90,6 +93,7 @@ def download(
     offline: bool | None = None,
     progress: Progress | None = None,
     lock_seconds: float = -1,
+    mirror: str | None = None,
 ) -> Downloaded:
     """Get a model's file into a folder.
 
@@ -98,8 +102,10 @@ def download(
         folder: made if it is not there.
         name: which of its published files; None takes the first.
         offline: True refuses to use the network; None asks FACERESTORE_OFFLINE.
-        progress: called with the bytes so far and the bytes in all (None if unknown).
+        progress: called with the bytes so far and the bytes in all (None if unknown). What it raises ends the
+            download; what has arrived stays, so that the next one goes on there.
         lock_seconds: how long to wait for another process that fetches the same file; -1 as long as it takes.
+        mirror: another address for huggingface.co; "" means none, None asks HF_ENDPOINT.
 
     Returns:
         Where it lies. A good file that is there already is left as it is.
@@ -116,7 +122,7 @@ def download(
         with filelock.FileLock(folder / f".{file.name}.lock", timeout=lock_seconds):
             if target.exists():  # perhaps since a moment ago: another process was quicker
                 return _already(target, file)
-            return _from_mirrors(entry, file, target, progress)
+            return _from_mirrors(entry, file, target, progress, mirror)
     except filelock.Timeout as error:
         raise DownloadError(f"{file.name}: another process is downloading it; wait for it, or try again.") from error
     except OSError as error:
@@ -184,9 +190,11 @@ def _already(target: Path, file: ModelFile) -> Downloaded:
         raise DownloadError(f"{error} ({target}); move that file away, then download again.") from error
 
 
-def _from_mirrors(entry: ModelEntry, file: ModelFile, target: Path, progress: Progress | None) -> Downloaded:
+def _from_mirrors(
+    entry: ModelEntry, file: ModelFile, target: Path, progress: Progress | None, mirror: str | None
+) -> Downloaded:
     failures = []
-    urls = addresses(file)
+    urls = addresses(file, mirror)
     timeout = httpx.Timeout(30.0, connect=15.0)
     headers = {"User-Agent": "facerestore", "Accept-Encoding": "identity"}  # sizes and ranges are those of the file
     with httpx.Client(follow_redirects=True, timeout=timeout, headers=headers) as client:

@@ -1,0 +1,190 @@
+"""The Extras tab: "Face Restore" as a step of the WebUI's postprocessing, for single pictures, uploads and folders.
+
+Needs the WebUI: the step's class is made from the WebUI's own, so import this only where `modules` is there. Nothing is
+raised out of the step, since the WebUI would stop the whole job.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from modules import scripts_postprocessing
+
+from ..errors import FaceRestoreError, OptionError
+from ..optionspec import did_you_mean, shown
+from . import host, infotext, service
+from .request import Request, request_from_values
+
+logger = logging.getLogger(__name__)
+
+NAME = "Face Restore"
+AFTER, BEFORE = "After upscaling", "Before upscaling"
+PLACE = "when"
+BEFORE_TAG = "before"
+
+_DONE = "facerestore_done"
+_last_job: object = None
+
+
+class FaceRestoreExtras(scripts_postprocessing.ScriptPostprocessing):
+    """The step. The WebUI calls `process_firstpass` of every step before `process` of any, which is how faces can be
+    restored before upscaling; between upscaling and the WebUI's own face restoration otherwise."""
+
+    name = NAME
+    order = 1500
+
+    def ui(self) -> dict[str, Any]:
+        """The controls by the names under which `process` gets their values; {} if they cannot be made."""
+        try:
+            return _controls()
+        except Exception:  # without a dict the whole page would not be made
+            logger.exception("the controls of the Extras tab cannot be made")
+            return {}
+
+    def process_firstpass(self, pp: Any, **values: object) -> None:
+        """Restores where "before upscaling" is chosen. values: see `process`."""
+        shared = getattr(pp, "shared", None)
+        if shared is not None and _wants(values) and _place(values) == BEFORE:
+            setattr(shared, _DONE, True)  # seen by all pictures that later steps make of this one
+            _run(pp, values)
+
+    def process(self, pp: Any, **values: object) -> None:
+        """Restore the faces of `pp.image`, unless that was done in the first pass.
+
+        values: by the names of `ui`; None takes the default, and None for "enabled" means off: the WebUI's API gives
+            None for everything.
+        """
+        if _wants(values) and not getattr(getattr(pp, "shared", None), _DONE, False):
+            _run(pp, values)
+
+
+def _controls() -> dict[str, Any]:
+    from . import controls
+
+    tab = _tab()
+    own = tab == "extras"
+    full = hasattr(scripts_postprocessing.ScriptPostprocessing, "process_firstpass")
+    made = controls.build(
+        tab,
+        with_stage=False,
+        extra=(lambda prefix: _place_box(prefix, own)) if full else None,
+        with_strip=own,
+        with_save=full,
+        hidden=() if own else ("save_before",),  # the same names everywhere: see `_tab`
+    )
+    return dict(made.by_name)
+
+
+def _tab() -> str:
+    """For the elem ids: a setting of the WebUI puts steps into txt2img and img2img too, where ids must not repeat.
+
+    There it also makes the controls once more, outside of those tabs, and pairs the names of these with the values of
+    the first ones: so the names must not depend on the tab.
+    """
+    scripts = host.module("scripts")
+    current = getattr(scripts, "scripts_current", None)
+    if current is None or host.kind() == "sdnext":
+        return "extras"
+    return "extras_img2img" if current is getattr(scripts, "scripts_img2img", None) else "extras_txt2img"
+
+
+def _place_box(prefix: str, visible: bool) -> Mapping[str, Any]:
+    import gradio
+
+    return {PLACE: gradio.Dropdown(
+        choices=[AFTER, BEFORE], value=AFTER, label="When", elem_id=f"{prefix}_{PLACE}", visible=visible,
+        info="Before upscaling is faster; after upscaling, large faces gain more detail.",
+    )}  # fmt: skip
+
+
+def _wants(values: Mapping[str, object]) -> bool:
+    """Whether anything is to be done. What cannot be read counts as yes: `_run` tells of it."""
+    enabled = values.get("enabled")
+    return enabled is not None and enabled is not False
+
+
+def _place(values: Mapping[str, object]) -> str:
+    """`BEFORE` or `AFTER`; also understood without "upscaling". Anything else is after, and told by `_request`."""
+    return BEFORE if str(values.get(PLACE) or AFTER).strip().lower().startswith("before") else AFTER
+
+
+def _request(values: Mapping[str, object]) -> Request:
+    """Raises OptionError. One dict in place of "enabled" is understood as the Script of the other tabs does."""
+    if isinstance(values.get("enabled"), Mapping):
+        values = {"enabled": True, **values["enabled"]}  # type: ignore[dict-item]
+    place = values.get(PLACE)
+    known = (AFTER.lower(), BEFORE.lower(), "after", "before")
+    if place is not None and str(place).strip().lower() not in known:
+        near = did_you_mean(str(place), known)
+        raise OptionError(f"{PLACE}: {shown(place)} is not allowed; give {AFTER} or {BEFORE}.{near}")
+    return request_from_values({name: value for name, value in values.items() if name != PLACE})
+
+
+def _run(pp: Any, values: Mapping[str, object]) -> None:
+    """Restore one picture. Never raises: what goes wrong is told in `pp.info` and in the log, the picture stays."""
+    pp.info = {key: value for key, value in pp.info.items() if key not in infotext.ALL_KEYS}
+    try:
+        request = _request(values)
+        if request.enabled:
+            _restore(pp, request)
+    except FaceRestoreError as error:
+        _tell(pp, str(error))
+    except Exception as error:
+        logger.exception("restoring the faces of a picture failed")
+        _tell(pp, f"{type(error).__name__}: {error}")
+
+
+def _restore(pp: Any, request: Request) -> None:
+    before = pp.image
+    plan = [request.overrides] if request.overrides else None
+    result = service.restore([before], request.options, overrides=plan, origin="Extras")[0]
+    if result.changed:
+        if request.save_before:
+            _add_original(pp, before)
+        pp.image = result.image
+    pp.info.update(infotext.write(request, [result]))
+    _remember(before, result)
+
+
+def _add_original(pp: Any, before: PIL.Image.Image) -> None:
+    """The picture as it was, saved beside the result; later steps leave it alone."""
+    if hasattr(pp, "create_copy") and hasattr(pp, "extra_images"):
+        copy = pp.create_copy(before, nametags=[BEFORE_TAG], disable_processing=True)
+        copy.info[infotext.RESULT] = "the picture before restoration"  # the page shows the last picture's text alone
+        pp.extra_images.append(copy)
+    else:
+        logger.warning("this WebUI cannot save a second picture in Extras; the one before restoration is not kept.")
+
+
+def _tell(pp: Any, message: str) -> None:
+    text = " ".join(message.split())
+    pp.info[infotext.ERROR] = text
+    host.notify(text)
+
+
+def _remember(before: PIL.Image.Image, result: Any) -> None:
+    """Keep the pair for the face strip and the slider; the pictures of one job stand together."""
+    global _last_job
+    job = getattr(getattr(host.module("shared"), "state", None), "time_start", None)
+    try:
+        picture = service.RunPicture(_shown(before), _shown(result.image), tuple(result.faces), notes=result.notes)
+        service.remember("extras", [picture], add=job is not None and job == _last_job)
+    except Exception:  # the picture is done: a strip that cannot be filled must not undo it
+        logger.exception("the run cannot be kept for the face strip")
+    _last_job = job
+
+
+def _shown(image: PIL.Image.Image) -> PIL.Image.Image:
+    """A copy for the page, RGB or RGBA."""
+    if image.mode in ("RGB", "RGBA"):
+        return image.copy()
+    if image.mode.startswith("I"):
+        return PIL.Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
+
+
+__all__ = ["AFTER", "BEFORE", "NAME", "FaceRestoreExtras"]

@@ -1,0 +1,183 @@
+"""The "Face restore ..." lines of a picture's infotext: written from a run, and pasted back into the controls.
+
+Pure: no WebUI, no gradio. Values are plain; the WebUI quotes them where they hold a comma or a colon, and its parser
+gives text back. May import `options`, `overrides`, `errors`, `pipeline`'s results (by their attributes) and `request`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from ..errors import OptionError
+from ..options import SPECS
+from ..overrides import show_overrides
+from .request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
+
+logger = logging.getLogger(__name__)
+
+Line: TypeAlias = "str | int | float"
+
+PREFIX = "Face restore"
+RESULT = f"{PREFIX} result"
+ERROR = f"{PREFIX} error"
+KEYS: Mapping[str, str] = {name: SPECS[name].infotext for name in OPTION_NAMES} | {
+    "enabled": f"{PREFIX} enabled",  # never written: a run has a model
+    "stage": f"{PREFIX} stage",
+    "save_before": f"{PREFIX} save before",
+    "overrides": f"{PREFIX} overrides",
+}
+"""The infotext key of every argument."""
+
+ALL_KEYS: tuple[str, ...] = (*KEYS.values(), RESULT, ERROR)
+
+_ALWAYS = ("model", "visibility")
+_MOST_REASONS = 3
+_LONGEST_RESULT = 300
+_LEAD = re.compile(r"face \d+: (?:skipped|left alone), ")
+
+
+def write(request: Request, results: Sequence[Any], knobs: Collection[str] | None = None) -> dict[str, Line]:
+    """The lines of a run, in table order; {} when nothing ran.
+
+    Args:
+        request: what was asked for.
+        results: the `Result`s of the picture, or of several; their model is the one that is written.
+        knobs: those that the model has; None asks the service. The fidelity is always written for a model that has it.
+    """
+    model = next((result.model for result in results if result.model), "")
+    if not request.enabled or not model:
+        return {}
+    always = {*_ALWAYS, "fidelity"} if "fidelity" in (_knobs(model) if knobs is None else knobs) else {*_ALWAYS}
+    lines: dict[str, Line] = {}
+    for name in OPTION_NAMES:
+        value = model if name == "model" else getattr(request.options, name)
+        if name in always or value != SPECS[name].default:
+            lines[KEYS[name]] = _guarded(value)
+    if request.stage != Request().stage:
+        lines[KEYS["stage"]] = request.stage
+    if request.save_before:
+        lines[KEYS["save_before"]] = "True"
+    if request.overrides:
+        lines[KEYS["overrides"]] = _guarded(show_overrides(request.overrides))
+    lines[RESULT] = _guarded(describe(results))
+    return lines
+
+
+def describe(results: Sequence[Any]) -> str:
+    """What came of a run, on one line: "3 restored, 1 skipped (412 px is above max_face 400)"."""
+    reports = [report for result in results for report in result.faces]
+    empty = sum(not result.faces for result in results)
+    parts: list[str] = []
+    if reports:
+        skipped = [report for report in reports if not report.applied]
+        parts.append(f"{len(reports) - len(skipped)} restored")
+        if skipped:
+            parts.append(f"{len(skipped)} skipped ({_reasons([report.reason for report in skipped])})")
+    parts += dict.fromkeys(note for result in results for note in result.notes if result.faces or len(results) == 1)
+    text = ", ".join(parts) or "no face was found"
+    if len(results) > 1:
+        text += f" in {len(results)} pictures"
+        if empty and reports:
+            text += f", {empty} of them without a face"
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST_RESULT else text[: _LONGEST_RESULT - 3].rstrip() + "..."
+
+
+def paste_fields(controls: Any) -> list[tuple[Any, PasteKey]]:
+    """`Script.infotext_fields`: each component that is an argument, with what finds its value in a parsed infotext.
+
+    controls: an object whose `by_name` maps names of arguments to components.
+    """
+    return [(controls.by_name[name], PASTE_KEYS[name]) for name in ARGUMENTS if name in controls.by_name]
+
+
+class PasteKey(str):
+    """An infotext key that is also the function from the parsed infotext to the component's value.
+
+    The WebUI calls what it can call, which pastes defaults for absent keys; and it compares keys as text to send a
+    tab's settings to another tab, so that a plain function would be left out there.
+    """
+
+    name: str
+
+    def __new__(cls, name: str) -> PasteKey:
+        key = super().__new__(cls, KEYS[name])
+        key.name = name
+        return key
+
+    def __call__(self, params: Mapping[str, object]) -> object:
+        return pasted(self.name, params)
+
+
+def pasted(name: str, params: Mapping[str, object]) -> Any:
+    """The value that the component of argument `name` gets from a parsed infotext, in the component's own type.
+
+    What is absent or unreadable gives the default. None leaves the component alone: the model, where no run is told.
+    """
+    if name == "enabled":
+        return _text("model", params) is not None
+    text = _text(name, params)
+    if text is None and name == "model":
+        return None
+    try:
+        request = request_from_values({name: text})
+    except OptionError as error:
+        logger.warning("infotext: %s The default is taken.", error)
+        request = Request()
+    return _SHOWN.get(name, lambda value: getattr(value.options, name))(request)
+
+
+def _keep(request: Request) -> list[str]:
+    return list(request.options.keep_parts)
+
+
+_SHOWN: dict[str, Callable[[Request], object]] = {
+    "stage": lambda request: STAGE_LABELS[request.stage],
+    "save_before": lambda request: request.save_before,
+    "overrides": lambda request: show_overrides(request.overrides),
+    "keep": _keep,
+}
+
+
+def _text(name: str, params: Mapping[str, object]) -> str | None:
+    """The text under the key of `name`. The WebUI's parser takes 640x480 apart, whatever key it stands under."""
+    key = KEYS[name]
+    if key in params:
+        return str(params[key])
+    if f"{key}-1" in params and f"{key}-2" in params:
+        return f"{params[f'{key}-1']}x{params[f'{key}-2']}"
+    return None
+
+
+def _guarded(value: Line) -> Line:
+    """Text in quotation marks would lose them in the WebUI's parser, unless the WebUI itself quotes it."""
+    if isinstance(value, str) and value[:1] == value[-1:] == '"' and not re.search(r"[,:\n]", value):
+        return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+def _reasons(reasons: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(_LEAD.sub("", reason, count=1) for reason in reasons))
+    shown = "; ".join(distinct[:_MOST_REASONS])
+    return shown if len(distinct) <= _MOST_REASONS else f"{shown}; and {len(distinct) - _MOST_REASONS} more"
+
+
+def _knobs(model: str) -> Collection[str]:
+    try:
+        from . import service
+
+        return service.knobs_of(model)
+    except Exception as error:  # a model file that went away during the run must not cost the picture its infotext
+        logger.debug("the knobs of %s are not known: %s", model, error)
+        return ()
+
+
+PASTE_KEYS: Mapping[str, PasteKey] = {name: PasteKey(name) for name in ARGUMENTS}
+PASTE_FIELD_NAMES: list[str] = list(PASTE_KEYS.values())
+"""`Script.paste_field_names`: what "Send to img2img" takes along."""
+
+__all__ = ["ALL_KEYS", "ERROR", "KEYS", "PASTE_FIELD_NAMES", "RESULT", "describe", "paste_fields", "pasted", "write"]

@@ -1,0 +1,200 @@
+"""The section "Face Restore" of the WebUI's Settings: registered once per start of the page, read as one record.
+
+The values live in the WebUI's own settings file. Whatever is there (GET /options turns whole numbers into floats, a
+file may have been edited by hand), `read` gives a complete and valid `Settings`. May import `host`, `service` and
+`modules.*` inside functions.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+SECTION = ("facerestore", "Face Restore")
+PREFIX = "facerestore_"
+DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps", "xpu")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user has set; every field has a default.
+
+    default_model: a model id or file name, or "auto". folders: searched for models before the WebUI's own folders; the
+    first takes downloads. device: "auto" follows the WebUI. unload: networks leave the device after use.
+    offline: downloads are refused. mirror: another address for huggingface.co, "" for none.
+    accordion_open: the accordion starts open. in_restorers: also offered in the WebUI's own "Face restoration".
+    """
+
+    default_model: str = "auto"
+    folders: tuple[Path, ...] = ()
+    device: str = "auto"
+    precision: str = "auto"
+    unload: bool = False
+    offline: bool = False
+    mirror: str = ""
+    accordion_open: bool = False
+    in_restorers: bool = True
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of the section. `choices`: a dropdown of these; a function is asked when the page is made."""
+
+    name: str
+    label: str
+    default: str | bool
+    help: str
+    choices: tuple[str, ...] | Callable[[], list[str]] = ()
+    lines: int = 1
+
+
+def _models() -> list[str]:
+    """The usable models' ids; only "auto" if they cannot be told."""
+    try:
+        from . import service
+
+        return list(dict.fromkeys(["auto", *(choice.id for choice in service.models())]))
+    except Exception:  # the Settings page must open whatever lies in a model folder
+        logger.exception("the models cannot be listed")
+        return ["auto"]
+
+
+ROWS: tuple[_Row, ...] = (
+    _Row(
+        "default_model", "Default model", "auto",
+        "what new pages and the WebUI's own Face restoration use; auto takes the best one that is installed", _models,
+    ),
+    _Row(
+        "folders", "Model folders", "",
+        "one per line, searched before the WebUI's own model folders; downloads go to the first", lines=3,
+    ),
+    _Row("device", "Device", "auto", "auto follows the WebUI, also --use-cpu", DEVICES),
+    _Row(
+        "precision", "Precision", "auto",
+        "auto takes the fastest that is safe on the device; float32 is the most exact", PRECISIONS,
+    ),
+    _Row(
+        "unload", "Unload the networks after use", False,
+        "frees memory, and loads them again for the next picture; the WebUI's own setting to move face restoration "
+        "models to RAM counts as well",
+    ),
+    _Row("offline", "Never download anything", False, "also set by the environment variable FACERESTORE_OFFLINE=1"),
+    _Row(
+        "mirror", "Download mirror", "",
+        "another address for https://huggingface.co; empty takes the environment variable HF_ENDPOINT, if there is one",
+    ),
+    _Row("accordion_open", "Accordion starts open", False, "in txt2img and img2img; needs Reload UI"),
+    _Row(
+        "in_restorers", "Offer the models in the WebUI's own Face restoration", True,
+        "every usable model appears in Settings → Face restoration and in the API's list",
+    ),
+)  # fmt: skip
+
+
+def register() -> None:
+    """Add the options to the WebUI's Settings; for `script_callbacks.on_ui_settings`. Never raises."""
+    try:
+        from modules import shared
+
+        for row in ROWS:
+            shared.opts.add_option(PREFIX + row.name, _option(row, shared.OptionInfo))
+    except Exception:  # the WebUI's Settings must open without ours
+        logger.exception("the settings cannot be registered")
+
+
+def _option(row: _Row, make: Callable[..., Any]) -> Any:
+    """The host's OptionInfo of a row. Hosts differ in what theirs takes: only what all of them have is used."""
+    import gradio
+
+    component: Any = None
+    arguments: Any = None
+    if row.choices:
+        # A value that is not in the list (a model that is gone, cuda:3) would make gradio 4 refuse the whole page. Not
+        # among the arguments: hosts hand those to gr.update as well, where gradio 3.41 does not take it.
+        component, choices = functools.partial(gradio.Dropdown, allow_custom_value=True), row.choices
+        arguments = functools.partial(_dropdown, choices) if callable(choices) else _dropdown(lambda: choices)
+    elif isinstance(row.default, str):
+        component, arguments = gradio.Textbox, {"lines": row.lines}
+    info = make(row.default, row.label, component, arguments, section=SECTION, onchange=changed)
+    if hasattr(info, "info"):
+        info.info(row.help)
+    return info
+
+
+def _dropdown(choices: Callable[[], Sequence[str]]) -> dict[str, Any]:
+    return {"choices": list(choices())}
+
+
+def changed() -> None:
+    """A setting was changed: what was built from the old ones goes. Never raises."""
+    for follow in (_reset_service, _register_restorers):
+        try:
+            follow()
+        except Exception:  # raising would make the WebUI take the change back
+            logger.exception("a changed setting takes effect after a restart only")
+
+
+def _reset_service() -> None:
+    from . import service
+
+    service.reset()
+
+
+def _register_restorers() -> None:
+    from . import checkbox
+
+    checkbox.register()
+
+
+def read(values: Mapping[str, object] | None = None) -> Settings:
+    """The settings as they are now; defaults where the WebUI has none or something unusable. Never raises.
+
+    values: read these in place of the WebUI's, by their keys ("facerestore_device", …).
+    """
+    found: dict[str, Any] = {}
+    for row in ROWS:
+        value = _value(PREFIX + row.name, row.default, values)
+        if isinstance(row.default, bool):
+            found[row.name] = _flag(value, row.default)
+        else:
+            found[row.name] = value.strip() if isinstance(value, str) else row.default
+    found["folders"] = _folders(found["folders"])
+    found["precision"] = found["precision"].lower() if found["precision"].lower() in PRECISIONS else "auto"
+    for name in ("default_model", "device"):
+        found[name] = found[name] or "auto"
+    return Settings(**found)
+
+
+def _value(key: str, default: object, values: Mapping[str, object] | None) -> Any:
+    if values is not None:
+        return values.get(key, default)
+    from . import host
+
+    return host.option(key, default)
+
+
+def _flag(value: object, default: bool) -> bool:
+    """A switch, which other programs may have written as a number or a word."""
+    if isinstance(value, str):
+        return value.strip().lower() in ("true", "1", "yes", "on")
+    return bool(value) if isinstance(value, (bool, int, float)) else default
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    """One folder per line; quotation marks, as file managers copy them, and ~ are understood."""
+    lines = (line.strip().strip("\"'").strip() for line in text.splitlines())
+    folders = []
+    for line in lines:
+        if line:
+            try:
+                folders.append(Path(line).expanduser())
+            except (RuntimeError, ValueError):  # a home that nobody has
+                logger.warning("settings: the model folder %s cannot be used", line)
+    return tuple(dict.fromkeys(folders))

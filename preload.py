@@ -1,0 +1,13 @@
+"""Run by the WebUI before it reads its command line: adds our argument. Nothing else may be imported here."""
+
+import argparse
+
+
+def preload(parser: argparse.ArgumentParser) -> None:
+    """Add --facerestore-models-path; what is given stands in `shared.cmd_opts.facerestore_models_path`."""
+    parser.add_argument(
+        "--facerestore-models-path",
+        type=str,
+        default=None,
+        help="folder with face restoration models; it is searched before the WebUI's own, and downloads go there",
+    )

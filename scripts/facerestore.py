@@ -1,0 +1,5 @@
+"""Loaded by the WebUI: the accordion "Face Restore" in txt2img and img2img."""
+
+from lib_facerestore.webui.script import FaceRestoreScript
+
+__all__ = ["FaceRestoreScript"]

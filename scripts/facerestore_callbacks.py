@@ -1,0 +1,5 @@
+"""Loaded by the WebUI: settings, the tab with the models, own API routes, X/Y/Z axes, the list of face restorers."""
+
+from lib_facerestore.webui import callbacks
+
+callbacks.register()

@@ -1,0 +1,107 @@
+"""One tab of the page of the browser tests, worked as a user works it: where its elements are is known here alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE = 60.0  # seconds
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Wait until `condition` gives something true, and return it."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.1)
+
+
+class Page:
+    """One tab of the page, as a user works it."""
+
+    def __init__(self, driver: Any, url: str, tab: str = "txt2img") -> None:
+        self.driver, self.tab = driver, tab
+        driver.get_log("browser")
+        driver.get(url)
+        until(lambda: self.all("#txt2img_generate"), "the page")
+        if tab != "txt2img":
+            self.js("[...document.querySelectorAll('[role=tab], .tab-nav button')]"
+                    ".find((b) => b.textContent.trim() === arguments[0]).click()", tab)  # fmt: skip
+        for part in ("", "_more"):  # gradio 6 makes what is in an accordion when it is first opened
+            label = until(lambda part=part: self.all(f"#facerestore_{tab}{part} .label-wrap"), "the accordion")[0]
+            if "open" not in label.get_attribute("class").split():
+                self.js("arguments[0].click()", label)
+        until(lambda: self.all(f"#facerestore_{tab}_faces textarea, #facerestore_{tab}_faces input"), "the Faces box")
+        until(lambda: self.all(f"#facerestore_{tab}_detect"), "the face strip")
+
+    def js(self, code: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(code, *arguments)
+
+    def all(self, rule: str) -> list[Any]:
+        return self.driver.find_elements("css selector", rule)
+
+    def one(self, rule: str) -> Any:
+        return until(lambda: self.all(rule), rule)[0]
+
+    def click(self, rule: str) -> None:
+        element = self.one(rule)
+        self.js("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
+    @property
+    def box(self) -> Any:
+        return self.one(f"#facerestore_{self.tab}_faces textarea, #facerestore_{self.tab}_faces input")
+
+    @property
+    def faces(self) -> str:
+        return self.box.get_property("value")
+
+    def pressed(self, part: str = "picker") -> dict[str, str]:
+        """The faces of the strip ("picker") or of the panel ("compare"): number → aria-pressed."""
+        rule = f"#facerestore_{self.tab}_{part} .facerestore-face"
+        return self.js(
+            "return Object.fromEntries([...document.querySelectorAll(arguments[0])].map((b) =>"
+            " [b.querySelector('.facerestore-number').textContent, b.getAttribute('aria-pressed')]))", rule
+        )  # fmt: skip
+
+    def chosen(self, part: str = "picker") -> str:
+        return "".join(number for number, on in self.pressed(part).items() if on == "true")
+
+    def status(self) -> str:
+        return self.one(f"#facerestore_{self.tab}_picker .facerestore-status").text
+
+    def face(self, number: int, part: str = "picker") -> str:
+        return f"#facerestore_{self.tab}_{part} .facerestore-face[data-number='{number}']"
+
+    def panel_shown(self) -> bool:
+        return any(element.is_displayed() for element in self.all(f"#facerestore_{self.tab}_compare"))
+
+    def generate(self) -> None:
+        self.click(f"#{self.tab}_generate")
+        until(self.panel_shown, "the panel")
+        until(lambda: len(self.pressed("compare")) == 3, "the panel's faces")
+
+    def detect(self) -> None:
+        row = self.one(f"#facerestore_{self.tab}_picker .facerestore-row")
+        self.js("arguments[0].replaceChildren()", row)
+        self.click(f"#facerestore_{self.tab}_detect")
+        until(lambda: len(self.pressed()) == 3, "the strip's faces")
+
+    def at(self) -> float:
+        """Where the slider is, in percent."""
+        text = self.js(
+            "return document.querySelector(arguments[0]).style.getPropertyValue('--facerestore-at')",
+            f"#facerestore_{self.tab}_compare .facerestore-stage",
+        )
+        return float(text.rstrip("%"))
+
+
+def keys(page: Page, rule: str, *pressed: str) -> None:
+    element = page.one(rule)
+    page.js("arguments[0].focus()", element)
+    for key in pressed:
+        page.driver.switch_to.active_element.send_keys(key)

@@ -1,0 +1,129 @@
+"""The shared restorer: made from the settings, one for all; models to choose from; the last run."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import safetensors.torch
+
+from lib_facerestore import Options
+from lib_facerestore.webui import service
+from lib_facerestore.webui.service import RunPicture
+from tests.conftest import KnownFaces, small_lite
+
+from .double import Host
+
+
+@pytest.fixture
+def small(host: Host) -> Path:
+    """A small restorer of random weights in the WebUI's own model folder."""
+    folder = host.root / "models" / "facerestore"
+    folder.mkdir(parents=True, exist_ok=True)
+    safetensors.torch.save_file(small_lite().state_dict(), folder / "small.safetensors")
+    service.reset()
+    return folder / "small.safetensors"
+
+
+def known(monkeypatch: pytest.MonkeyPatch, *places: tuple[float, float, float]) -> None:
+    monkeypatch.setattr(service.restorer(), "_own_detector", KnownFaces(*places))
+
+
+def test_models_are_listed_auto_first_and_the_built_in_one_last(host: Host, small: Path) -> None:
+    assert [choice.id for choice in service.models()] == ["auto", "small.safetensors", "lite"]
+    assert [choice.label for choice in service.models()[:2]] == ["auto (lite)", "small.safetensors (lite)"]
+
+
+def test_families_with_a_fidelity_knob_are_those_whose_networks_have_it() -> None:
+    from lib_facerestore.archs import FAMILIES
+
+    having = {
+        family.__name__.rsplit(".", 1)[-1]
+        for family in FAMILIES
+        for value in vars(family).values()
+        if isinstance(value, type) and value.__module__ == family.__name__ and "fidelity" in getattr(value, "knobs", ())
+    }
+    assert having == set(service._FAMILIES_WITH_FIDELITY)
+
+
+def test_a_file_that_was_added_is_seen(host: Host, small: Path) -> None:
+    before = service.models()
+    assert service.models() == before
+    small.with_name("other.safetensors").write_bytes(small.read_bytes())
+    assert "other.safetensors" in [choice.id for choice in service.models()]
+
+
+def test_files_that_restore_nothing_are_not_offered(host: Host) -> None:
+    folder = host.root / "models" / "facerestore"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "inswapper_128.onnx").write_bytes(b"\x08\x07")
+    (folder / "broken.pth").write_bytes(b"no checkpoint")
+    assert [choice.id for choice in service.models()] == ["auto", "lite"]
+
+
+def test_knobs_of_models_that_are_not_installed_are_known(host: Host) -> None:
+    assert service.knobs_of("codeformer") == {"fidelity"}
+    assert service.knobs_of("gfpgan-1.4") == service.knobs_of("lite") == service.knobs_of("nosuch") == frozenset()
+
+
+def test_one_restorer_is_shared_until_the_settings_change(host: Host) -> None:
+    first = service.restorer()
+    assert service.restorer() is first
+    host.shared.cmd_opts.facerestore_models_path = str(host.root / "own")
+    assert service.restorer() is not first
+    assert service.restorer().store.folders[0] == host.root / "own"
+
+
+def test_pictures_are_restored_with_the_bar_moving(
+    host: Host, small: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known(monkeypatch, (60, 70, 60), (190, 100, 120))
+    results = service.restore([photo, photo], Options(model="small"), [{}, {1: {"skip": True}}])
+    assert [[report.applied for report in result.faces] for result in results] == [[True, True], [False, True]]
+    assert host.shared.state.texts[-3:] == ["Restoring faces 3/3", "Putting faces back", "Putting faces back"]
+
+
+def test_an_interrupt_leaves_the_faces_alone(
+    host: Host, small: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known(monkeypatch, (60, 70, 60))
+    host.shared.state.interrupt()
+    result = service.restore([photo], Options(model="small"))[0]
+    assert np.array_equal(result.image, photo) and result.notes == ("stopped",)
+
+
+@pytest.mark.parametrize("unload", [False, True])
+def test_networks_leave_the_device_where_the_settings_say_so(
+    host: Host, small: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, unload: bool
+) -> None:
+    known(monkeypatch, (60, 70, 60))
+    calls = []
+    monkeypatch.setattr(service.restorer(), "unload", lambda: calls.append(1))
+    host.set_opts(face_restoration_unload=unload)
+    service.restore([photo], Options(model="small"))
+    assert bool(calls) is unload
+
+
+def test_lists_are_given_while_a_picture_is_restored(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page asks for models and for the last run at any time; it must not wait for a long job."""
+    with service._busy:
+        answers: list[int] = []
+        thread = threading.Thread(target=lambda: answers.append(len(service.models()) + len(service.last_run("x"))))
+        thread.start()
+        thread.join(10)
+        assert answers == [2]
+
+
+def test_the_last_run_is_kept_reduced_and_bounded(host: Host) -> None:
+    large = PIL.Image.new("RGB", (3072, 1000))
+    service.remember("txt2img", [RunPicture(large, large, ())])
+    kept = service.last_run("txt2img")[0]
+    assert kept.before.size == kept.after.size == (1536, 500) and kept.scale == 0.5
+    tiny = RunPicture(PIL.Image.new("RGB", (8, 8)), PIL.Image.new("RGB", (8, 8)), ())
+    service.remember("txt2img", [tiny] * 20, add=True)
+    assert len(service.last_run("txt2img")) == service.MOST_PICTURES
+    service.remember("txt2img", [])
+    assert service.last_run("txt2img") == [] == service.last_run("extras")

@@ -1,0 +1,127 @@
+"""The section in Settings: what is registered, what is read back, and what a change does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib_facerestore.webui import checkbox, service, settings
+from lib_facerestore.webui.settings import PREFIX, ROWS, Settings
+
+from .double import Host
+
+KINDS = ["a1111", "forge", "sdnext"]
+
+
+@pytest.mark.parametrize("host", KINDS, indirect=True)
+def test_every_option_is_registered_once(host: Host) -> None:
+    pytest.importorskip("gradio")
+    settings.register()
+    settings.register()
+    labels = {key: info for key, info in host.shared.opts.data_labels.items() if key.startswith(PREFIX)}
+    assert set(labels) == {PREFIX + row.name for row in ROWS}
+    for key, info in labels.items():
+        assert info.section == ("facerestore", "Face Restore") and info.label and info.onchange, key
+        arguments = info.component_args() if callable(info.component_args) else info.component_args
+        assert "allow_custom_value" not in (arguments or {}), key  # gradio 3.41's Dropdown.update refuses it
+        assert set(arguments or {}) <= {"choices", "lines"}, key  # hosts hand them to gr.update as well
+        if info.component is not None:
+            made = info.component(label=info.label, value=info.default, **(arguments or {}))
+            assert made.value == info.default
+    assert settings.read() == Settings()
+
+
+def test_the_fields_are_those_of_the_section() -> None:
+    names = [row.name for row in ROWS]
+    assert names == list(Settings.__dataclass_fields__)
+    made = {row.name: row.default for row in ROWS} | {"folders": ()}
+    assert Settings(**made) == Settings()  # type: ignore[arg-type]
+
+
+def test_help_is_shown_where_the_host_can(host: Host) -> None:
+    pytest.importorskip("gradio")
+    info_method = host.shared.OptionInfo.info
+    try:
+        del host.shared.OptionInfo.info
+        settings.register()
+    finally:
+        host.shared.OptionInfo.info = info_method
+    assert PREFIX + "offline" in host.shared.opts.data_labels
+    settings.register()
+    assert "FACERESTORE_OFFLINE" in host.shared.opts.data_labels[PREFIX + "offline"].comment_after
+
+
+def test_a_host_that_refuses_does_not_fail(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise TypeError("another signature")
+
+    monkeypatch.setattr(host.shared, "OptionInfo", refuse)
+    settings.register()
+    assert settings.read() == Settings()
+
+
+def test_without_a_webui_there_are_defaults() -> None:
+    settings.register()
+    assert settings.read() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("default_model", " gfpgan-1.4 ", "gfpgan-1.4"),
+        ("default_model", "", "auto"),
+        ("default_model", 3.0, "auto"),
+        ("device", "cuda:1", "cuda:1"),
+        ("device", "", "auto"),
+        ("precision", "BFloat16", "bfloat16"),
+        ("precision", "int4", "auto"),
+        ("unload", 1.0, True),
+        ("unload", 0.0, False),
+        ("unload", "true", True),
+        ("unload", "no", False),
+        ("in_restorers", [], True),
+        ("offline", True, True),
+        ("mirror", " https://hf-mirror.com ", "https://hf-mirror.com"),
+        ("mirror", None, ""),
+        ("folders", "/a\n\n  \"/b c\" \n/a\n", (Path("/a"), Path("/b c"))),
+        ("folders", 7, ()),
+        ("accordion_open", True, True),
+    ],
+)
+def test_values_of_any_sort_are_read(name: str, given: object, expected: object) -> None:
+    assert getattr(settings.read({PREFIX + name: given}), name) == expected
+
+
+def test_home_is_understood() -> None:
+    assert settings.read({PREFIX + "folders": "~/models"}).folders == (Path.home() / "models",)
+
+
+def test_a_change_resets_the_service_and_the_list(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gradio")
+    settings.register()
+    told: list[str] = []
+    monkeypatch.setattr(service, "reset", lambda: told.append("reset"))
+    monkeypatch.setattr(checkbox, "register", lambda: told.append("list"))
+    assert host.shared.opts.set(PREFIX + "device", "cpu")
+    assert told == ["reset", "list"] and settings.read().device == "cpu"
+
+
+def test_a_change_is_kept_whatever_fails_after_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gradio")
+    settings.register()
+
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(service, "reset", fail)
+    assert host.shared.opts.set(PREFIX + "offline", True)
+    assert settings.read().offline
+
+
+def test_the_default_model_offers_what_is_installed(host: Host) -> None:
+    pytest.importorskip("gradio")
+    settings.register()
+    offered = host.shared.opts.data_labels[PREFIX + "default_model"].component_args()["choices"]
+    assert offered[0] == "auto" and "lite" in offered
