@@ -12,7 +12,6 @@
     const PATIENCE = 120000; // milliseconds until "Detect faces" gives up waiting for an answer
     const SETTLE = 250; // milliseconds in which a page or a gallery may go on changing before it is looked at
     const SAME_PICTURE = 12; // mean difference, in levels, below which two small pictures show the same
-    const SAME_RUN = 5000; // milliseconds in which a second change of the gallery still belongs to the same run
     const tabs = new Map();
 
     function createTab(name) {
@@ -25,7 +24,7 @@
             last: `facerestore_${name}_strip_last`,
         };
         const state = {
-            faces: [], nothing: false, stamp: "", run: "", shownAt: 0, pictures: [], index: -1,
+            faces: [], nothing: false, stamp: "", run: "", pictures: [], index: -1, sources: new Set(),
             signature: "", gallery: null, source: "", timer: 0, waiting: 0, turn: Promise.resolve(),
         };
         const strip = parts.faces.createStrip(name, {
@@ -166,23 +165,31 @@
             if (index !== state.index) show(index);
         }
 
-        async function finished(answer) {
-            if (answer.peek || !page.gallerySignature(name)) {
+        function drop() {
+            state.pictures = [];
+            state.index = -1;
+            state.sources.clear();
+            panel.hide();
+        }
+
+        /** The gallery has changed, and this is what the server has to say of the last run with restored faces. */
+        function finished(answer) {
+            const sources = page.gallerySources(name);
+            if (answer.peek || !sources.length) {
                 state.run = answer.run || "";
                 return;
             }
             if (answer.same) {
-                const image = page.selectedResult(name).image;
-                const belongs = image ? (await match(image).catch(() => -1)) >= 0 : false;
-                if (!belongs && Date.now() - state.shownAt > SAME_RUN) panel.hide();
+                // a gallery that is filled bit by bit keeps some pictures; one that keeps none is of a later run
+                if (!sources.some((source) => state.sources.has(source))) drop();
+                else sources.forEach((source) => state.sources.add(source));
                 return;
             }
+            drop();
             state.run = answer.run || "";
             state.pictures = answer.pictures || [];
-            state.index = -1;
-            state.shownAt = Date.now();
-            if (state.pictures.length) await follow();
-            else panel.hide();
+            state.sources = new Set(sources);
+            follow();
         }
 
         function read() {
@@ -231,12 +238,12 @@
         function look() {
             clearTimeout(state.timer);
             state.timer = setTimeout(() => {
-                const signature = page.gallerySignature(name);
+                const signature = page.gallerySources(name).join("\n");
                 if (signature === state.signature) {
                     follow();
                     return;
                 }
-                if (!signature) panel.hide();
+                if (!signature) drop();
                 else if (!ask(ids.last, JSON.stringify({known: state.run}))) return; // asked once the accordion is open
                 state.signature = signature;
             }, SETTLE);

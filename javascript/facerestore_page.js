@@ -84,10 +84,9 @@
         return [];
     }
 
-    /** One string for what a gallery holds, whichever of it is selected: it changes when a run has finished. */
-    function gallerySignature(tab) {
-        const sources = new Set(galleryImages(tab).map((image) => image.src));
-        return Array.from(sources).join("\n");
+    /** The addresses of what a gallery holds, whichever of it is selected: they change when a run has finished. */
+    function gallerySources(tab) {
+        return Array.from(new Set(galleryImages(tab).map((image) => image.src)));
     }
 
     /** The picture of the gallery that the user looks at: {image, index, count}; index is -1 while none is chosen. */
@@ -164,7 +163,7 @@
     }
 
     parts.page = {
-        root, find, tabs, text, setText, press, gallery, gallerySignature, selectedResult, pictureToSearch, toMessage,
+        root, find, tabs, text, setText, press, gallery, gallerySources, selectedResult, pictureToSearch, toMessage,
         fingerprint, distance, make,
     };
 })();

@@ -25,15 +25,17 @@ GROUP_PIXELS = 24_000_000
 
 @dataclass(frozen=True)
 class Task:
-    """A file to restore and where the result goes."""
+    """A file to restore and where the result goes. `problem` says why it cannot be restored at all, else ""."""
 
     source: Path
     target: Path
+    problem: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file. `error` is "" on success; `skipped` says that the target existed and was left alone."""
+    """What became of one file. `notes` holds the result's hints too. `error` is "" on success; `skipped` says that the
+    target existed and was left alone."""
 
     task: Task
     faces: tuple[FaceReport, ...] = ()
@@ -55,45 +57,72 @@ class Outcome:
         }
 
 
-def find_pictures(inputs: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """The picture files that files and folders (with their sub-folders) stand for, each with its path under the input.
+@dataclass(frozen=True)
+class Input:
+    """A picture file, and its path under the input that named it. `problem` says what is wrong with it, else ""."""
+
+    source: Path
+    relative: Path
+    problem: str = ""
+
+
+def find_pictures(inputs: Iterable[Path]) -> list[Input]:
+    """The picture files that files and folders (with their sub-folders) stand for.
 
     A file that is named outright is taken whatever its extension; in folders only the known picture extensions count,
-    and hidden files do not.
+    and hidden files do not. An input that does not exist, or holds no picture, is listed with that problem.
 
     Raises:
-        InputError: an input does not exist, or a folder holds no picture.
+        InputError: no input stands for any picture.
     """
-    found: list[tuple[Path, Path]] = []
+    found: list[Input] = []
     for path in inputs:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.is_file() and imageio.is_picture_file(p))
             inside = [p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+            found += [Input(p, p.relative_to(path)) for p in inside]
             if not inside:
                 known = ", ".join(sorted(imageio.PICTURE_EXTENSIONS))
-                raise InputError(f"{path}: the folder holds no picture; known extensions: {known}.")
-            found += [(p, p.relative_to(path)) for p in inside]
+                problem = f"{path}: the folder holds no picture; known extensions: {known}."
+                found.append(Input(path, Path(path.name), problem))
         elif path.exists():
-            found.append((path, Path(path.name)))
+            found.append(Input(path, Path(path.name)))
         else:
-            raise InputError(f"{path}: there is no such file or folder; check the path.")
+            problem = f"{path}: there is no such file or folder; check the path."
+            found.append(Input(path, Path(path.name), problem))
+    if all(one.problem for one in found):
+        raise InputError(found[0].problem if found else "there is no input; name a picture or a folder.")
     return found
 
 
 def plan(inputs: Sequence[Path], output: Path) -> list[Task]:
     """Which file goes where. One input file and an `output` with a picture's extension: that file. Otherwise `output`
-    is a folder that keeps the structure of the input folders.
+    is a folder that keeps the structure of the input folders; what cannot be written again (GIF) becomes a PNG there.
 
     Raises:
-        InputError: an input does not exist, a result would replace its own input, or two would share one file.
+        InputError: no input exists, a result would replace its own input, two would share one file, or the output's
+            extension is no picture's.
     """
     pictures = find_pictures(inputs)
-    single = len(inputs) == 1 and inputs[0].is_file() and imageio.is_picture_file(output) and not output.is_dir()
+    alone = len(inputs) == 1 and inputs[0].is_file()
+    single = alone and imageio.is_picture_file(output) and not output.is_dir()
     if not single and (output.is_file() or (imageio.is_picture_file(output) and not output.is_dir())):
         raise InputError(f"{output}: a folder is needed for the results of several pictures; name a folder with -o.")
-    tasks = [Task(source, output if single else output / relative) for source, relative in pictures]
+    if alone and not single and output.suffix and not output.is_dir():  # .pgn for .png, most likely
+        known = ", ".join(sorted(imageio.WRITABLE_EXTENSIONS))
+        raise InputError(
+            f"{output}: {output.suffix} is no extension of a picture; use one of {known}, or make that folder first."
+        )
+    tasks = []
+    for one in pictures:
+        target = output if single else output / one.relative
+        if not single and target.suffix.lower() not in imageio.WRITABLE_EXTENSIONS and not one.problem:
+            target = target.with_suffix(".png")
+        tasks.append(Task(one.source, target, one.problem))
     taken: dict[Path, Path] = {}
     for task in tasks:
+        if task.problem:
+            continue
         target = task.target.resolve()
         if target == task.source.resolve():
             raise InputError(f"{task.source}: the result would replace the input; name another output with -o.")
@@ -134,6 +163,8 @@ def restore_files(
 
 
 def _read(task: Task, overwrite: bool, skip_existing: bool) -> imageio.Picture | Outcome:
+    if task.problem:
+        return Outcome(task, error=task.problem)
     if task.target.exists() and not overwrite:
         if skip_existing:
             return Outcome(task, skipped=True)
@@ -168,13 +199,14 @@ def _restore_group(
             yield item
             continue
         result = next(results)
+        notes = (*result.notes, *result.hints)
         try:
             task.target.parent.mkdir(parents=True, exist_ok=True)
             imageio.write_picture(result.image, task.target, quality=quality, overwrite=overwrite)
         except (FaceRestoreError, OSError, MemoryError) as error:
-            yield Outcome(task, tuple(result.faces), result.model, result.notes, error=_named(task, error))
+            yield Outcome(task, tuple(result.faces), result.model, notes, error=_named(task, error))
         else:
-            yield Outcome(task, tuple(result.faces), result.model, result.notes)
+            yield Outcome(task, tuple(result.faces), result.model, notes)
 
 
 def _named(task: Task, error: BaseException) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__, cli_bench, cli_models
-from .errors import FaceRestoreError
+from .errors import FaceRestoreError, InputError
 from .options import Options, specs_in
 from .optionspec import did_you_mean
 
@@ -181,8 +181,10 @@ def _detect(settings: argparse.Namespace) -> int:
     restorer = _restorer(settings)
     rows: list[dict[str, object]] = []
     failed = 0
-    for path, _ in pictures:
+    for path, problem in ((one.source, one.problem) for one in pictures):
         try:
+            if problem:
+                raise InputError(problem)
             faces = restorer.detect(imageio.read_picture(path), options)
         except FaceRestoreError as error:
             failed += 1

@@ -40,6 +40,7 @@ from .picturewrite import TIFF_STRUCTURE, encode_picture
 
 __all__ = [
     "PICTURE_EXTENSIONS",
+    "WRITABLE_EXTENSIONS",
     "Picture",
     "TextItem",
     "from_array",
@@ -68,7 +69,8 @@ _FORMATS = {
     ".bmp": "BMP",
     ".dib": "BMP",
 }
-PICTURE_EXTENSIONS: frozenset[str] = frozenset(_FORMATS) | {".gif"}
+WRITABLE_EXTENSIONS: frozenset[str] = frozenset(_FORMATS)
+PICTURE_EXTENSIONS: frozenset[str] = WRITABLE_EXTENSIONS | {".gif"}
 _READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF")  # a phone's MPO is opened by way of JPEG
 
 

@@ -28,7 +28,7 @@ from .errors import FaceRestoreError, InputError, ModelFileError, OptionError
 from .facejob import Job
 from .faces import Face, FaceReport, missing_numbers, number_faces, select_faces
 from .imageio import Picture
-from .options import Options
+from .options import SPECS, Options
 from .overrides import SKIP, Overrides, check_overrides, for_face
 from .parsing import Parser, create_parser
 from .runtime import Shelf, choose_device
@@ -62,6 +62,7 @@ class Result:
         model: id of the model that was asked for, or chosen by auto.
         notes: remarks on the whole picture, e.g. that no face was found.
         timings: seconds by stage; the network's time is shared evenly among the faces of a batch.
+        hints: options that were set but could have no effect here, and why.
     """
 
     image: Any
@@ -69,6 +70,7 @@ class Result:
     model: str
     notes: tuple[str, ...]
     timings: dict[str, float]
+    hints: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -207,7 +209,8 @@ class FaceRestorer:
             remarks = list(reports[index].values())
             output = _output(image, pictures[index], canvases[index], remarks, options)
             notes = _notes(found[index], plans[index], options, watch.stopped)
-            results.append(_result(output, remarks, model, notes, detecting))
+            hints = self._hints(model, network, options) if remarks else ()
+            results.append(_result(output, remarks, model, notes, detecting, hints))
         return results
 
     def check(self, options: Options) -> None:
@@ -283,6 +286,15 @@ class FaceRestorer:
             for i, found in zip(wanted, self._parser.masks(crops), strict=True):
                 labels[i] = found
         return labels
+
+    def _hints(self, model: str, network: Network, options: Options) -> tuple[str, ...]:
+        """Options that could have no effect."""
+        found = []
+        if options.fidelity != SPECS["fidelity"].default and "fidelity" not in network.knobs:
+            found.append(f"fidelity {options.fidelity:g} has no effect: {model} has no such knob")
+        if "hair" in options.keep_parts and self._parser_loaded and self._parser is None:
+            found.append("keep hair has no effect without a parsing model (`facerestore models download bisenet`)")
+        return tuple(found)
 
     def _run(self, networks: Mapping[str, Network], jobs: list[Job], watch: _Watch) -> None:
         """Put every job's crop through its network, at most `batch_size` at a time."""
@@ -392,12 +404,19 @@ def _output(image: Image, picture: Picture, canvas: NDArray[Any], faces: list[Fa
     return imageio.to_pil(changed) if isinstance(image, PIL.Image.Image) else imageio.to_array(changed)
 
 
-def _result(output: Any, faces: list[FaceReport], model: str, notes: tuple[str, ...], detecting: float) -> Result:
+def _result(
+    output: Any,
+    faces: list[FaceReport],
+    model: str,
+    notes: tuple[str, ...],
+    detecting: float,
+    hints: tuple[str, ...],
+) -> Result:
     timings = {"detect": detecting}
     for report in faces:
         for stage, seconds in report.timings.items():
             timings[stage] = timings.get(stage, 0.0) + seconds
-    return Result(output, sorted(faces, key=lambda report: report.number), model, notes, timings)
+    return Result(output, sorted(faces, key=lambda report: report.number), model, notes, timings, hints)
 
 
 __all__ = ["FaceRestoreError", "FaceRestorer", "Image", "Progress", "Result"]

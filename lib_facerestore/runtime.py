@@ -1,6 +1,6 @@
 """Where networks run and which are kept: the device, the precision, and `Shelf`, the networks that were loaded.
 
-May import `checkpoints` and `errors`.
+May import `catalogue`, `checkpoints` and `errors`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 import torch
 
+from .catalogue.fingerprints import stamp
 from .checkpoints import Network, load_network
 from .errors import OptionError
 
@@ -61,11 +62,11 @@ class Shelf:
 
     def network(self, path: Path) -> Network:
         """The network of a file, on the device. Raises ModelFileError."""
-        stamp = _stamp(path)
-        if path not in self._networks or self._networks[path][0] != stamp:
+        found = stamp(path)
+        if path not in self._networks or self._networks[path][0] != found:
             network = load_network(path, "cpu" if self.device.type != "cpu" and path.suffix != ".onnx" else self.device)
             network.to(self.device, choose_dtype(network, self.precision))
-            self._networks[path] = stamp, network
+            self._networks[path] = found, network
         network = self._networks[path][1]
         if network.device != self.device:
             network.to(self.device)
@@ -80,12 +81,3 @@ class Shelf:
                 network.to("cpu")
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Tells whether a file is still the one that was read; loading says what is wrong with one that is gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns

@@ -94,12 +94,35 @@ def test_usage_errors_name_the_thing_and_write_nothing(
     fails("the result would replace the input", album / "one.png", "-o", album / "one.png")
     fails("would both be written to", album / "one.png", album / "one.png", "-o", out)
     fails("a folder is needed for the results", album, "-o", tmp_path / "out.png")
+    fails("x.pgn: .pgn is no extension of a picture", album / "one.png", "-o", tmp_path / "x.pgn")
     fails("codeformer is not installed", album, "-o", out, "--model", "codeformer")
     (tmp_path / "empty").mkdir()
     fails("the folder holds no picture", tmp_path / "empty", "-o", out)
     assert not out.exists()
     assert cli.main(["restore", str(album), "-o", str(out), "--quality", "0"]) == cli.USAGE
     assert "'0' is not a whole number from 1 to 100" in capsys.readouterr().err
+
+
+def test_an_input_that_is_missing_does_not_stop_the_others(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    absent = tmp_path / "absent.png"
+    assert run("restore", absent, album / "one.png", "-o", out, "--model", "small") == cli.FAILED
+    captured = capsys.readouterr()
+    assert "absent.png: there is no such file or folder" in captured.err and "1 of 2 pictures failed" in captured.err
+    assert [path.name for path in out.iterdir()] == ["one.png"]
+    assert run("detect", absent, album / "one.png", "--json") == cli.FAILED
+    rows = json.loads(capsys.readouterr().out)
+    assert "no such file" in rows[0]["error"] and len(rows[1]["faces"]) == 1
+
+
+def test_what_cannot_be_written_again_becomes_a_png(run: Run, album: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "gifs"
+    folder.mkdir()
+    Image.open(album / "one.png").save(folder / "a.gif")
+    assert run("restore", folder, "-o", tmp_path / "out", "--model", "small") == cli.OK
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 
 
 def test_detect_prints_json(run: Run, album: Path, capsys: pytest.CaptureFixture[str]) -> None:

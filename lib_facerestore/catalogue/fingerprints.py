@@ -84,6 +84,15 @@ def same_content(first: Path, second: Path) -> bool:
         return False
 
 
+def stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change: tells whether a file is still the one that was looked at. Zeros where there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return 0, 0
+    return facts.st_size, facts.st_mtime_ns
+
+
 def _ends(path: Path) -> bytes:
     with open(path, "rb") as file:
         head = file.read(_CHUNK)

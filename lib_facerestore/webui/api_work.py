@@ -182,7 +182,7 @@ def _picture(result: Any, image: str | None, format_name: Format) -> RestoredPic
             )
             for report in result.faces
         ],
-        notes=list(result.notes),
+        notes=[*result.notes, *result.hints],
         timings=_seconds(result.timings),
     )
 

@@ -35,19 +35,37 @@ def register() -> None:
         logger.exception("nothing can be registered")
         return
     for kind, module, function, takes in CALLBACKS:
-        add = getattr(script_callbacks, f"on_{kind}", None)
-        if add is None:
-            logger.debug("this WebUI has no on_%s", kind)
-            continue
         call = guarded(module, function, takes)
         name = f"facerestore-{module.replace('_', '-')}"
         try:
-            try:
-                add(call, name=name)
-            except TypeError:  # older ones take no name
-                add(call)
+            if not _added(script_callbacks, kind, call, name):
+                _add(script_callbacks, kind, call, name)
         except Exception:
             logger.exception("on_%s for %s", kind, module)
+
+
+def _added(script_callbacks: Any, kind: str, call: Callable[..., Any], name: str) -> bool:
+    """Add a callback and say whose file it is; False where this WebUI does not let itself be told.
+
+    on_… finds that out by inspecting the stack, which costs its start about 0.1 s for each callback.
+    """
+    try:
+        listed = script_callbacks.callback_map[f"callbacks_{kind}"]
+        script_callbacks.add_callback(listed, call, name=name, category=kind, filename=__file__)
+    except (AttributeError, KeyError, TypeError):
+        return False
+    return True
+
+
+def _add(script_callbacks: Any, kind: str, call: Callable[..., Any], name: str) -> None:
+    add = getattr(script_callbacks, f"on_{kind}", None)
+    if add is None:
+        logger.debug("this WebUI has no on_%s", kind)
+        return
+    try:
+        add(call, name=name)
+    except TypeError:  # older ones take no name
+        add(call)
 
 
 def guarded(module: str, function: str, takes: int = 0) -> Callable[..., Any]:

@@ -95,7 +95,7 @@ def restore_picture(np_image: NDArray[np.uint8], model: str) -> NDArray[np.uint8
             return np.ascontiguousarray(result.image)
     except Exception as error:
         logger.exception("Restore faces: the picture is left as it is")
-        _last.told = f"nothing restored ({error})"
+        _last.told = f"nothing restored ({infotext.without_folders(str(error))})"
         _tell(f"nothing was restored ({error})")
     return np_image
 

@@ -95,9 +95,10 @@ def build(
         with compat.form_row():
             made["model"] = _model_box(choices, prefix)
             refresh = compat.tool_button(compat.REFRESH_SYMBOL, f"{prefix}_refresh")
+        note = _message(saved_default_note(tab, choices) or model_note(model), f"{prefix}_note")
+        with compat.form_row():
             made["fidelity"] = _component(SPECS["fidelity"], prefix, visible="fidelity" in knobs(model))
             made["visibility"] = _component(SPECS["visibility"], prefix)
-        note = _message(saved_default_note(tab, choices) or model_note(model), f"{prefix}_note")
         with compat.form_row():
             if with_stage:
                 made["stage"] = _stage_box(prefix)

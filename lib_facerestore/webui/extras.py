@@ -162,7 +162,7 @@ def _add_original(pp: Any, before: PIL.Image.Image) -> None:
 
 def _tell(pp: Any, message: str) -> None:
     text = " ".join(message.split())
-    pp.info[infotext.ERROR] = text
+    pp.info.update(infotext.error_line(text))
     host.notify(text)
 
 

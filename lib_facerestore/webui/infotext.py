@@ -37,6 +37,7 @@ ALL_KEYS: tuple[str, ...] = (*KEYS.values(), RESULT, ERROR)
 _ALWAYS = ("model", "visibility")
 _MOST_REASONS = 3
 _LONGEST_RESULT = 300
+_FOLDERS = re.compile(r"""(?:(?<=[\s"'`(])|^)(?:[A-Za-z]:)?[\\/](?:[^\\/,;:"'`\n]+[\\/])+""")
 _LEAD = re.compile(r"face \d+: (?:skipped|left alone), ")
 
 
@@ -85,6 +86,16 @@ def describe(results: Sequence[Any]) -> str:
             text += f", {empty} of them without a face"
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_RESULT else text[: _LONGEST_RESULT - 3].rstrip() + "..."
+
+
+def error_line(message: str) -> dict[str, Line]:
+    """The line of a run that failed."""
+    return {ERROR: _guarded(without_folders(message))}
+
+
+def without_folders(message: str) -> str:
+    """The message on one line, with the last part of every path alone: pictures are shown to others."""
+    return _FOLDERS.sub("", " ".join(message.split()))
 
 
 def paste_fields(controls: Any) -> list[tuple[Any, PasteKey]]:
@@ -180,4 +191,7 @@ PASTE_KEYS: Mapping[str, PasteKey] = {name: PasteKey(name) for name in ARGUMENTS
 PASTE_FIELD_NAMES: list[str] = list(PASTE_KEYS.values())
 """`Script.paste_field_names`: what "Send to img2img" takes along."""
 
-__all__ = ["ALL_KEYS", "ERROR", "KEYS", "PASTE_FIELD_NAMES", "RESULT", "describe", "paste_fields", "pasted", "write"]
+__all__ = [
+    "ALL_KEYS", "ERROR", "KEYS", "PASTE_FIELD_NAMES", "RESULT", "describe", "error_line", "paste_fields", "pasted",
+    "without_folders", "write",
+]  # fmt: skip

@@ -144,7 +144,7 @@ class FaceRestoreScript(scripts.Script):  # type: ignore[misc]
     def _tell_problem(p: Any, job: Job) -> None:
         from . import infotext
 
-        put_lines(p, {infotext.ERROR: job.problem}, {infotext.ERROR: job.problem})
+        put_lines(p, infotext.error_line(job.problem), infotext.error_line(job.problem))
 
 
 def _changed(done: Done) -> bool:

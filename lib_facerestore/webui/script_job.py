@@ -187,7 +187,7 @@ def finish(p: Any, job: Job, done: Done | None, index: int, tab: str) -> None:
     if done is None:
         return
     if done.result is None:
-        put_lines(p, {infotext.ERROR: job.problem}, {infotext.ERROR: job.problem})
+        put_lines(p, infotext.error_line(job.problem), infotext.error_line(job.problem))
         return
     assert job.request is not None
     if job.request.save_before and done.result.changed:
@@ -196,7 +196,8 @@ def finish(p: Any, job: Job, done: Done | None, index: int, tab: str) -> None:
     lines = infotext.write(job.request, [done.result])
     together = lines | {infotext.RESULT: infotext.describe(job.results)} if lines else {}
     put_lines(p, lines, together)
-    remember(job, done, tab)
+    if not getattr(p, "is_api", False):  # a program's pictures are not in the page's gallery
+        remember(job, done, tab)
 
 
 def save_before(p: Any, before: Any, index: int, stage: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..catalogue import BUILT_IN, Store, known_model
-from ..catalogue.fingerprints import peek_quietly
+from ..catalogue.fingerprints import peek_quietly, stamp
 from ..catalogue.store import identify
 from ..options import Options
 from . import host
@@ -161,7 +161,7 @@ def models() -> list[ModelChoice]:
     """Every restorer that can be chosen now, auto first and the built-in one last."""
     global _choices
     there = store()
-    state = tuple((path, _stamp(path)) for path in there.files())
+    state = tuple((path, stamp(path)) for path in there.files())
     with _lock:
         if _choices is None or _choices[0] != state:
             _choices = state, _list(there)
@@ -252,14 +252,6 @@ def _reduced(picture: RunPicture) -> RunPicture:
     width, height = (max(1, round(side * scale)) for side in picture.after.size)
     before, after = (one.resize((width, height)) for one in (picture.before, picture.after))
     return RunPicture(before, after, picture.faces, picture.scale * scale, picture.notes)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
 
 
 __all__ = [

@@ -59,7 +59,8 @@ class Page:
         """Open one of the tabs at the top."""
         found = self.js(
             "const tab = [...document.querySelectorAll('#tabs > .tab-nav button, #tabs > * [role=tab]')]"
-            ".find((one) => one.textContent.trim() === arguments[0]); if (tab) tab.click(); return Boolean(tab)", name
+            ".find((one) => one.textContent.trim().toLowerCase() === arguments[0].toLowerCase());"
+            " if (tab) tab.click(); return Boolean(tab)", name
         )  # fmt: skip
         assert found, f"there is no tab {name}"
         time.sleep(0.5)

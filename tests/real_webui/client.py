@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 SCRIPT = "Face Restore"
 Pixels = NDArray[np.uint8]
+NO_REUSE = httpx.Limits(max_keepalive_connections=0)
+"""Some hosts close a connection after an error without saying so, which the next request on it would meet."""
 
 
 class FailedError(Exception):
@@ -79,7 +81,7 @@ class WebUI:
         """A new connection."""
         user, _, password = self._login.partition(":")
         auth = (user, password) if self._login else None
-        return httpx.Client(base_url=self.url, auth=auth, timeout=self._timeout, trust_env=False)
+        return httpx.Client(base_url=self.url, auth=auth, timeout=self._timeout, trust_env=False, limits=NO_REUSE)
 
     def get(self, path: str, **query: Any) -> Any:
         """JSON of a GET. Raises FailedError."""

@@ -220,6 +220,9 @@ def test_a_run_without_restoration_hides_the_panel(page: Callable[..., Page]) ->
     it.click("#txt2img_generate_plain")
     until(lambda: not it.panel_shown(), "the panel to go")
     it.generate()
+    it.click("#txt2img_generate_known")
+    until(lambda: not it.panel_shown(), "the panel to go from a picture that only looks the same")
+    it.generate()
 
 
 def test_a_run_of_before_the_page_was_opened_is_not_shown(page: Callable[..., Page]) -> None:

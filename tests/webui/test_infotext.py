@@ -166,3 +166,16 @@ def test_the_values_have_the_types_of_the_components() -> None:
     assert infotext.pasted("stage", params) == "Last of all (after ADetailer and others)"
     assert infotext.pasted("faces", params) == "1,3"
     assert Options(keep=infotext.pasted("keep", params)).keep == "eyes,hair"
+
+
+@pytest.mark.parametrize(
+    ("message", "written"),
+    [
+        ("put it into /home/Jane Doe/models/facerestore, or\nchoose auto", "put it into facerestore, or choose auto"),
+        (r"C:\Users\Jane\x.pth: cannot be read", "x.pth: cannot be read"),
+        ("'/srv/a/b.pth' is damaged; see https://example.org/a/b", "'b.pth' is damaged; see https://example.org/a/b"),
+        ("faces: 1/2 and 640x480 are not allowed", "faces: 1/2 and 640x480 are not allowed"),
+    ],
+)
+def test_an_error_names_no_folder(message: str, written: str) -> None:
+    assert infotext.error_line(message) == {infotext.ERROR: written}
