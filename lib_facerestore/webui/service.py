@@ -6,10 +6,12 @@ the last run of each tab, for the face strip and the slider. Loads torch only wh
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
+import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..catalogue import BUILT_IN, Store, known_model
 from ..catalogue.fingerprints import peek_quietly, stamp
 from ..catalogue.store import identify
+from ..errors import ModelFileError
 from ..options import Options
 from . import host
 from .settings import Settings, read
@@ -36,6 +39,7 @@ MOST_PICTURES = 8
 LONGEST_SIDE = 1536
 """Pixels to which the kept pictures are reduced."""
 
+_COMMAND = re.compile(r"with `facerestore models download [^`]*`")
 _FAMILIES_WITH_FIDELITY = ("codeformer", "vqfr2")
 
 _lock = threading.RLock()  # for what is kept here; never held while a picture is restored
@@ -134,7 +138,7 @@ def restore(
         FaceRestoreError: as `restore_many`. Anything else that goes wrong comes through as it is.
     """
     unload = read().unload or bool(host.option("face_restoration_unload", False))
-    with _busy:
+    with _busy, _remedies_of_the_page():
         shared = restorer()
         if shared.device.type != "cpu":
             host.free_memory()
@@ -153,7 +157,7 @@ def restore(
 
 def detect(image: Any, options: Options) -> list[Face]:
     """The faces of one picture; see `FaceRestorer.detect`. Raises FaceRestoreError."""
-    with _busy:
+    with _busy, _remedies_of_the_page():
         return restorer().detect(image, options)
 
 
@@ -197,6 +201,18 @@ def last_run(tab: str) -> list[RunPicture]:
     """The pictures of the last run of a tab; empty if there was none."""
     with _lock:
         return list(_runs.get(tab, []))
+
+
+@contextlib.contextmanager
+def _remedies_of_the_page() -> Iterator[None]:
+    """Where a message sends its reader to the command line, send him to the page's tab, if there is a page."""
+    try:
+        yield
+    except ModelFileError as error:
+        told = _COMMAND.sub("in the tab Face Restore", str(error)) if host.kind() else str(error)
+        if told == str(error):
+            raise
+        raise type(error)(told) from error
 
 
 def _list(there: Store) -> list[ModelChoice]:

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 import safetensors.torch
 
-from lib_facerestore import Options
+from lib_facerestore import ModelFileError, Options
 from lib_facerestore.webui import service
 from lib_facerestore.webui.service import RunPicture
 from tests.conftest import KnownFaces, small_lite
@@ -93,6 +93,11 @@ def test_an_interrupt_leaves_the_faces_alone(
     host.shared.state.interrupt()
     result = service.restore([photo], Options(model="small"))[0]
     assert np.array_equal(result.image, photo) and result.notes == ("stopped",)
+
+
+def test_a_missing_model_is_to_be_had_in_the_tab(host: Host, small: Path, photo: np.ndarray) -> None:
+    with pytest.raises(ModelFileError, match="/facerestore, get it in the tab Face Restore, or choose model auto"):
+        service.restore([photo], Options(model="codeformer"))
 
 
 @pytest.mark.parametrize("unload", [False, True])
