@@ -288,11 +288,11 @@ def panel(host: Host, manager: DownloadManager, tmp_path: Path) -> SimpleNamespa
 def test_the_tab_offers_what_is_not_there(panel: SimpleNamespace) -> None:
     choice = find(panel.blocks, "facerestore_models_choice")
     offered = [one[0] if isinstance(one, (tuple, list)) else one for one in choice.choices]
-    assert choice.value == offered[0] == "codeformer" and "bisenet" in offered
+    assert choice.value == offered[0] == "gfpgan-1.4" and "bisenet" in offered
     assert "lite" not in offered and "dfdnet" not in offered
     table = find(panel.blocks, "facerestore_models_table").value
     assert "S-Lab License 1.0" in table and "built in" in table and "by hand" in table and "facerestore" in table
-    assert "S-Lab License 1.0" in find(panel.blocks, "facerestore_models_licence").value
+    assert "Apache-2.0, with exceptions" in find(panel.blocks, "facerestore_models_licence").value
     assert find(panel.blocks, "facerestore_models_accept").value is False
 
 
@@ -325,7 +325,7 @@ def test_a_download_without_gradios_queue(panel: SimpleNamespace, script: Script
     script.go()
     panel.manager.wait("codeformer", 20)
     assert "cancelled" in look("codeformer")[2]
-    assert look("codeformer")[1]["value"] == look("gone")[1]["value"] == "codeformer"
+    assert look("codeformer")[1]["value"] == "codeformer" and look("gone")[1]["value"] == "gfpgan-1.4"
     assert look("bisenet")[1]["value"] == "bisenet"
 
 
