@@ -10,9 +10,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 import PIL.Image
@@ -26,16 +25,15 @@ from .checkpoints import Network
 from .detection import Detector, create_detector
 from .errors import FaceRestoreError, InputError, ModelFileError, OptionError
 from .facejob import Job
-from .faces import Face, FaceReport, missing_numbers, number_faces, select_faces
+from .faces import Face, FaceReport, number_faces, select_faces
 from .imageio import Picture
 from .options import SPECS, Options
 from .overrides import SKIP, Overrides, check_overrides, for_face
 from .parsing import Parser, create_parser
+from .results import Image, Result, give_back, make_result, notes_on
 from .runtime import Shelf, choose_device
 
 logger = logging.getLogger(__name__)
-
-Image: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16] | PIL.Image.Image | Picture"
 
 
 class Progress(Protocol):
@@ -50,32 +48,6 @@ class Progress(Protocol):
             total: units in all.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Result:
-    """What `restore` gives back.
-
-    Attributes:
-        image: same type, mode, size and depth as the input (larger if `upscale` is above 1).
-        faces: a report on every face found, in the order of their numbers.
-        model: id of the model that was asked for, or chosen by auto.
-        notes: remarks on the whole picture, e.g. that no face was found.
-        timings: seconds by stage; the network's time is shared evenly among the faces of a batch.
-        hints: options that were set but could have no effect here, and why.
-    """
-
-    image: Any
-    faces: list[FaceReport]
-    model: str
-    notes: tuple[str, ...]
-    timings: dict[str, float]
-    hints: tuple[str, ...] = ()
-
-    @property
-    def changed(self) -> bool:
-        """Whether any face was restored."""
-        return any(report.applied for report in self.faces)
 
 
 class FaceRestorer:
@@ -207,10 +179,10 @@ class FaceRestorer:
         results = []
         for index, image in enumerate(images):
             remarks = list(reports[index].values())
-            output = _output(image, pictures[index], canvases[index], remarks, options)
-            notes = _notes(found[index], plans[index], options, watch.stopped)
+            output = give_back(image, pictures[index], canvases[index], remarks, options)
+            notes = notes_on(found[index], plans[index], options, watch.stopped)
             hints = self._hints(model, network, options) if remarks else ()
-            results.append(_result(output, remarks, model, notes, detecting, hints))
+            results.append(make_result(output, remarks, model, notes, detecting, hints))
         return results
 
     def check(self, options: Options) -> None:
@@ -383,40 +355,6 @@ def _as_picture(image: Image) -> Picture:
     if isinstance(image, np.ndarray):
         return imageio.from_array(image)
     raise InputError(f"picture: a {type(image).__name__} cannot be used; give a NumPy array, a PIL image or a Picture.")
-
-
-def _notes(faces: Sequence[Face], plan: Overrides, options: Options, stopped: bool) -> tuple[str, ...]:
-    """Remarks on the whole picture."""
-    missing = {*missing_numbers(faces, options), *(set(plan) - {face.number for face in faces})}
-    notes = [f"there is no face {number}" for number in sorted(missing)]
-    if stopped:
-        return (*(notes if faces else ()), "stopped")
-    return tuple(notes) if faces else (*notes, "no face was found")
-
-
-def _output(image: Image, picture: Picture, canvas: NDArray[Any], faces: list[FaceReport], options: Options) -> Any:
-    """The picture in the form in which it came in; a copy of what came in where nothing was done."""
-    if not any(report.applied for report in faces) and options.upscale == 1:
-        return image if isinstance(image, Picture) else image.copy()
-    changed = imageio.replace_pixels(picture, canvas)
-    if isinstance(image, Picture):
-        return changed
-    return imageio.to_pil(changed) if isinstance(image, PIL.Image.Image) else imageio.to_array(changed)
-
-
-def _result(
-    output: Any,
-    faces: list[FaceReport],
-    model: str,
-    notes: tuple[str, ...],
-    detecting: float,
-    hints: tuple[str, ...],
-) -> Result:
-    timings = {"detect": detecting}
-    for report in faces:
-        for stage, seconds in report.timings.items():
-            timings[stage] = timings.get(stage, 0.0) + seconds
-    return Result(output, sorted(faces, key=lambda report: report.number), model, notes, timings, hints)
 
 
 __all__ = ["FaceRestoreError", "FaceRestorer", "Image", "Progress", "Result"]

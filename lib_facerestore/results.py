@@ -1,0 +1,83 @@
+"""What `FaceRestorer` gives back: `Result`, and how it is put together for one picture.
+
+May import `faces`, `imageio`, `options` and `overrides`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from . import imageio
+from .faces import Face, FaceReport, missing_numbers
+from .imageio import Picture
+from .options import Options
+from .overrides import Overrides
+
+Image: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16] | PIL.Image.Image | Picture"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `restore` gives back.
+
+    Attributes:
+        image: same type, mode, size and depth as the input (larger if `upscale` is above 1).
+        faces: a report on every face found, in the order of their numbers.
+        model: id of the model that was asked for, or chosen by auto.
+        notes: remarks on the whole picture, e.g. that no face was found.
+        timings: seconds by stage; the network's time is shared evenly among the faces of a batch.
+        hints: options that were set but could have no effect here, and why.
+    """
+
+    image: Any
+    faces: list[FaceReport]
+    model: str
+    notes: tuple[str, ...]
+    timings: dict[str, float]
+    hints: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether any face was restored."""
+        return any(report.applied for report in self.faces)
+
+
+def notes_on(faces: Sequence[Face], plan: Overrides, options: Options, stopped: bool) -> tuple[str, ...]:
+    """Remarks on the whole picture: numbers that no face has, no face at all, a run that was stopped."""
+    missing = {*missing_numbers(faces, options), *(set(plan) - {face.number for face in faces})}
+    notes = [f"there is no face {number}" for number in sorted(missing)]
+    if stopped:
+        return (*(notes if faces else ()), "stopped")
+    return tuple(notes) if faces else (*notes, "no face was found")
+
+
+def give_back(image: Image, picture: Picture, canvas: NDArray[Any], faces: list[FaceReport], options: Options) -> Any:
+    """The picture in the form in which it came in; a copy of what came in where nothing was done."""
+    if not any(report.applied for report in faces) and options.upscale == 1:
+        return image if isinstance(image, Picture) else image.copy()
+    changed = imageio.replace_pixels(picture, canvas)
+    if isinstance(image, Picture):
+        return changed
+    return imageio.to_pil(changed) if isinstance(image, PIL.Image.Image) else imageio.to_array(changed)
+
+
+def make_result(
+    output: Any,
+    faces: list[FaceReport],
+    model: str,
+    notes: tuple[str, ...],
+    detecting: float,
+    hints: tuple[str, ...],
+) -> Result:
+    """The result of one picture, its faces in order and their times added up. detecting: seconds."""
+    timings = {"detect": detecting}
+    for report in faces:
+        for stage, seconds in report.timings.items():
+            timings[stage] = timings.get(stage, 0.0) + seconds
+    return Result(output, sorted(faces, key=lambda report: report.number), model, notes, timings, hints)
