@@ -27,7 +27,6 @@ PLACE = "when"
 BEFORE_TAG = "before"
 
 _DONE = "facerestore_done"
-_last_job: object = None
 
 
 class FaceRestoreExtras(scripts_postprocessing.ScriptPostprocessing):
@@ -168,14 +167,11 @@ def _tell(pp: Any, message: str) -> None:
 
 def _remember(before: PIL.Image.Image, result: Any) -> None:
     """Keep the pair for the face strip and the slider; the pictures of one job stand together."""
-    global _last_job
-    job = getattr(getattr(host.module("shared"), "state", None), "time_start", None)
     try:
         picture = service.RunPicture(_shown(before), _shown(result.image), tuple(result.faces), notes=result.notes)
-        service.remember("extras", [picture], add=job is not None and job == _last_job)
+        service.remember("extras", [picture], job=host.job_start())
     except Exception:  # the picture is done: a strip that cannot be filled must not undo it
         logger.exception("the run cannot be kept for the face strip")
-    _last_job = job
 
 
 def _shown(image: PIL.Image.Image) -> PIL.Image.Image:

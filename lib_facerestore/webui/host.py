@@ -110,6 +110,11 @@ def interrupted() -> bool:
     return any(bool(getattr(state, name, False)) for name in ("interrupted", "skipped"))
 
 
+def job_start() -> object:
+    """When the WebUI's current job began, by which it can be told from others; None where that is not known."""
+    return getattr(getattr(module("shared"), "state", None), "time_start", None)
+
+
 def set_text(text: str) -> None:
     """Show a line beside the progress bar."""
     state = getattr(module("shared"), "state", None)

@@ -253,7 +253,7 @@ def remember(job: Job, done: Done, tab: str) -> None:
         )
         assert done.result is not None
         picture = service.RunPicture(before, after, tuple(done.result.faces), notes=tuple(done.result.notes))
-        service.remember(tab, [picture], add=job.remembered > 0)
+        service.remember(tab, [picture], add=job.remembered > 0, job=host.job_start())
         job.remembered += 1
     except Exception:
         logger.exception("the run is not shown in the face strip")

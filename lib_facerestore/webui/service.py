@@ -47,6 +47,7 @@ _busy = threading.RLock()
 _current: tuple[object, FaceRestorer] | None = None
 _choices: tuple[object, list[ModelChoice]] | None = None
 _runs: dict[str, list[RunPicture]] = {}
+_jobs: dict[str, object] = {}
 
 
 @dataclass(frozen=True)
@@ -190,9 +191,16 @@ def reset() -> None:
         _current, _choices = None, None  # a run that is under way keeps its restorer until it is done
 
 
-def remember(tab: str, pictures: Sequence[RunPicture], add: bool = False) -> None:
-    """Keep the pictures of a run of a tab ("txt2img", "img2img", "extras"); `add` adds them to those already kept."""
+def remember(tab: str, pictures: Sequence[RunPicture], add: bool = False, job: object = None) -> None:
+    """Keep the pictures of a run of a tab ("txt2img", "img2img", "extras").
+
+    add: whether they are added to those already kept.
+    job: which of the WebUI's jobs this is (`host.job_start`); those of the same job stand together, since one job may
+        be many generations: the pictures of a folder, the cells of a plot.
+    """
     with _lock:
+        add = add or (job is not None and job == _jobs.get(tab))
+        _jobs[tab] = job
         kept = (_runs.get(tab, []) if add else []) + [_reduced(picture) for picture in pictures]
         _runs[tab] = kept[-MOST_PICTURES:]
 

@@ -26,7 +26,6 @@ def tab(host: Host, restorer: FaceRestorer, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(service, "restorer", lambda: restorer)
     from lib_facerestore.webui import extras
 
-    monkeypatch.setattr(extras, "_last_job", None)
     service.remember("extras", [])
     host.add_extras(extras.FaceRestoreExtras)
     host.start(load=False)

@@ -147,6 +147,23 @@ def test_batches_keep_their_own_texts_and_the_grid_gets_no_stale_one(host: Host,
     assert all(not keys(text) for text in again.infotexts)
 
 
+def test_a_job_of_several_generations_is_kept_together_for_the_strip(host: Host, known: Known) -> None:
+    """As img2img's tab Batch does: the same `p`, once for each picture."""
+    start(host)
+    process, state = host.modules.processing.process_images, host.shared.state
+    for _ in range(2):
+        state.begin(job="img2img")
+        p = host.make_p("txt2img", args(), decoded=[photo()])
+        for picture in (photo(0), without_face(), photo(1)):
+            p.decoded = [picture]
+            told = process(p).infotexts
+        state.end()
+        kept = service.last_run("txt2img")
+        assert [len(one.faces) for one in kept] == [2, 0, 2] and keys(told[0])[infotext.RESULT] == "2 restored"
+    host.run("txt2img", args=args(), decoded=[photo()])
+    assert len(service.last_run("txt2img")) == 1
+
+
 def test_infotext_is_exact_and_pastes_back(host: Host, known: Known) -> None:
     start(host)
     values = {"visibility": 0.5, "stage": "last", "faces": "2", "overrides": {"2": {"grain": 0.25}}}
