@@ -78,7 +78,7 @@ ROWS: tuple[_Row, ...] = (
     _Row("device", "Device", "auto", "auto follows the WebUI, also --use-cpu", DEVICES),
     _Row(
         "precision", "Precision", "auto",
-        "auto takes the fastest that is safe on the device; float32 is the most exact", PRECISIONS,
+        "auto is float32, the most exact; bfloat16 is used only by the networks for which it is safe", PRECISIONS,
     ),
     _Row(
         "unload", "Unload the networks after use", False,

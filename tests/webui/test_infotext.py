@@ -171,7 +171,7 @@ def test_the_values_have_the_types_of_the_components() -> None:
 @pytest.mark.parametrize(
     ("message", "written"),
     [
-        ("put it into /home/Jane Doe/models/facerestore, or\nchoose auto", "put it into facerestore, or choose auto"),
+        ("put it into /srv/Jane Doe/models/facerestore, or\nchoose auto", "put it into facerestore, or choose auto"),
         (r"C:\Users\Jane\x.pth: cannot be read", "x.pth: cannot be read"),
         ("'/srv/a/b.pth' is damaged; see https://example.org/a/b", "'b.pth' is damaged; see https://example.org/a/b"),
         ("faces: 1/2 and 640x480 are not allowed", "faces: 1/2 and 640x480 are not allowed"),
