@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from . import bench_reference, compat, reference
-from .archs import gfpgan, gpen
+from .archs import dfdnet, gfpgan, gpen
+from .archs.dfdnet_parts import random_dictionaries
 from .archs.restoreformer import RestoreFormer
 from .archs.vqfr1 import VQFRv1
 from .archs.vqfr2 import VQFRv2
@@ -51,8 +52,10 @@ OWN: dict[str, Callable[[], nn.Module]] = {
     "restoreformer++": lambda: RestoreFormer(heads=4, decoder_attending=(4, 5)),
     "vqfr-1": VQFRv1,
     "vqfr-2": VQFRv2,
+    "dfdnet": dfdnet.public,
 }
-"""Networks whose original is in no package; their random weights come from our own class."""
+"""Networks whose random weights come from our own class: their original is in no package, does not start on every
+machine (GFPGAN 1), or names its tensors otherwise than the public file (DFDNet)."""
 NETWORKS = (*reference.PUBLIC, *OWN, BUILT_IN)
 DEFAULT = ("gfpgan-1.4", "codeformer", "restoreformer", "gpen-512", BUILT_IN)
 BATCH = 4
@@ -160,7 +163,8 @@ def network_pair(model: str, store: Store, device: torch.device) -> tuple[Networ
 
     Raises:
         OptionError: there is no such model to measure.
-        FaceRestoreError: an installed file is damaged; or there is none, and no package to take the shapes from.
+        FaceRestoreError: an installed file is damaged, or lacks the files that belong beside it; or there is none, and
+            no package to take the shapes from.
     """
     if model not in NETWORKS:
         raise OptionError(f"bench: {model!r} is not known; it can measure {', '.join(NETWORKS)}.")
@@ -175,12 +179,22 @@ def network_pair(model: str, store: Store, device: torch.device) -> tuple[Networ
     else:
         state = reference.random_state(model)
     ours = load_network(state, device)
+    companions = ours.read_companions(path.parent) if path is not None else _random_companions(ours)
     try:
-        original = reference.find_original(ours, state)
+        original = reference.find_original(ours, state, companions)
     except FaceRestoreError as error:
         logger.info("%s: no original to compare with: %s", model, error)
         original = None
     return ours, original, path.name if path is not None else "random"
+
+
+def _random_companions(network: Network) -> Mapping[str, torch.Tensor]:
+    """What would lie beside the model file, random and already set in our network: the original is to get the same."""
+    if not isinstance(network.module, dfdnet.DFDNet):
+        return {}
+    dictionaries = random_dictionaries(network.module.widths)
+    network.module.set_dictionaries(dictionaries)
+    return dictionaries
 
 
 def bench_network(model: str, store: Store, device: torch.device, repeats: int = 3) -> Row:

@@ -89,6 +89,21 @@ class Network:
             self.module.to(device=self.device, dtype=self.dtype)
         return self
 
+    def read_companions(self, folder: Path) -> Mapping[str, torch.Tensor]:
+        """Take what the network needs beside its own file, such as DFDNet's dictionaries.
+
+        Args:
+            folder: the folder of the model file.
+
+        Returns:
+            What was read, by the names of the files; nothing for most networks.
+
+        Raises:
+            ModelFileError: something is missing or damaged; names the files.
+        """
+        read = getattr(self.module, "read_companions", None)
+        return read(folder) if callable(read) else {}
+
     def __call__(
         self, faces: torch.Tensor, *, fidelity: float | None = None, seed: int | None = None
     ) -> torch.Tensor:
@@ -155,10 +170,10 @@ def load_network(
         with torch.inference_mode(False), torch.no_grad():
             module = _build(family, {short: shapes[full] for short, full in view.items()}, name)
             _fill(module, {short: state[full] for short, full in view.items()}, name)
-            companions = getattr(module, "read_companions", None)  # what some networks need lies in files of its own
-            if callable(companions) and not isinstance(source, Mapping):
-                companions(Path(source).parent)
-            return Network(module, device, dtype)
+            network = Network(module, device, dtype)
+            if not isinstance(source, Mapping):
+                network.read_companions(Path(source).parent)
+            return network
     raise UnknownFamilyError(_unknown(name, shapes))
 
 

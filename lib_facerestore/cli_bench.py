@@ -23,8 +23,8 @@ def add_command(commands: Any) -> None:
         "bench",
         help="measure the networks and the whole job, beside the reference packages",
         description="Seconds and memory of each network (one face, and four at once) and of the whole job, ours "
-        "beside gfpgan's, spandrel's and facexlib's where they are installed (`pip install .[reference]`), on the same "
-        "weights.",
+        "beside gfpgan's, basicsr's, spandrel's and facexlib's where they are installed "
+        "(`pip install .[reference]`), on the same weights.",
     )
     parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="for the whole job (two samples)")
     parser.add_argument("--networks", default="", metavar="IDS", help="which, e.g. gfpgan-1.4,gpen-512, all, or none")

@@ -1,8 +1,8 @@
 """The original networks, where their packages are installed, and the comparison of ours with them.
 
 `facerestore models verify ID --against reference` runs the user's own file through both. The originals come from the
-packages gfpgan, spandrel and spandrel-extra-arches, imported here and nowhere else, and only when asked for.
-May import `checkpoints`, `compat` and `errors`.
+packages gfpgan, basicsr, spandrel and spandrel-extra-arches, imported only when asked for.
+May import `archs`, `checkpoints`, `compat` and `errors`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import io
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from . import compat
+from .archs.dfdnet import DFDNet
+from .archs.dfdnet_parts import PARTS, SCALES, dictionary_file, entry_shapes
 from .checkpoints import HARMLESS_EXTRAS, Network, find_family
 from .errors import FaceRestoreError
 
@@ -28,6 +32,7 @@ FIDELITY = 0.5
 """What both sides run with, where the network has the knob."""
 
 Call = Callable[[torch.Tensor], torch.Tensor]
+Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,19 @@ class Difference:
     crops: int
 
 
-def compare(network: Network, state: Mapping[str, torch.Tensor], crops: int = 2) -> Difference:
+def compare(network: Network, state: Tensors, companions: Tensors | None = None, crops: int = 2) -> Difference:
     """Run the same synthetic crops through the original network and through ours.
 
     Args:
         network: ours, loaded from `state`, in float32.
         state: the file's tensors, without wrapping key.
+        companions: what `network.read_companions` gave.
         crops: how many.
 
     Raises:
         FaceRestoreError: there is no original to be had for this family; the message says why and what to install.
     """
-    original = find_original(network, state)
+    original = find_original(network, state, companions)
     largest = total = 0.0
     outputs = []
     knobs: dict[str, Any] = {"fidelity": FIDELITY} if "fidelity" in network.knobs else {}
@@ -94,16 +100,22 @@ def synthetic_crop(number: int, size: int) -> torch.Tensor:
     return torch.from_numpy(np.clip(np.stack(planes)[None], -1, 1).astype(np.float32))
 
 
-def find_original(network: Network, state: Mapping[str, torch.Tensor]) -> Original:
+def find_original(network: Network, state: Tensors, companions: Tensors | None = None) -> Original:
     """The original network of this family, filled with these tensors.
 
+    Args:
+        network: ours.
+        state: the file's tensors, without wrapping key.
+        companions: what lies beside the file, by file name: DFDNet's dictionaries.
+
     Raises:
-        FaceRestoreError: it is not installed, or was never published as a package.
+        FaceRestoreError: it is not installed, or was never published as a package; or companions are missing.
     """
     makers: dict[str, Callable[[dict[str, torch.Tensor]], Original]] = {
         "gfpgan": _gfpgan,
         "restoreformer": _restoreformer,
         "codeformer": _codeformer,
+        "dfdnet": lambda tensors: _dfdnet(tensors, network, companions),
     }
     if network.family not in makers:
         raise FaceRestoreError(
@@ -196,6 +208,55 @@ def _codeformer(state: dict[str, torch.Tensor]) -> Original:
     room = _import("spandrel_extra_arches.architectures.CodeFormer", "spandrel-extra-arches")
     module = room.CodeFormerArch().load(dict(state)).model
     return _ready(module, state, "spandrel-extra-arches", lambda x: module(x, weight=FIDELITY, adain=True)[0])
+
+
+def _dfdnet(state: dict[str, torch.Tensor], network: Network, dictionaries: Tensors | None) -> Original:
+    ours = network.module
+    if not isinstance(ours, DFDNet) or not dictionaries:
+        raise FaceRestoreError("dfdnet: its original needs the dictionaries that lie beside the model file.")
+    arch, vgg = (_import(f"basicsr.archs.{name}_arch", "basicsr") for name in ("dfdnet", "vgg"))
+    # Its start would fetch VGG-19, which is in the model file, and read one file of dictionaries, basicsr's own, in
+    # place of the authors' sixteen. So it starts empty, and gets both after that.
+    empty = io.BytesIO()
+    torch.save({}, empty)
+    empty.seek(0)
+    with mock.patch.object(vgg.vgg, "vgg19", return_value=vgg.vgg.vgg19(init_weights=False)):
+        module = arch.DFDNet(64, empty)
+    module.dict = {str(scale): {} for scale in SCALES}
+    for (part, scale), shape in entry_shapes(ours.widths).items():
+        entries = dictionaries[dictionary_file(part, scale)].reshape(-1, *shape)
+        module.dict[str(scale)][part] = entries.to(network.device)
+    places = [torch.tensor([box]) for box in ours.boxes]
+
+    def run(faces: torch.Tensor) -> torch.Tensor:
+        # Its matching is written for one face and that face's boxes; its authors run faces one by one too.
+        return torch.cat([module(face, places) for face in faces.split(1)])
+
+    names = _dfdnet_names(module.state_dict(), vgg.NAMES["vgg19"])
+    return _ready(module, {theirs: state[name] for theirs, name in names.items()}, "basicsr", run)
+
+
+def _dfdnet_names(names: Iterable[str], layers: Sequence[str]) -> dict[str, str]:
+    """From each name in basicsr's DFDNet to the public file's (basicsr, scripts/model_conversion/convert_dfdnet.py).
+
+    Args:
+        names: of the tensors.
+        layers: basicsr's names of VGG's layers, in order; the file counts them.
+    """
+    changes = {f".vgg_net.{layer}.": f".model.features.{number}." for number, layer in enumerate(layers)}
+    changes |= {f"attn_blocks.{part}_": f"{prefix}_" for part, (prefix, _) in PARTS.items()}
+    changes |= {f".conv_blocks.{number}.": f".conv{number + 1}." for number in range(4)}
+    changes |= {
+        "vgg_extractor.": "VggExtract.", ".mean": ".RGB_mean", ".std": ".RGB_std", "multi_scale_dilation.": "MSDilate.",
+        ".conv_fusion.": ".convi.", "upsample": "up", ".scale_block.": ".ScaleModel1.",
+        ".shift_block.": ".ShiftModel1.", ".body.": ".Model.",
+    }  # fmt: skip
+    found = {}
+    for theirs in names:
+        found[theirs] = theirs
+        for old, new in changes.items():
+            found[theirs] = found[theirs].replace(old, new)
+    return found
 
 
 def _restoreformer_network() -> torch.nn.Module:

@@ -54,7 +54,7 @@ def verify(path: Path, entry: ModelEntry | None, device: str = "cpu", against_re
         from .reference import compare
 
         try:
-            apart = compare(network, state)
+            apart = compare(network, state, network.read_companions(path.parent))
         except FaceRestoreError as error:
             checks.append(Check("skipped", "reference", str(error)))
         else:

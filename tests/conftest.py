@@ -1,17 +1,20 @@
-"""What the tests share: a detector that knows where the faces are, a small network, pictures with a drawn face."""
+"""What the tests share: a detector that knows where the faces are, small networks, pictures with a drawn face."""
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
-from lib_facerestore import alignment
+from lib_facerestore import alignment, compat
+from lib_facerestore.archs import dfdnet
 from lib_facerestore.archs.lite import LiteRestorer
 from lib_facerestore.faces import Face
 from lib_facerestore.pipeline import FaceRestorer
@@ -51,6 +54,30 @@ def small_lite(seed: int = 0, strength: float = 0.3) -> LiteRestorer:
     torch.nn.init.normal_(network.unfold_half.weight, 0, strength)
     torch.nn.init.normal_(network.unfold_half.bias, 0.2, 0.05)
     return network
+
+
+def narrow_dfdnet(width: int = 4) -> dfdnet.DFDNet:
+    """A random DFDNet of a few channels where the public one has 64, without dictionaries."""
+    torch.manual_seed(1)
+    network = dfdnet.DFDNet(width, hidden=6, classes=7)
+    dfdnet.randomise(network)
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, 0, 0.1)
+    return network
+
+
+@pytest.fixture
+def narrow_original(monkeypatch: pytest.MonkeyPatch) -> None:
+    """basicsr's DFDNet is built with 4 channels for 64, as `narrow_dfdnet` is; its own code fixes some of them."""
+    compat.prepare()
+    arch = pytest.importorskip("basicsr.archs.dfdnet_arch", reason="comes with the extra `reference`")
+    vgg = importlib.import_module("torchvision.models.vgg")
+    network, attention = arch.DFDNet, arch.AttentionBlock
+    layers = [width if width == "M" else width // 16 for width in vgg.cfgs["E"]]
+    monkeypatch.setattr(vgg, "vgg19", lambda init_weights: SimpleNamespace(features=vgg.make_layers(layers)))
+    monkeypatch.setattr(arch, "AttentionBlock", lambda width: attention(width // 16))
+    monkeypatch.setattr(arch, "DFDNet", lambda width, dictionaries: network(width // 16, dictionaries))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +13,17 @@ import torch
 from torch import nn
 
 from lib_facerestore import bench, bench_reference, compat, reference
+from lib_facerestore.archs.dfdnet_parts import PUBLIC_ENTRIES, random_dictionaries
 from lib_facerestore.bench import Row, bench_network, network_pair, table
 from lib_facerestore.catalogue import Store
 from lib_facerestore.checkpoints import Network, load_network
 from lib_facerestore.cli import main
-from lib_facerestore.errors import OptionError
+from lib_facerestore.errors import ModelFileError, OptionError
 from lib_facerestore.faces import Face
 from lib_facerestore.reference import Original
-from tests.conftest import face_at
+from tests.conftest import face_at, narrow_dfdnet
+
+Tensors = Mapping[str, torch.Tensor]
 
 compat.prepare()
 CPU = torch.device("cpu")
@@ -76,7 +80,8 @@ def test_the_reference_job_restores_each_known_face_in_its_place() -> None:
 def test_ours_and_the_original_get_the_same_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     built = Path(bench.__file__).parent / "weights" / "lite_restorer.safetensors"
 
-    def find(network: Network, state: Mapping[str, torch.Tensor]) -> Original:
+    def find(network: Network, state: Tensors, companions: Tensors) -> Original:
+        assert not companions
         same = load_network(state)
         return Original("here", same, same.module)
 
@@ -88,6 +93,47 @@ def test_ours_and_the_original_get_the_same_weights(monkeypatch: pytest.MonkeyPa
     row = bench_network("lite", Store([tmp_path]), CPU, repeats=0)
     assert min(row.ours, row.ours_batch or 0, row.reference or 0, row.reference_batch or 0) > 0
     assert row.ratio == pytest.approx((row.reference or 0) / row.ours)
+
+
+@pytest.mark.usefixtures("narrow_original")
+def test_dfdnet_is_measured_beside_basicsrs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(bench.OWN, "dfdnet", narrow_dfdnet)
+    monkeypatch.setattr(bench, "random_dictionaries", functools.partial(random_dictionaries, entries=7))
+    ours, original, weights = network_pair("dfdnet", Store([tmp_path]), CPU)
+    assert original is not None and original.source.startswith("basicsr") and weights == "random"
+    pictures = torch.cat([reference.synthetic_crop(number, 512) for number in range(2)])
+    expected = original.run(pictures)
+    assert expected.std() > 0.1 and (expected[0] - expected[1]).abs().max() > 0.1
+    torch.testing.assert_close(ours(pictures), expected, atol=1e-5, rtol=0)
+    elsewhere = ours.module(pictures, boxes=[(40, 40, 90, 90)] * 4)
+    assert (elsewhere - expected).abs().max() > 1e-3, "the dictionaries and the boxes are seen in the result"
+
+
+def test_an_installed_dfdnet_is_measured_with_the_dictionaries_beside_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: list[Tensors] = []
+
+    def find(network: Network, state: Tensors, companions: Tensors) -> Original:
+        given.append(companions)
+        return Original("here", network)
+
+    monkeypatch.setattr(reference, "find_original", find)
+    torch.save(narrow_dfdnet().state_dict(), tmp_path / "latest_net_G.pth")
+    with pytest.raises(ModelFileError, match="16 of 16 dictionaries are missing"):
+        network_pair("dfdnet", Store([tmp_path]), CPU)
+    beside = random_dictionaries((8, 16, 32, 32), 3)
+    for name, entries in beside.items():
+        np.save(tmp_path / name, entries.numpy())
+    ours, _, weights = network_pair("dfdnet", Store([tmp_path]), CPU)
+    assert weights == "latest_net_G.pth" and len(ours.module.get_buffer("dictionary_nose_64")) == 3
+    assert given[0].keys() == beside.keys() and all(torch.equal(given[0][name], beside[name]) for name in beside)
+
+
+def test_random_dictionaries_have_the_public_sizes() -> None:
+    made = random_dictionaries((1, 1, 1, 1))
+    assert {len(entries) for entries in made.values()} == {PUBLIC_ENTRIES}
+    assert made["mouth_256_center.npy"].shape[1:] == (1, 55, 55) and made["nose_32_center.npy"].shape[1:] == (1, 3, 3)
 
 
 def test_the_table_has_a_line_a_row_and_dashes_for_what_is_not_there() -> None:

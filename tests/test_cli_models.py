@@ -9,15 +9,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
 from lib_facerestore import cli, cli_modelpage, load_network, reference, verification
+from lib_facerestore.archs.dfdnet_parts import random_dictionaries
 from lib_facerestore.catalogue import ModelEntry, ModelFile, Store, fingerprints, known_model, known_models
 from lib_facerestore.catalogue import download as downloads
 from lib_facerestore.errors import DownloadError, FaceRestoreError
-from tests.conftest import small_lite
+from tests.conftest import narrow_dfdnet, small_lite
 from tests.test_catalogue import empty_file, shapes_of
 
 Run = Callable[..., int]
@@ -280,6 +282,18 @@ def test_against_reference_prints_the_difference(
 def test_without_an_original_the_reason_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("verify", "lite", "--against", "reference") == cli.OK
     assert "skipped  reference  lite: its original code is in no package" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("narrow_original")
+def test_dfdnet_is_compared_with_the_dictionaries_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "latest_net_G.pth"
+    torch.save(narrow_dfdnet().state_dict(), path)
+    check = verification.verify(path, None, against_reference=True)[-1]
+    assert check.status == "skipped" and "16 of 16 dictionaries are missing" in check.detail
+    for name, entries in random_dictionaries((8, 16, 32, 32), 3).items():
+        np.save(tmp_path / name, entries.numpy())
+    check = verification.verify(path, None, against_reference=True)[-1]
+    assert check.status == "ok" and check.detail.startswith("basicsr"), check.detail
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

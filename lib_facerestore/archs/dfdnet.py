@@ -10,6 +10,7 @@ The part boxes come from the five landmarks: `dfdnet_parts` says how far that is
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -28,6 +29,8 @@ from .dfdnet_parts import (
     DICTIONARY_FOLDER,
     PARTS,
     SCALES,
+    dictionary_file,
+    entry_shapes,
     missing_message,
     part_boxes,
     read_dictionaries,
@@ -44,6 +47,9 @@ class SpectralConv2d(nn.Module):
     """3×3 convolution with the old-style spectral norm of the file (weight_orig, u, v), as in evaluation: the weight
     is divided by u·Wv, and u and v stay as they are (torch.nn.utils.spectral_norm, Miyato et al. 2018)."""
 
+    weight_u: torch.Tensor
+    weight_v: torch.Tensor
+
     def __init__(self, width_in: int, width_out: int, dilation: int = 1) -> None:
         super().__init__()
         self.dilation = dilation
@@ -53,7 +59,7 @@ class SpectralConv2d(nn.Module):
         self.register_buffer("weight_v", torch.zeros(width_in * 9))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        sigma = torch.dot(self.weight_u, torch.mv(self.weight_orig.flatten(1), self.weight_v))  # type: ignore[arg-type]
+        sigma = torch.dot(self.weight_u, torch.mv(self.weight_orig.flatten(1), self.weight_v))
         weight = self.weight_orig / sigma
         return functional.conv2d(x, weight, self.bias, padding=self.dilation, dilation=self.dilation)
 
@@ -118,13 +124,16 @@ class Dilated(nn.Module):
 class Blur(nn.Module):
     """The file's 3×3 blur of each channel. The flipped kernel serves the original's gradient only."""
 
+    weight: torch.Tensor
+    weight_flip: torch.Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.register_buffer("weight", torch.zeros(width, 1, 3, 3))
         self.register_buffer("weight_flip", torch.zeros(width, 1, 3, 3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.conv2d(x, self.weight, padding=1, groups=x.shape[1])  # type: ignore[arg-type]
+        return functional.conv2d(x, self.weight, padding=1, groups=x.shape[1])
 
 
 class StyledUp(nn.Module):
@@ -208,28 +217,31 @@ class DFDNet(nn.Module):
         if missing:
             raise ModelFileError(missing_message(missing, "what was given"))
         like = self.get_parameter("up4.4.weight")
-        for part, (_, side) in PARTS.items():
-            for scale, channels in zip(SCALES, self.widths, strict=True):
-                name = f"{part}_{scale}_center.npy"
-                entries = dictionaries[name]
-                cells = side * scale // CROP
-                if entries.ndim < 2 or entries[0].numel() != channels * cells * cells:
-                    raise ModelFileError(
-                        f"{name}: shape {tuple(entries.shape)}, expected entries × {channels * cells * cells}; "
-                        "get the file that belongs to the model."
-                    )
-                entries = entries.reshape(-1, channels, cells, cells).float()
-                mean, deviation = _statistics(entries)
-                setattr(self, f"dictionary_{part}_{scale}", ((entries - mean) / deviation).to(like))
+        for (part, scale), shape in entry_shapes(self.widths).items():
+            name = dictionary_file(part, scale)
+            entries = dictionaries[name]
+            if entries.ndim < 2 or entries[0].numel() != math.prod(shape):
+                raise ModelFileError(
+                    f"{name}: shape {tuple(entries.shape)}, expected entries × {math.prod(shape)}; "
+                    "get the file that belongs to the model."
+                )
+            entries = entries.reshape(-1, *shape).float()
+            mean, deviation = _statistics(entries)
+            setattr(self, f"dictionary_{part}_{scale}", ((entries - mean) / deviation).to(like))
 
-    def read_companions(self, folder: Path) -> None:
+    def read_companions(self, folder: Path) -> dict[str, torch.Tensor]:
         """Take the dictionaries that lie beside the model file, or in the folder that upstream keeps them in.
+
+        Returns:
+            The dictionaries as they were read, keyed by file name.
 
         Raises:
             ModelFileError: they are not there, or damaged.
         """
         inner = folder / DICTIONARY_FOLDER
-        self.set_dictionaries(read_dictionaries(inner if inner.is_dir() else folder))
+        dictionaries = read_dictionaries(inner if inner.is_dir() else folder)
+        self.set_dictionaries(dictionaries)
+        return dictionaries
 
     def forward(self, faces: torch.Tensor, *, boxes: Sequence[Box] | None = None) -> torch.Tensor:
         """Restore faces.
@@ -245,7 +257,7 @@ class DFDNet(nn.Module):
         Raises:
             ModelFileError: the dictionaries were not set; names their files.
         """
-        absent = [f"{p}_{s}_center.npy" for p in PARTS for s in SCALES if getattr(self, f"dictionary_{p}_{s}") is None]
+        absent = [dictionary_file(p, s) for p in PARTS for s in SCALES if getattr(self, f"dictionary_{p}_{s}") is None]
         if absent:
             raise ModelFileError(missing_message(absent, "memory"))
         maps = self.VggExtract(faces)
@@ -294,3 +306,33 @@ def build(shapes: Shapes) -> DFDNet:
     """An empty network whose width is read off VGG's first layer, its classifier's sizes off the last one."""
     classes, hidden = shapes["VggExtract.model.classifier.6.weight"]
     return DFDNet(shapes["VggExtract.model.features.0.weight"][0], hidden, classes)
+
+
+def public() -> DFDNet:
+    """The network of the public file, with random weights (see `randomise`) and without dictionaries."""
+    network = DFDNet()
+    randomise(network)
+    return network
+
+
+def randomise(network: DFDNet) -> None:
+    """Fill the network with weights that keep the size of what goes through: for timing where the file is not at hand.
+
+    Where a weight W is divided by u·Wv, u and v are random directions, and W gets as much of u⊗v as makes that 1: by
+    chance it would be near 0. The blur is the file's, 1 2 1.
+    """
+    blur = torch.tensor([0.25, 0.5, 0.25])
+    rectified = set(network.VggExtract.modules())
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, Blur):
+                module.weight.copy_(torch.outer(blur, blur))
+                module.weight_flip.copy_(module.weight)
+            elif isinstance(module, SpectralConv2d):
+                nn.init.kaiming_normal_(module.weight_orig, nonlinearity="linear")
+                for direction in (module.weight_u, module.weight_v):
+                    direction.copy_(functional.normalize(torch.randn_like(direction), dim=0))
+                u, v, matrix = module.weight_u, module.weight_v, module.weight_orig.flatten(1)
+                matrix.add_((1 - u @ matrix @ v) * torch.outer(u, v))
+            elif isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if module in rectified else "linear")

@@ -24,9 +24,11 @@ PARTS = {"left_eye": ("le", 80), "right_eye": ("re", 80), "nose": ("no", 50), "m
 """Part → its prefix in the file and the side of its dictionary's boxes, in pixels of a 512 crop."""
 SCALES = (256, 128, 64, 32)
 """Sides of the feature maps whose parts are matched."""
-DICTIONARY_FILES = tuple(f"{part}_{scale}_center.npy" for part in PARTS for scale in SCALES)
 DICTIONARY_FOLDER = "DictionaryCenter512"
 """Where upstream keeps them."""
+PUBLIC_ENTRIES = 512
+"""Of each public dictionary. Upstream does not say; its users' "Tried to allocate 758.00 MiB" (issues 14 and 39 there)
+does: that is the mouth at 256 with 512 entries, in torch's steps of 2 MiB, and nothing else in the network."""
 CROP = 512
 
 # Centre's way from its landmark (right, down) and half a side, as shares of the eyes' distance; see above.
@@ -36,6 +38,14 @@ _BOX_RULES = {
     "nose": (0.0, 0.063, 0.230),
     "mouth": (0.0, 0.057, 0.440),
 }
+
+
+def dictionary_file(part: str, scale: int) -> str:
+    """Upstream's name for the file of one dictionary."""
+    return f"{part}_{scale}_center.npy"
+
+
+DICTIONARY_FILES = tuple(dictionary_file(part, scale) for part in PARTS for scale in SCALES)
 
 
 def part_boxes(landmarks: np.ndarray) -> tuple[Box, ...]:
@@ -56,6 +66,33 @@ def part_boxes(landmarks: np.ndarray) -> tuple[Box, ...]:
         low = (max(int(x - reach + 1), 0), max(int(y - reach + 1), 0))
         boxes.append((*low, min(int(x + reach), CROP), min(int(y + reach), CROP)))
     return tuple(boxes)
+
+
+def entry_shapes(widths: Sequence[int]) -> dict[tuple[str, int], tuple[int, int, int]]:
+    """Shape (channels, height, width) of one entry of each dictionary, by part and scale.
+
+    Args:
+        widths: channels of the feature maps, in the order of `SCALES`.
+    """
+    return {
+        (part, scale): (channels, side * scale // CROP, side * scale // CROP)
+        for part, (_, side) in PARTS.items()
+        for scale, channels in zip(SCALES, widths, strict=True)
+    }
+
+
+def random_dictionaries(widths: Sequence[int], entries: int = PUBLIC_ENTRIES) -> dict[str, torch.Tensor]:
+    """Dictionaries for timing where the public ones (3.2 GB) are not at hand, keyed by file name; the same each time.
+
+    Args:
+        widths: as for `entry_shapes`.
+        entries: how many, in each.
+    """
+    source = torch.Generator().manual_seed(0)
+    return {
+        dictionary_file(*which): torch.rand(entries, *shape, generator=source)
+        for which, shape in entry_shapes(widths).items()
+    }
 
 
 def read_dictionaries(folder: str | Path) -> dict[str, torch.Tensor]:

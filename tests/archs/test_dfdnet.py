@@ -1,11 +1,10 @@
 """DFDNet against the original's numbers, and a narrow one against the original's matching written as a loop.
 
-basicsr has a DFDNet too, but it downloads VGG-19 when it is built and has one width, so it is not run here.
+tests/test_bench.py runs a narrow one beside basicsr's.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from lib_facerestore.archs.dfdnet_parts import CROP, DICTIONARY_FILES, PARTS, SC
 from lib_facerestore.checkpoints import load_network
 from lib_facerestore.errors import ModelFileError
 from tests.archs.conftest import LONG
+from tests.conftest import narrow_dfdnet
 from tests.oracle import check, synth
 
 TOLERANCE = 1e-4
@@ -36,18 +36,7 @@ def dictionaries(width: int, entries: int) -> dict[str, torch.Tensor]:
 
 
 def narrow(width: int = 4, entries: int = 5) -> dfdnet.DFDNet:
-    torch.manual_seed(1)
-    network = dfdnet.DFDNet(width, hidden=6, classes=7)
-    for name, value in (*network.named_parameters(), *network.named_buffers()):
-        if name.endswith(("weight_u", "weight_v")):
-            value.copy_(functional.normalize(torch.randn(value.shape), dim=0))
-        elif value.ndim > 1 and "RGB" not in name:
-            nn.init.normal_(value, 0, 1.4 * math.prod(value.shape[1:]) ** -0.5)
-        if name.endswith("weight_v"):  # a large singular value, so that dividing by it is harmless
-            stem = name[: -len("_v")]
-            weight, u = network.get_parameter(f"{stem}_orig"), network.get_buffer(f"{stem}_u")
-            with torch.no_grad():
-                weight.add_(torch.outer(u, value).view(weight.shape) * (1 - float(u @ weight.flatten(1) @ value)))
+    network = narrow_dfdnet(width)
     network.set_dictionaries(dictionaries(width, entries))
     return network.eval().requires_grad_(False)
 
