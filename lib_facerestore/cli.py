@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__, cli_bench, cli_models
+from .cli_models import folder
 from .errors import FaceRestoreError, InputError
 from .options import Options, specs_in
 from .optionspec import did_you_mean
@@ -103,7 +104,7 @@ def _add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--models", type=Path, dest="models_folder", metavar="DIR", help="the model folder")
+    parser.add_argument("--models", type=folder, dest="models_folder", metavar="DIR", help="the model folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (auto)")
     parser.add_argument("--detector-file", type=Path, metavar="FILE", help="a RetinaFace .pth file to detect with")
     parser.add_argument("--verbose", action="store_true", help="say what is done and why")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cli_models import folder
 from .errors import InputError, OptionError
 
 
@@ -31,7 +32,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--job", default="gfpgan-1.4", metavar="ID", help="of the whole job, or none (gfpgan-1.4)")
     parser.add_argument("--repeats", type=_count, default=3, help="runs of each after the first; 0: only that one (3)")
     parser.add_argument("--threads", type=_count, default=0, help="of the CPU (as many as torch takes)")
-    parser.add_argument("--models", type=Path, dest="models_folder", metavar="DIR", help="the model folder")
+    parser.add_argument("--models", type=folder, dest="models_folder", metavar="DIR", help="the model folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (auto)")
     parser.add_argument("--detector-file", type=Path, metavar="FILE", help="a RetinaFace .pth file to detect with")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

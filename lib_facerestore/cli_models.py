@@ -51,10 +51,18 @@ def add_commands(commands: Any) -> None:
 
     for action in (listing, download, verify, bring):
         action.add_argument("--json", action="store_true", help="print the result as JSON")
-        action.add_argument("--models", type=Path, dest="models_folder", metavar="DIR", help="the model folder")
+        reads = folder if action in (listing, verify) else Path  # the others make it
+        action.add_argument("--models", type=reads, dest="models_folder", metavar="DIR", help="the model folder")
         action.add_argument("--webui", type=Path, metavar="DIR", help="a WebUI's models folder, to search that too")
         action.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (auto)")
         action.add_argument("--verbose", action="store_true", help="say what is done and why")
+
+
+def folder(text: str) -> Path:
+    """For argparse: a folder that is there, lest a slip of the pen pass for a folder without models."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder; name the one that the model files lie in")
+    return Path(text)
 
 
 def _store(settings: argparse.Namespace) -> Store:

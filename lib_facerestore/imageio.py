@@ -205,10 +205,12 @@ def _decode(data: bytes) -> Picture:
             return _decode_tiff(data, image)
         if image.format in ("JPEG", "MPO"):
             return _decode_jpeg(data, image)
+        still = getattr(image, "n_frames", 1) == 1
+        if not still:
+            logger.warning("an animated %s: only its first frame is read", image.format)
         picture = from_pil(image)
         if image.format == "WEBP":
             lossy = b"VP8 " in data[:4096] or (b"VP8L" not in data[:4096] and b"VP8 " in data)
-            still = getattr(image, "n_frames", 1) == 1
             return dataclasses.replace(picture, lossy=lossy, encoded=data if lossy and still else None, info={})
         return dataclasses.replace(picture, format="BMP" if picture.format == "DIB" else picture.format, info={})
 

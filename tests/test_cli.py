@@ -178,3 +178,18 @@ def test_a_misspelt_option_is_named_with_the_one_that_was_meant(capsys: pytest.C
     assert cli.main(["restore", "a.png", "-o", "b.png", "--visibilty", "0.5"]) == cli.USAGE
     said = capsys.readouterr().err
     assert "--visibilty is not known. Did you mean --visibility? See `facerestore restore --help`" in said
+
+
+@pytest.mark.parametrize("command", [["restore", "a.png", "-o", "b.png"], ["bench"], ["doctor"], ["models", "list"]])
+def test_a_model_folder_that_is_not_there_is_named(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*command, "--models", str(tmp_path / "modles")]) == 2
+    said = capsys.readouterr().err
+    assert "modles" in said and "is no folder" in said
+
+
+def test_a_model_can_be_brought_into_a_new_folder(models: Path, tmp_path: Path) -> None:
+    file = next(models.glob("*.safetensors"))
+    assert cli.main(["models", "import", str(file), "--models", str(tmp_path / "new" / "models")]) == 0
+    assert (tmp_path / "new" / "models" / file.name).exists()

@@ -803,3 +803,17 @@ def test_no_mode_is_forgotten() -> None:
         base = (DEEP if deep else EIGHT)[:, :, :3]
         picture = Picture(base, base[:, :, 0] if "A" in mode else None, mode=mode)
         assert picturemodes.settle_mode(picture, {"RGB", "RGBA", "RGB;16", "RGBA;16"}, "any").startswith("RGB")
+
+
+@pytest.mark.parametrize("extension", ["gif", "webp"])
+def test_of_an_animation_the_first_frame_is_read_and_it_says_so(
+    tmp_path: Path, extension: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = (Image.new("RGB", (8, 6), colour) for colour in ("#ff0000", "#0000ff"))
+    first.save(tmp_path / f"still.{extension}")
+    read_picture(tmp_path / f"still.{extension}")
+    assert not caplog.text
+    first.save(tmp_path / f"moving.{extension}", save_all=True, append_images=[second])
+    picture = read_picture(tmp_path / f"moving.{extension}")
+    assert picture.pixels[0, 0, 0] > 200 and picture.pixels[0, 0, 2] < 50
+    assert "only its first frame is read" in caplog.text
