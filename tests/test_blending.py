@@ -237,6 +237,25 @@ def test_pasting_the_crop_itself_back_is_nearly_nothing(scale: float) -> None:
     assert abs((image.astype(float) - noisy)[inside].mean()) < 2  # clipped cubic overshoot of pure noise
 
 
+@pytest.mark.parametrize("scale", [0.15, 0.3, 0.6, 0.95])
+def test_a_face_that_comes_back_as_it_was_stays_sharp(scale: float) -> None:
+    """On a texture with the spectrum of a photograph (amplitude falls with the frequency)."""
+    frequencies = np.fft.fftfreq(300)
+    fall = np.maximum(np.hypot(frequencies, frequencies[:, None]), 1 / 300) ** -1.2
+    texture = np.fft.ifft2(np.fft.fft2(np.random.default_rng(4).standard_normal((300, 300))) * fall).real
+    texture = np.clip(0.5 + 0.15 * texture / texture.std(), 0, 1)
+    picture = to_uint8(np.repeat(texture[..., None], 3, axis=2).astype(np.float32))
+    matrix = placed(scale, 150.3, 149.8, 12)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    image = picture.copy()
+    blending.paste(image, crop, crop, MASK, matrix)
+    inside = alignment.warp(MASK, matrix, 300, 300, "zero", smooth=True) > 0.9
+    error = ((image.astype(float) - picture)[inside] ** 2).mean()
+    assert 10 * np.log10(255**2 / error) > 40
+    before, after = (cv2.Laplacian(one, cv2.CV_32F)[inside].std() for one in (picture, image))
+    assert after > 0.7 * before
+
+
 @pytest.mark.parametrize("scale", [1.5, 2.5, 6.0])
 def test_large_faces_keep_the_picture_above_the_crop(scale: float) -> None:
     """The identity restoration changes nothing at all; a blurring one still leaves the finest band."""
