@@ -24,6 +24,7 @@ STRIDES: tuple[int, ...] = (8, 16, 32)
 PRIOR_SIDES: tuple[tuple[int, ...], ...] = ((16, 32), (64, 128), (256, 512))
 VARIANCES: tuple[float, float] = (0.1, 0.2)
 SAME = 0.65  # intersection over union from which two detections are taken to say the same
+MOST = 3000  # detections kept of one look, before doubles go; only a confidence near 0 has as many
 
 
 @functools.lru_cache(maxsize=32)
@@ -114,7 +115,7 @@ class Found:
 def decode(
     boxes: torch.Tensor, scores: torch.Tensor, landmarks: torch.Tensor, priors: torch.Tensor, confidence: float
 ) -> Found:
-    """Detections of one picture whose score is at least `confidence`; doubles are still among them.
+    """Detections of one picture whose score is at least `confidence`, the best `MOST`; doubles are still among them.
 
     Args:
         boxes: N×4 raw box offsets.
@@ -126,6 +127,8 @@ def decode(
     kept = torch.nonzero(scores >= confidence)[:, 0]
     if not len(kept):
         return Found.nothing()
+    if len(kept) > MOST:
+        kept = kept[torch.topk(scores[kept], MOST).indices.sort().values]
     priors = priors.to(boxes.device)[kept]
     return Found(
         decode_boxes(boxes[kept].float(), priors).cpu().numpy(),

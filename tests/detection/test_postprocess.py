@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib_facerestore.detection.postprocess import (
+    MOST,
     Found,
     decode,
     decode_boxes,
@@ -72,6 +73,14 @@ def test_decode_keeps_what_reaches_the_confidence() -> None:
     assert found.boxes.shape == (2, 4) and found.landmarks.shape == (2, 5, 2)
     nothing = decode(torch.zeros(len(priors), 4), scores, torch.zeros(len(priors), 10), priors, 0.95)
     assert nothing.boxes.shape == (0, 4) and nothing.faces() == []
+
+
+def test_at_confidence_0_only_the_best_are_kept() -> None:
+    priors = prior_boxes(1600, 1600)
+    scores = torch.rand(len(priors), generator=torch.Generator().manual_seed(0))
+    found = decode(torch.zeros(len(priors), 4), scores, torch.zeros(len(priors), 10), priors, 0.0)
+    assert len(found.scores) == MOST < len(priors)
+    assert found.scores.min() >= np.sort(scores.numpy())[-MOST]
 
 
 def test_suppress_orders_by_score_and_keeps_separate_faces() -> None:
