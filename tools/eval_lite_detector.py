@@ -3,9 +3,10 @@
     python tools/eval_lite_detector.py --photos ../shared/photos --cache CACHE [--detector lite|FILE|auto]
 
 Reports, at `--confidence`: recall and precision on the photographs (IoU 0.5 with the labelled box; further detections
-count against precision unless the photograph is known to show more faces), the mean landmark error as a share of the
-distance between the eyes, the same for faces of 24 to 64 pixels pasted into scenes, and the faces counted in the
-sample pictures of `scenes/` beside what the photographs' README counts there.
+count against precision unless the photograph is known to show more faces), the landmark error as a share of the
+distance of the eyes (mean and median over the faces, and pooled: the mean error over the mean distance), the same for
+faces of 24 to 64 pixels pasted into scenes, and the faces counted in the sample pictures of `scenes/` beside what the
+photographs' README counts there.
 """
 
 import argparse
@@ -38,6 +39,7 @@ class Tally:
     def __init__(self) -> None:
         self.faces = self.hits = self.false = 0
         self.errors: list[float] = []
+        self.eyes: list[float] = []
         self.overlaps: list[float] = []
         self.seconds = 0.0
 
@@ -55,14 +57,17 @@ class Tally:
             points = np.array(points).reshape(5, 2)
             eyes = max(1.0, float(np.linalg.norm(points[0] - points[1])))
             self.errors.append(float(np.linalg.norm(best[1].landmarks - points, axis=1).mean()) / eyes)
+            self.eyes.append(eyes)
         if strict:
             self.false += sum(all(overlap(np.array(face.box), np.array(box)) < 0.2 for box in ignored) for face in free)
 
     def line(self, name: str) -> str:
         error = 100 * float(np.mean(self.errors)) if self.errors else float("nan")
+        pooled = 100 * float(np.average(self.errors, weights=self.eyes)) if self.errors else float("nan")
         return (f"{name}: recall {self.hits / max(1, self.faces):.4f} ({self.hits}/{self.faces})  "
                 f"precision {self.hits / max(1, self.hits + self.false):.4f} ({self.false} false)  "
-                f"landmarks {error:.2f} % (median {100 * float(np.median(self.errors or [0])):.2f})  "
+                f"landmarks {error:.2f} % (median {100 * float(np.median(self.errors or [0])):.2f}, "
+                f"pooled {pooled:.2f})  "
                 f"IoU {np.mean(self.overlaps or [0]):.3f}  {self.seconds:.1f} s")
 
 

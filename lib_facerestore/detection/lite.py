@@ -1,13 +1,14 @@
-"""The detector that comes with the package, in two stages, both with weights of our own.
+"""The detector that comes with the package, in three stages, all with weights of our own.
 
-RetinaFace on MobileNet-0.25 proposes (trained from random weights by ``tools/train_lite_detector.py``), and a small
-network takes a closer look at each proposal (`refine`, ``tools/train_lite_refiner.py``). May import `retinaface`,
-`refine`.
+RetinaFace on MobileNet-0.25 proposes (trained from random weights by ``tools/train_lite_detector.py``), a small
+network takes a closer look at each proposal (`refine`, ``tools/train_lite_refiner.py``), and another places the
+landmarks of the faces that are left (`landmark_net`, ``tools/train_lite_landmarks.py``). May import `retinaface`,
+`refine`, `landmark_net`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lib_facerestore.detection.landmark_net import LandmarkNet, place
 from lib_facerestore.detection.postprocess import Found, suppress
 from lib_facerestore.detection.refine import RefinerNet, refine
 from lib_facerestore.detection.retinaface import MOBILENET, RetinaFaceDetector, load_retinaface
@@ -25,6 +27,7 @@ from lib_facerestore.faces import Face
 NAME = "lite"
 WEIGHTS = "lite_detector.safetensors"
 REFINER_WEIGHTS = "lite_refiner.safetensors"
+LANDMARK_WEIGHTS = "lite_landmarks.safetensors"
 
 
 class LiteDetector:
@@ -33,13 +36,17 @@ class LiteDetector:
     Args:
         proposer: the first stage.
         refiner: a `RefinerNet`, or what computes the same shapes.
+        landmarks: a `LandmarkNet`, or what computes the same shapes.
         name: what it is called in reports.
     """
 
-    def __init__(self, proposer: RetinaFaceDetector, refiner: nn.Module, name: str = NAME) -> None:
+    def __init__(
+        self, proposer: RetinaFaceDetector, refiner: nn.Module, landmarks: nn.Module, name: str = NAME
+    ) -> None:
         self.name = name
         self.proposer = proposer
         self.refiner = refiner.eval().to(proposer.device)
+        self.landmarks = landmarks.eval().to(proposer.device)
 
     def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float = 0.5) -> list[list[Face]]:
         """Faces of each picture (H×W×3 uint8 RGB), best score first, numbered 0, in pixels of the picture.
@@ -53,7 +60,9 @@ class LiteDetector:
         for image, faces in zip(images, proposals, strict=True):
             found = refine(self.refiner, image, _found(faces), self.proposer.device)
             sound = np.isfinite(found.boxes).all(1) & (found.scores >= confidence)
-            results.append(suppress(found.pick(sound)).faces())
+            found = suppress(found.pick(sound))
+            points = place(self.landmarks, image, found.landmarks, self.proposer.device)
+            results.append(Found(found.boxes, found.scores, points).faces())
         return results
 
 
@@ -73,18 +82,22 @@ def load_lite(device: str | torch.device = "cpu") -> LiteDetector:
     Raises:
         ModelFileError: the package was installed without its weights.
     """
-    weights = resources.files("lib_facerestore") / "weights"
-    with resources.as_file(weights / WEIGHTS) as path:
+    with resources.as_file(resources.files("lib_facerestore") / "weights" / WEIGHTS) as path:
         proposer = load_retinaface(path, NAME, device, kind=MOBILENET)
+    return LiteDetector(proposer, _filled(RefinerNet, REFINER_WEIGHTS), _filled(LandmarkNet, LANDMARK_WEIGHTS))
+
+
+def _filled(build: Callable[[], nn.Module], name: str) -> nn.Module:
+    """A network with the weights that the package ships under this name."""
     try:
-        state = safetensors.torch.load((weights / REFINER_WEIGHTS).read_bytes())
+        state = safetensors.torch.load((resources.files("lib_facerestore") / "weights" / name).read_bytes())
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelFileError(
-            f"{REFINER_WEIGHTS}: the package's own weights cannot be read ({error}); install lib_facerestore again."
+            f"{name}: the package's own weights cannot be read ({error}); install lib_facerestore again."
         ) from error
     with torch.inference_mode(False), torch.no_grad():
-        refiner = RefinerNet()
+        network = build()
         # Batch counters are not shipped: they say nothing once training is over.
-        counters = {name: value for name, value in refiner.state_dict().items() if name.endswith("batches_tracked")}
-        refiner.load_state_dict(counters | {name: value.float() for name, value in state.items()})
-    return LiteDetector(proposer, refiner)
+        counters = {key: value for key, value in network.state_dict().items() if key.endswith("batches_tracked")}
+        network.load_state_dict(counters | {key: value.float() for key, value in state.items()})
+    return network

@@ -39,15 +39,15 @@ class RefinerNet(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int] = (16, 40, 80, 128)) -> None:
         super().__init__()
         half, quarter, eighth, trunk = widths
-        self.stem = _layer(3, half, 2)
-        self.down_quarter = nn.Sequential(_layer(half, quarter, 2), _Residual(quarter))
-        self.down_eighth = nn.Sequential(_layer(quarter, eighth, 2), _Residual(eighth), _Residual(eighth))
-        self.down_trunk = nn.Sequential(_layer(eighth, trunk, 2), _Residual(trunk), _Residual(trunk))
+        self.stem = layer(3, half, 2)
+        self.down_quarter = nn.Sequential(layer(half, quarter, 2), Residual(quarter))
+        self.down_eighth = nn.Sequential(layer(quarter, eighth, 2), Residual(eighth), Residual(eighth))
+        self.down_trunk = nn.Sequential(layer(eighth, trunk, 2), Residual(trunk), Residual(trunk))
         self.to_eighth = nn.Conv2d(trunk, eighth, 1)
-        self.up_eighth = _Residual(eighth)
+        self.up_eighth = Residual(eighth)
         self.to_quarter = nn.Conv2d(eighth, quarter, 1)
-        self.up_quarter = _Residual(quarter)
-        self.maps = nn.Sequential(_layer(quarter, quarter, 1), nn.Conv2d(quarter, 5, 1))
+        self.up_quarter = Residual(quarter)
+        self.maps = nn.Sequential(layer(quarter, quarter, 1), nn.Conv2d(quarter, 5, 1))
         self.hidden = nn.Linear(trunk * (SIDE // 16) ** 2, 128)
         self.output = nn.Linear(128, 15)
         nn.init.zeros_(self.output.weight)
@@ -68,10 +68,10 @@ class RefinerNet(nn.Module):
         return torch.cat([rest[:, :5], points.flatten(1) + rest[:, 5:]], 1)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = _layer(channels, channels, 1)
+        self.first = layer(channels, channels, 1)
         self.second = nn.Sequential(
             nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
         )
@@ -80,7 +80,7 @@ class _Residual(nn.Module):
         return functional.relu(x + self.second(self.first(x)))
 
 
-def _layer(before: int, after: int, stride: int) -> nn.Sequential:
+def layer(before: int, after: int, stride: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
 
 
@@ -131,6 +131,35 @@ def square_matrix(centre: NDArray[Any], side: float, angle: float, mirrored: boo
     return np.column_stack([linear, np.asarray(centre, np.float64) - linear.sum(1) * (pixels - 1) / 2])
 
 
+def look(
+    network: nn.Module,
+    image: NDArray[np.uint8],
+    where: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    mirrored: bool,
+    pixels: int,
+    device: torch.device,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a network says of turned squares of a picture.
+
+    Args:
+        network: takes B×3×pixels×pixels RGB in [-1, 1]; on `device`, in eval mode.
+        image: H×W×3 uint8 RGB.
+        where: centres (N×2), sides (N) and angles (N, radians) of the squares, as `square_matrix` has them.
+        mirrored: whether the network sees the picture mirrored.
+        pixels: side of what the network sees.
+
+    Returns:
+        The network's answers (N×…), and the matrices (N×2×3) from pixels of the squares to pixels of the picture.
+    """
+    cuts = zip(where[0], where[1].tolist(), where[2].tolist(), strict=True)
+    matrices = np.stack([square_matrix(centre, side, angle, mirrored, pixels) for centre, side, angle in cuts])
+    squares = np.stack([alignment.warp(image, matrix, pixels, pixels, "edge") for matrix in matrices])
+    batch = torch.from_numpy(squares.transpose(0, 3, 1, 2)) * 2 - 1
+    with torch.inference_mode():
+        answers = [network(part.to(device)).float().cpu() for part in batch.split(64)]
+    return torch.cat(answers).numpy().astype(np.float64), matrices
+
+
 def _look(
     network: nn.Module,
     image: NDArray[np.uint8],
@@ -144,13 +173,7 @@ def _look(
     boxes = boxes.astype(np.float64)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = np.clip((boxes[:, 2:] - boxes[:, :2]).max(1), 4.0, 4.0 * max(image.shape[:2])) * context
-    cuts = zip(centres, sides.tolist(), angles.tolist(), strict=True)
-    matrices = np.stack([square_matrix(centre, side, angle, mirrored, SIDE) for centre, side, angle in cuts])
-    squares = np.stack([alignment.warp(image, matrix, SIDE, SIDE, "edge") for matrix in matrices])
-    batch = torch.from_numpy(squares.transpose(0, 3, 1, 2)) * 2 - 1
-    with torch.inference_mode():
-        parts = [network(part.to(device)).float().cpu() for part in batch.split(64)]
-    output = torch.cat(parts).numpy().astype(np.float64)
+    output, matrices = look(network, image, (centres, sides, angles), mirrored, SIDE, device)
     linear = matrices[:, :, :2] * SIDE
     corners, points = output[:, 1:5].reshape(-1, 2, 2), output[:, 5:].reshape(-1, 5, 2)
     points = points @ linear.transpose(0, 2, 1) + centres[:, None]

@@ -142,10 +142,24 @@ class Proposer(RetinaFaceDetector):
         return [[Face(0, (80, 50, 120, 90), points, 0.9), Face(0, (10, 10, 30, 30), points, 0.3)] for _ in images]
 
 
+class Third(nn.Module):
+    """Counts the faces that it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faces: list[int] = []
+
+    def forward(self, squares: torch.Tensor) -> torch.Tensor:
+        self.faces.append(len(squares))
+        return torch.zeros(len(squares), 5, 2)
+
+
 def test_both_stages_decide() -> None:
     proposer = Proposer()
-    sure, unsure = LiteDetector(proposer, Blob(8.0)), LiteDetector(proposer, Blob(-3.0))
+    third = Third()
+    sure, unsure = LiteDetector(proposer, Blob(8.0), third), LiteDetector(proposer, Blob(-3.0), third)
     (faces,) = sure.detect([spotted(100, 70)], 0.6)
+    assert third.faces == [1, 1], "two looks, only at the face that is left"
     assert proposer.asked == 0.6
     assert len(faces) == 1
     assert np.isclose(faces[0].score, 0.9, atol=1e-3)
