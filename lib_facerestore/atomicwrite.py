@@ -27,6 +27,26 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     return target
 
 
+def check_folder(folder: Path) -> None:
+    """InputError naming the remedy unless files can be written in the folder, or it can be made; nothing is made."""
+    place = folder
+    while not os.path.lexists(place) and place.parent != place:
+        place = place.parent
+    if not os.path.isdir(place):
+        raise InputError(f"{folder}: {place} is a file, no folder; name another output")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: {place} cannot be written to; check its permissions, or name another output")
+
+
+def make_folder(folder: Path) -> None:
+    """The folder, with those above it, where it is not there yet; InputError naming the remedy."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(f"{folder}: the folder cannot be made ({why}); name another output") from error
+
+
 def write_atomically(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = False) -> None:
     """Write data to a temporary file in the same folder, flush it to disk, and give it its final name in one step.
 

@@ -7,15 +7,15 @@ May import everything below `cli`.
 
 from __future__ import annotations
 
+import contextlib
 import gc
-import logging
 import os
 import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -24,69 +24,22 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from . import bench_reference, compat, reference
-from .archs import dfdnet, gfpgan, gpen
-from .archs.dfdnet_parts import random_dictionaries
-from .archs.restoreformer import RestoreFormer
-from .archs.vqfr1 import VQFRv1
-from .archs.vqfr2 import VQFRv2
-from .catalogue import BUILT_IN, Store
-from .checkpoints import Network, load_network, read_state
+from . import bench_reference, compat
+from .bench_networks import network_pair
+from .bench_table import BATCH, Row
+from .catalogue import Store
+from .checkpoints import Network
 from .detection import looks
 from .detection.postprocess import Found
 from .detection.retinaface import RESNET50, RetinaFaceDetector, build_network
-from .errors import FaceRestoreError, OptionError
+from .errors import FaceRestoreError
 from .faces import Face
 from .options import Options
 from .parsing import Parser, network_parser
 from .pipeline import FaceRestorer
 
-logger = logging.getLogger(__name__)
-
-OWN: dict[str, Callable[[], nn.Module]] = {
-    "gfpgan-1": gfpgan.public_original,
-    "gpen-256": lambda: gpen.public(256),
-    "gpen-512": lambda: gpen.public(512),
-    "gpen-1024": lambda: gpen.public(1024),
-    "gpen-2048": lambda: gpen.public(2048),
-    "restoreformer++": lambda: RestoreFormer(heads=4, decoder_attending=(4, 5)),
-    "vqfr-1": VQFRv1,
-    "vqfr-2": VQFRv2,
-    "dfdnet": dfdnet.public,
-}
-"""Networks whose random weights come from our own class: their original is in no package, does not start on every
-machine (GFPGAN 1), or names its tensors otherwise than the public file (DFDNet)."""
-NETWORKS = (*reference.PUBLIC, *OWN, BUILT_IN)
-DEFAULT = ("gfpgan-1.4", "codeformer", "restoreformer", "gpen-512", BUILT_IN)
-BATCH = 4
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table. Seconds are medians a face (a picture for the whole job); None: there is none."""
-
-    what: str
-    weights: str
-    ours: float
-    ours_batch: float | None
-    reference: float | None
-    reference_batch: float | None
-    peak: int | None
-    reference_peak: int | None
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times faster ours is at batch 1."""
-        return self.reference / self.ours if self.reference else None
-
-    @property
-    def ratio_batch(self) -> float | None:
-        """How many times faster ours is at batch 4."""
-        return self.reference_batch / self.ours_batch if self.reference_batch and self.ours_batch else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self) | {"ratio": self.ratio, "ratio_batch": self.ratio_batch}
+OURS_BATCH, REFERENCE_BATCH = f"ours at batch {BATCH}", f"reference at batch {BATCH}"
+OUT_OF_MEMORY = "out of memory; close other programs, or measure it on a machine with more"
 
 
 class Peak(AbstractContextManager["Peak"]):
@@ -141,84 +94,89 @@ def _timed(call: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def _compare(
-    calls: dict[str, Callable[[], Any]], repeats: int, device: torch.device
-) -> dict[str, tuple[float, int | None]]:
-    """Median seconds and peak memory of each call; they run in turn, after a first run each that tells the memory."""
-    peaks, seconds = {}, {name: [] for name in calls}  # type: ignore[var-annotated]
-    for name, call in calls.items():
-        with Peak(device) as peak:
-            first = _timed(call, device)
-        peaks[name] = peak.bytes
-        if repeats == 0:
-            seconds[name].append(first)
-    for _ in range(repeats):
-        for name, call in calls.items():
-            seconds[name].append(_timed(call, device))
-    return {name: (statistics.median(seconds[name]), peaks[name]) for name in calls}
+@dataclass
+class _Measured:
+    """Median seconds and peak bytes of each call; and of those that failed, why."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    peaks: dict[str, int | None] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
 
 
-def network_pair(model: str, store: Store, device: torch.device) -> tuple[Network, reference.Original | None, str]:
-    """Ours, the original (None where there is none) and where their common weights are from.
-
-    Raises:
-        OptionError: there is no such model to measure.
-        FaceRestoreError: an installed file is damaged, or lacks the files that belong beside it; or there is none, and
-            no package to take the shapes from.
-    """
-    if model not in NETWORKS:
-        raise OptionError(f"bench: {model!r} is not known; it can measure {', '.join(NETWORKS)}.")
-    path = store.installed().get(model)
-    torch.manual_seed(0)
-    state: Mapping[str, torch.Tensor]
-    if path is not None:
-        state = read_state(path)
-    elif model in OWN:
-        with torch.inference_mode(False):
-            state = OWN[model]().state_dict()
-    else:
-        state = reference.random_state(model)
-    ours = load_network(state, device)
-    companions = ours.read_companions(path.parent) if path is not None else _random_companions(ours)
-    try:
-        original = reference.find_original(ours, state, companions)
-    except FaceRestoreError as error:
-        logger.info("%s: no original to compare with: %s", model, error)
-        original = None
-    return ours, original, path.name if path is not None else "random"
+def _compare(calls: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> _Measured:
+    """Measure the calls: they run in turn, after a first run each that tells the memory. One that runs out of memory,
+    or fails in the reference's code, is left out from there on."""
+    measured = _Measured()
+    runs: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(repeats + 1):
+        for name in list(runs):
+            try:
+                with Peak(device) if number == 0 else contextlib.nullcontext() as peak:
+                    runs[name].append(_timed(calls[name], device))
+            except Exception as error:  # the reference packages may raise anything
+                if name.startswith("ours") and not is_out_of_memory(error):
+                    raise
+                reason = OUT_OF_MEMORY if is_out_of_memory(error) else f"{type(error).__name__} {error}".splitlines()[0]
+                measured.failures.append(f"{name}: {reason}")
+                del runs[name]
+            else:
+                if peak is not None:
+                    measured.peaks[name] = peak.bytes
+    for name, seconds in runs.items():
+        measured.seconds[name] = statistics.median(seconds[1:] or seconds)
+    measured.peaks = {name: measured.peaks[name] for name in runs}
+    if None in measured.peaks.values():
+        measured.failures.append("no peak of memory: this system does not tell it")
+    return measured
 
 
-def _random_companions(network: Network) -> Mapping[str, torch.Tensor]:
-    """What would lie beside the model file, random and already set in our network: the original is to get the same."""
-    if not isinstance(network.module, dfdnet.DFDNet):
-        return {}
-    dictionaries = random_dictionaries(network.module.widths)
-    network.module.set_dictionaries(dictionaries)
-    return dictionaries
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it means that the memory is not enough; torch's allocator on the CPU says so by a bare RuntimeError."""
+    said = str(error).lower()
+    texts = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(text in said for text in texts)
+    )
 
 
 def bench_network(model: str, store: Store, device: torch.device, repeats: int = 3) -> Row:
     """Seconds a face at batch 1 and 4. Raises as `network_pair`."""
-    ours, original, weights = network_pair(model, store, device)
+    pair = network_pair(model, store, device)
+    ours, notes = pair.ours, [pair.why] if pair.why else []
     faces = torch.rand(BATCH, 3, ours.size, ours.size, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
-    count = BATCH if ours.size <= 1024 else 1  # four faces of 2048 px take more memory than most machines have
+    count = BATCH if ours.size <= 1024 else 1
     calls: dict[str, Callable[[], Any]] = {"ours": lambda: ours(faces[:1])}
     if count > 1:
-        calls["ours_batch"] = lambda: ours(faces)
-    if original is not None:
-        run = torch.inference_mode()(original.run)
+        calls[OURS_BATCH] = lambda: ours(faces)
+    else:
+        notes.append(f"one face only, {BATCH} faces of {ours.size} px take more memory than most machines have")
+    if pair.original is not None:
+        run = torch.inference_mode()(pair.original.run)
         calls["reference"] = lambda: run(faces[:1])
-        calls["reference_batch"] = lambda: run(faces)
+        calls[REFERENCE_BATCH] = lambda: run(faces)
     measured = _compare(calls, repeats, device)
-
-    def seconds(name: str, divisor: int) -> float | None:
-        return measured[name][0] / divisor if name in measured else None
-
-    peak = measured.get("reference_batch", (0, None))[1]
+    last = measured.peaks.get(OURS_BATCH, measured.peaks.get("ours"))
     return Row(
-        model, weights, measured["ours"][0], seconds("ours_batch", count), seconds("reference", 1),
-        seconds("reference_batch", BATCH), measured.get("ours_batch", measured["ours"])[1], peak,
+        model, pair.weights, measured.seconds.get("ours"), _each(measured.seconds.get(OURS_BATCH)),
+        measured.seconds.get("reference"), _each(measured.seconds.get(REFERENCE_BATCH)), last,
+        measured.peaks.get(REFERENCE_BATCH), (*notes, *measured.failures),
     )  # fmt: skip
+
+
+def _each(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / BATCH
+
+
+def attempt(what: str, measure: Callable[[], Row]) -> Row:
+    """What `measure` gives, or a row that says why there is nothing: what cannot be measured must not cost the rest."""
+    try:
+        return measure()
+    except FaceRestoreError as error:
+        return Row.unmeasured(what, str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return Row.unmeasured(what, OUT_OF_MEMORY)
 
 
 class _Finds(RetinaFaceDetector):
@@ -249,9 +207,9 @@ def _blind(detector: nn.Module) -> nn.Module:
 
 
 class _Job(FaceRestorer):
-    """A `FaceRestorer` with given networks."""
+    """A `FaceRestorer` with given networks; no detector: the built-in one."""
 
-    def __init__(self, network: Network, parser: Parser, detector: _Finds) -> None:
+    def __init__(self, network: Network, parser: Parser | None, detector: _Finds | None) -> None:
         super().__init__(device=str(network.device), detector=detector, batch_size=BATCH)
         self._given = network
         self._parser, self._parser_loaded = parser, True
@@ -265,48 +223,34 @@ def bench_job(
 ) -> Row:
     """Seconds of the whole job on one picture, with the faces known to both sides and RetinaFace-R50 run by both.
 
-    Ours masks with BiSeNet, the reference with ParseNet, as each does by default.
+    Ours masks with BiSeNet, the reference with ParseNet, as each does by default. Without facexlib, which has all
+    three, ours runs as it would on such a machine. Raises as `network_pair`.
     """
-    ours, original, weights = network_pair(model, store, device)
-    compat.prepare()
-    from facexlib.parsing import bisenet, parsenet
-
-    with torch.inference_mode(False):
-        finder = _blind(build_network(RESNET50)).eval().to(device)
-        parser = network_parser("bisenet", bisenet.BiSeNet(num_class=19).eval().to(device), device)
-        old_parser = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19).eval().to(device)
-    job = _Job(ours, parser, _Finds(finder, faces, device))
-    calls: dict[str, Callable[[], Any]] = {"ours": lambda: job.restore(image, Options(model=model))}
-    if original is not None:
-        theirs = bench_reference.ReferenceJob(finder, old_parser, original.run, faces, device)
-        calls["reference"] = lambda: theirs(image)
+    pair = network_pair(model, store, device)
+    notes = [pair.why] if pair.why else []
+    calls: dict[str, Callable[[], Any]] = {}
+    try:
+        bisenet, parsenet = (compat.import_facexlib(f"facexlib.parsing.{name}") for name in ("bisenet", "parsenet"))
+        with torch.inference_mode(False):
+            finder = _blind(build_network(RESNET50)).eval().to(device)
+            parser = network_parser("bisenet", bisenet.BiSeNet(num_class=19).eval().to(device), device)
+            old_parser = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19).eval().to(device)
+        job = _Job(pair.ours, parser, _Finds(finder, faces, device))
+        if pair.original is not None:
+            theirs = bench_reference.ReferenceJob(finder, old_parser, pair.original.run, faces, device)
+            calls["reference"] = lambda: theirs(image)
+    except FaceRestoreError as error:
+        notes.append(f"no reference, and ours with the built-in detector and an ellipse for a mask: {error}")
+        job = _Job(pair.ours, None, None)
+    calls = {"ours": lambda: job.restore(image, Options(model=model)), **calls}
     measured = _compare(calls, repeats, device)
-    reference_seconds, reference_peak = measured.get("reference", (None, None))
-    what = f"{name}: {len(faces)} face{'' if len(faces) == 1 else 's'}, {image.shape[1]}×{image.shape[0]}"
-    return Row(what, weights, measured["ours"][0], None, reference_seconds, None, measured["ours"][1], reference_peak)
+    what = job_title(name, image, faces)
+    return Row(
+        what, pair.weights, measured.seconds.get("ours"), None, measured.seconds.get("reference"), None,
+        measured.peaks.get("ours"), measured.peaks.get("reference"), (*notes, *measured.failures),
+    )  # fmt: skip
 
 
-def table(rows: Sequence[Row], title: str, per: str) -> str:
-    """The rows as a Markdown table."""
-
-    def number(value: float | None) -> str:
-        return "–" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
-
-    def times(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2f}×"
-
-    def memory(value: int | None) -> str:
-        return "–" if value is None else f"{value / 2**20:.0f}"
-
-    lines = [
-        f"| {title} | weights | ours, s {per} | at batch {BATCH} | reference | at batch {BATCH} | ratio "
-        f"| at batch {BATCH} | peak MiB | reference |",
-        "| --- | --- |" + " ---: |" * 8,
-    ]
-    lines += [
-        f"| {row.what} | {row.weights} | {number(row.ours)} | {number(row.ours_batch)} | {number(row.reference)} "
-        f"| {number(row.reference_batch)} | {times(row.ratio)} | {times(row.ratio_batch)} | {memory(row.peak)} "
-        f"| {memory(row.reference_peak)} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+def job_title(name: str, image: NDArray[np.uint8], faces: Sequence[Face]) -> str:
+    """What a picture's row is called."""
+    return f"{name}: {len(faces)} face{'' if len(faces) == 1 else 's'}, {image.shape[1]}×{image.shape[0]}"

@@ -4,7 +4,6 @@ runs it. May import `compat` and `faces`.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
@@ -34,14 +33,13 @@ class ReferenceJob:
         device: where it runs.
 
     Raises:
-        ImportError: facexlib is not installed.
+        FaceRestoreError: facexlib is not installed, or fails at import.
     """
 
     def __init__(
         self, detector: Any, parser: Any, network: Network, faces: Sequence[Face], device: torch.device
     ) -> None:
-        compat.prepare()
-        module = importlib.import_module("facexlib.utils.face_restoration_helper")
+        module = compat.import_facexlib("facexlib.utils.face_restoration_helper")
         with (
             mock.patch.object(module, "init_detection_model", return_value=_Finds(detector, faces)),
             mock.patch.object(module, "init_parsing_model", return_value=parser),

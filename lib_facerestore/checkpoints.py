@@ -1,31 +1,34 @@
 """From a file, or a state dict, to a network that is ready to run.
 
-What a file is, is read off its tensors' names and shapes, never off its name or suffix. Loading is always
-`weights_only`, from an open file, through `torch.serialization`: hosts replace `torch.load` by functions that give
-None for a file they dislike, or rename a user's file when it is handed over as a string and fails.
-May import `archs`, `catalogue`, `onnx_restorer` and `errors`.
+Which network it is, is read off the tensors' names and shapes, never off the file's name or suffix;
+`checkpoint_files` reads them.
+May import `archs`, `catalogue`, `checkpoint_files`, `onnx_restorer` and `errors`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import numbers
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import nn
 
 from .archs import FAMILIES
 from .catalogue.entries import recognise
-from .catalogue.peek import describe, peek, sniff_file, unwrap, views
+from .catalogue.peek import views
+from .checkpoint_files import (
+    NotACheckpointError,
+    State,
+    TruncatedFileError,
+    UnsafeFileError,
+    WrongTensorsError,
+    is_onnx,
+    named_tensors,
+    read_state,
+)
 from .errors import InputError, ModelFileError, OptionError
 
 HARMLESS_EXTRAS = frozenset({"quantize.utility_counter"})
@@ -38,27 +41,8 @@ CPU_PIXELS = 4 * 256**2
 a batch takes up to a tenth longer than its faces one by one; a GPU is given the whole batch."""
 
 
-class NotACheckpointError(ModelFileError):
-    """The file holds no named tensors: it is something else, or nothing."""
-
-
-class TruncatedFileError(ModelFileError):
-    """The file ends too early, or is damaged."""
-
-
-class UnsafeFileError(ModelFileError):
-    """The file's pickle asks for functions or classes; it was not loaded, and nothing in it ran."""
-
-
 class UnknownFamilyError(ModelFileError):
     """The tensors are of no network that is supported; the message lists what was seen and what is supported."""
-
-
-class WrongTensorsError(ModelFileError):
-    """The family is clear, but tensors are missing, superfluous or of other shapes."""
-
-
-State = Mapping[str, torch.Tensor]
 
 
 class Network:
@@ -83,9 +67,12 @@ class Network:
         self.module = module.to(device=self.device, dtype=dtype).eval().requires_grad_(False)
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Network:
-        """Move the network, and give it another floating-point type; returns itself. Safe inside inference mode."""
+        """Move the network, and give it another floating-point type; returns itself. Safe inside inference mode.
+
+        Raises OptionError for a device that cannot be used.
+        """
         with torch.inference_mode(False), torch.no_grad():
-            self.device, self.dtype = torch.device(device), dtype or self.dtype
+            self.device, self.dtype = usable_device(device), dtype or self.dtype
             self.module.to(device=self.device, dtype=self.dtype)
         return self
 
@@ -119,7 +106,7 @@ class Network:
 
         Raises:
             InputError: the tensor has another shape.
-            OptionError: a knob is given that this network lacks.
+            OptionError: a knob is given that this network lacks, or a value that it does not take.
         """
         if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, self.size, self.size):
             raise InputError(
@@ -131,9 +118,7 @@ class Network:
                 if knob not in self.knobs:
                     known = ", ".join(sorted(self.knobs)) or "none"
                     raise OptionError(f"{knob}: {self.family} has no such knob; the knobs it has: {known}.")
-                arguments[knob] = value
-        if seed is not None and (not isinstance(seed, numbers.Integral) or not 0 <= seed <= LARGEST_SEED):
-            raise OptionError(f"seed: {seed!r} is not allowed; give a whole number from 0 to {LARGEST_SEED}.")
+                arguments[knob] = _knob_value(knob, value)
         faces = faces.to(self.device, self.dtype)
         if not len(faces):
             return faces.float()
@@ -149,32 +134,57 @@ def load_network(
     """Load a restoration network; its family is found from the tensors.
 
     Args:
-        source: path of a .pth, .pt, .ckpt, .safetensors or .onnx file (this last needs onnxruntime), or a state dict.
+        source: path of a .pth, .pt, .ckpt, .safetensors or .onnx file (this last needs onnxruntime), or a state dict,
+            with or without a wrapping key such as "params_ema".
         device: where it will run.
         dtype: floating-point type it will run in.
 
     Raises:
         ModelFileError: the file is missing. Its sub-classes say what else is wrong: `NotACheckpointError`,
             `TruncatedFileError`, `UnsafeFileError`, `UnknownFamilyError`, `WrongTensorsError`.
+        OptionError: the device cannot be used.
     """
-    if not isinstance(source, Mapping) and Path(source).suffix.lower() == ".onnx":
+    device = usable_device(device)
+    if not isinstance(source, Mapping) and is_onnx(Path(source)):
         from .onnx_restorer import load_onnx
 
         return Network(load_onnx(Path(source), device), device, dtype)
     name = "the state dict" if isinstance(source, Mapping) else str(source)
-    state = source if isinstance(source, Mapping) else read_state(Path(source))
+    state = named_tensors(source, name) if isinstance(source, Mapping) else read_state(Path(source))
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     family, view = find_family(shapes)
     if family is not None:
         # A host may call us inside inference mode; parameters born there could never be moved again.
         with torch.inference_mode(False), torch.no_grad():
             module = _build(family, {short: shapes[full] for short, full in view.items()}, name)
-            _fill(module, {short: state[full] for short, full in view.items()}, name)
+            fill(module, {short: state[full] for short, full in view.items()}, str(module.family), name)
             network = Network(module, device, dtype)
             if not isinstance(source, Mapping):
                 network.read_companions(Path(source).parent)
             return network
     raise UnknownFamilyError(_unknown(name, shapes))
+
+
+def usable_device(device: str | torch.device, remedy: str = "give cpu, or a device of this machine") -> torch.device:
+    """The torch device of that name, once it is sure that something can be put on it. Raises OptionError."""
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(f"device: {str(device)!r} cannot be used here ({reason}); {remedy}.") from error
+    return found
+
+
+def _knob_value(knob: str, value: object) -> int | float:
+    """The value as the networks take it, whatever kind of number it came as. Raises OptionError."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if knob == "fidelity" and 0 <= float(value) <= 1:
+            return float(value)
+        if knob == "seed" and isinstance(value, numbers.Integral) and 0 <= int(value) <= LARGEST_SEED:
+            return int(value)
+    wanted = f"whole number from 0 to {LARGEST_SEED}" if knob == "seed" else "number from 0 to 1"
+    raise OptionError(f"{knob}: {value!r} is not allowed; give a {wanted}.")
 
 
 def find_family(shapes: Mapping[str, tuple[int, ...]]) -> tuple[ModuleType | None, dict[str, str]]:
@@ -186,97 +196,6 @@ def find_family(shapes: Mapping[str, tuple[int, ...]]) -> tuple[ModuleType | Non
             if family.matches(seen):
                 return family, view
     return None, {}
-
-
-def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint, without its wrapping key; prefixes are left as they are.
-
-    Raises:
-        ModelFileError: as for `load_network`; names the file and the remedy.
-    """
-    if not path.is_file():
-        raise ModelFileError(f"{path}: there is no such model file; check the path, or see `facerestore models list`.")
-    try:
-        kind = sniff_file(path)
-        if kind == "safetensors" or path.suffix.lower() == ".safetensors":
-            return _read_safetensors(path)
-        if kind == "onnx" or path.suffix.lower() == ".onnx":
-            raise NotACheckpointError(f"{path}: is an ONNX file, which holds no tensors for these networks.")
-        if kind not in ("zip", "pickle"):
-            raise NotACheckpointError(f"{path}: damaged, or not a checkpoint ({describe(kind)}); get it again.")
-        if kind == "zip" and not zipfile.is_zipfile(path):  # the list of contents stands at the end
-            raise TruncatedFileError(f"{path}: damaged, cut off before its end; get it again.")
-        return _named(_read_pickle(path), path)
-    except pickle.UnpicklingError as error:
-        raise _refused(path, error) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TruncatedFileError(f"{path}: damaged, cut off, or not a checkpoint ({reason}); get it again.") from error
-
-
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        return safetensors.torch.load(data)
-    except safetensors.SafetensorError as error:
-        length = int.from_bytes(data[:8], "little")
-        try:
-            whole = isinstance(json.loads(data[8 : 8 + length]), dict)
-        except ValueError:
-            whole = False
-        kind = TruncatedFileError if whole else NotACheckpointError
-        raise kind(f"{path}: damaged, or not a safetensors file ({error}); get it again.") from error
-
-
-class _LightningCallback:
-    """Stands for the classes that PyTorch Lightning leaves in the checkpoints of some restorers, as keys of a table
-    that nobody reads here. It can do nothing."""
-
-
-def _allowed() -> contextlib.AbstractContextManager[Any]:
-    """Lets weights-only loading pass over those names, where this torch can be told to."""
-    allow = getattr(torch.serialization, "safe_globals", None)
-    if allow is None:
-        return contextlib.nullcontext()
-    stands: list[Any] = []
-    for room in ("pytorch_lightning", "lightning.pytorch"):
-        for file, name in (("model_checkpoint", "ModelCheckpoint"), ("early_stopping", "EarlyStopping")):
-            stands.append(type(name, (_LightningCallback,), {"__module__": f"{room}.callbacks.{file}"}))
-    manager: contextlib.AbstractContextManager[Any] = allow(stands)
-    return manager
-
-
-def _read_pickle(path: Path) -> object:
-    with _allowed(), open(path, "rb") as file:
-        content = torch.serialization.load(file, map_location="cpu", weights_only=True)
-    if content is None:
-        raise NotACheckpointError(f"{path}: nothing was loaded from it; it is empty, or the host refused it.")
-    return content
-
-
-def _refused(path: Path, error: pickle.UnpicklingError) -> ModelFileError:
-    """Why weights-only loading failed: the pickle wants more than tensors, or is no whole pickle."""
-    try:
-        asks_for = peek(path).asks_for
-    except ModelFileError:
-        return TruncatedFileError(f"{path}: damaged, cut off, or not a checkpoint; get it again.")
-    reason = ", ".join(asks_for[:4]) or (str(error).splitlines() or ["unreadable pickle"])[0]
-    return UnsafeFileError(
-        f"{path}: not a plain checkpoint of tensors (it asks for {reason}); it was not loaded, since such a file may "
-        "run code. Get the original file, or its .safetensors version."
-    )
-
-
-def _named(content: object, path: Path) -> dict[str, torch.Tensor]:
-    content = unwrap(content)
-    if isinstance(content, Mapping):
-        tensors = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
-        if tensors:
-            return tensors
-    raise NotACheckpointError(f"{path}: holds no tensors that have names; it is not a checkpoint. Choose another file.")
 
 
 def _unknown(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -307,14 +226,26 @@ def _build(family: Any, shapes: Mapping[str, tuple[int, ...]], name: str) -> nn.
     return module
 
 
-def _fill(module: nn.Module, state: State, name: str) -> None:
-    own = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    missing = [key for key in own if key not in state]
+def fill(module: nn.Module, state: State, family: str, name: str) -> None:
+    """Copy tensors into a network, strictly: each must be there, with its shape, and none beside them.
+
+    Args:
+        module: the network.
+        state: its tensors; types are converted on the way.
+        family, name: what to call the network and the file in errors.
+
+    Raises:
+        WrongTensorsError: they do not fit; lists the first few.
+    """
+    own = module.state_dict()
+    # Batch counters serve training only; old files lack them, or keep them in another shape.
+    needed = [key for key in own if not key.endswith("num_batches_tracked")]
+    missing = [key for key in needed if key not in state]
     extra = [key for key in state if key not in own and key not in HARMLESS_EXTRAS]
     other = [
-        f"{key} {tuple(state[key].shape)} for {own[key]}"
-        for key in own
-        if key in state and tuple(state[key].shape) != own[key]
+        f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
+        for key in needed
+        if key in state and state[key].shape != own[key].shape
     ]
     if missing or extra or other:
         parts = [
@@ -323,5 +254,12 @@ def _fill(module: nn.Module, state: State, name: str) -> None:
             if keys
         ]
         what = "; ".join(parts)
-        raise WrongTensorsError(f"{name}: looks like {module.family}, but has tensors {what}; get it again.")
-    module.load_state_dict({key: state[key] for key in own})  # copies, so that types are converted on the way
+        raise WrongTensorsError(f"{name}: looks like {family}, but has tensors {what}; get it again.")
+    module.load_state_dict(own | {key: state[key] for key in needed})
+
+
+__all__ = [
+    "Network", "NotACheckpointError", "State", "TruncatedFileError", "UnknownFamilyError", "UnsafeFileError",
+    "WrongTensorsError", "fill", "find_family", "is_onnx", "load_network", "named_tensors", "read_state",
+    "usable_device",
+]  # fmt: skip

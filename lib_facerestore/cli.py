@@ -10,14 +10,17 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__, cli_bench, cli_models
 from .cli_models import folder
-from .errors import FaceRestoreError, InputError
+from .cli_progress import Bar, Interrupt, print_anything
+from .errors import FaceRestoreError
 from .options import Options, specs_in
 from .optionspec import did_you_mean
 
@@ -33,19 +36,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     # Read by torch at its first allocation: large pages make the networks' big temporaries a third cheaper on Linux.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    print_anything()
     parser = build_parser()
     try:
         settings, unknown = parser.parse_known_args(arguments)
     except SystemExit as stop:  # argparse has printed why
         return int(stop.code or 0)
     if unknown:
-        flags = ["--" + name.removeprefix("option_").replace("_", "-") for name in vars(settings)]
-        near = did_you_mean(unknown[0].partition("=")[0], flags)
+        flags = [name.removeprefix("option_").replace("_", "-") for name in vars(settings)]
+        # Compared without the dashes, which all have and which make everything look alike.
+        near = did_you_mean(unknown[0].partition("=")[0].lstrip("-"), flags).replace("mean ", "mean --")
         where = f"See `facerestore {settings.command} --help`."
         print(f"facerestore: {unknown[0]} is not known.{near} {where}", file=sys.stderr)
         return USAGE
     level = logging.DEBUG if settings.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    # Pillow's remark on large pictures is meant for servers; what is too large for any use is an error, not a warning.
+    warnings.filterwarnings("ignore", r"Image size \(.* pixels\) exceeds limit")
     try:
         return int(settings.run(settings))
     except FaceRestoreError as error:
@@ -56,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return OK
+    except OSError as error:  # a folder that may not be read, a full disk: not worth a traceback
+        logging.getLogger(__name__).debug("failed", exc_info=True)
+        print(f"facerestore: {error}", file=sys.stderr)
+        return FAILED
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -111,7 +122,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _quality(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 100:
+    if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 100")
     return int(text)
 
@@ -122,8 +133,13 @@ def _options(settings: argparse.Namespace) -> Options:
 
 
 def _restorer(settings: argparse.Namespace) -> FaceRestorer:
+    from .catalogue.store import ENVIRONMENT
     from .pipeline import FaceRestorer
 
+    named = os.environ.get(ENVIRONMENT)
+    if named and not settings.models_folder and not Path(named).expanduser().is_dir():
+        # No error, as it is with --models: the folder may be one that the first download will make.
+        print(f"facerestore: {ENVIRONMENT} names {named}, which is no folder", file=sys.stderr)
     return FaceRestorer(settings.models_folder, settings.device, detector=settings.detector_file)
 
 
@@ -134,40 +150,52 @@ def _restore(settings: argparse.Namespace) -> int:
     tasks = batch.plan(settings.inputs, settings.output)
     restorer = _restorer(settings)
     restorer.check(options)  # a wrong model or detector is one error, not one for every file
-    from tqdm import tqdm
-
     outcomes: list[Outcome] = []
-    running = batch.restore_files(
-        restorer,
-        tasks,
-        options,
-        overwrite=settings.overwrite,
-        skip_existing=settings.skip_existing,
-        quality=settings.quality,
-    )
-    with tqdm(total=len(tasks), unit="picture", file=sys.stderr, disable=None) as bar:
-        for outcome in running:
-            outcomes.append(outcome)
-            if outcome.error:
-                bar.write(f"facerestore: {outcome.error}", file=sys.stderr)
-            elif not settings.json:
-                bar.write(_summary(outcome), file=sys.stdout)
-            bar.update()
+    with Interrupt() as interrupt, Bar(len(tasks)) as bar:
+        running = batch.restore_files(
+            restorer,
+            tasks,
+            options,
+            overwrite=settings.overwrite,
+            skip_existing=settings.skip_existing,
+            quality=settings.quality,
+            progress=bar.show,
+            stop=interrupt.asked,
+        )
+        stopped = False
+        try:
+            for outcome in running:
+                outcomes.append(outcome)
+                if outcome.error:
+                    bar.say(f"facerestore: {outcome.error}", error=True)
+                elif not settings.json:
+                    bar.say(_summary(outcome))
+        except KeyboardInterrupt:
+            stopped = True
+    stopped = stopped or interrupt.asked()
     if settings.json:
-        print(json.dumps([outcome.to_dict() for outcome in outcomes], indent=1, ensure_ascii=False))
+        _print_json([outcome.to_dict() for outcome in outcomes])
     failed = sum(bool(outcome.error) for outcome in outcomes)
     if failed and len(outcomes) > 1:
         print(f"facerestore: {failed} of {len(outcomes)} pictures failed", file=sys.stderr)
+    if stopped:
+        done = len(outcomes) - failed
+        print(f"facerestore: interrupted; {done} of {len(tasks)} pictures are finished and whole", file=sys.stderr)
+        return INTERRUPTED
     return FAILED if failed else OK
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def _summary(outcome: Outcome) -> str:
     if outcome.skipped:
         return f"{outcome.task.source}: skipped, {outcome.task.target} exists"
     applied = sum(report.applied for report in outcome.faces)
-    count = f"{applied} of {len(outcome.faces)} faces restored"
-    if not outcome.faces:
-        count = "no face was found, copied as it is"
+    count = f"{applied} of {len(outcome.faces)} faces restored" if outcome.faces else "no face was found"
+    if outcome.copied:
+        count += ", copied as it is"
     lines = [f"{outcome.task.source} -> {outcome.task.target}: {count} ({outcome.model})"]
     lines += [f"  {report.reason}" for report in outcome.faces if report.reason]
     lines += [f"  {note}" for note in outcome.notes if note != "no face was found"]
@@ -176,31 +204,30 @@ def _summary(outcome: Outcome) -> str:
 
 def _detect(settings: argparse.Namespace) -> int:
     options = _options(settings)
-    from . import batch, imageio
+    from . import batch
 
     pictures = batch.find_pictures(settings.inputs)
-    restorer = _restorer(settings)
     rows: list[dict[str, object]] = []
-    failed = 0
-    for path, problem in ((one.source, one.problem) for one in pictures):
-        try:
-            if problem:
-                raise InputError(problem)
-            faces = restorer.detect(imageio.read_picture(path), options)
-        except FaceRestoreError as error:
-            failed += 1
-            print(f"facerestore: {error}", file=sys.stderr)
-            rows.append({"file": str(path), "faces": [], "error": str(error)})
-            continue
-        rows.append({"file": str(path), "faces": [face.to_dict() for face in faces]})
-        if not settings.json:
-            print(f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
-            for face in faces:
-                x0, y0, x1, y1 = face.box
-                print(f"  {face.number}: {x0:.0f},{y0:.0f} to {x1:.0f},{y1:.0f}, score {face.score:.2f}")
+    code = OK
+    try:
+        for one, faces, notes, error in batch.detect_files(_restorer(settings), pictures, options):
+            row: dict[str, object] = {"file": str(one.source), "faces": [face.to_dict() for face in faces]}
+            rows.append(row | {"error": error} if error else row)
+            for line in (*notes, *([error] if error else [])):
+                print(f"facerestore: {line}", file=sys.stderr)
+            if error:
+                code = FAILED
+            elif not settings.json:
+                print(f"{one.source}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
+                for face in faces:
+                    x0, y0, x1, y1 = face.box
+                    print(f"  {face.number}: {x0:.0f},{y0:.0f} to {x1:.0f},{y1:.0f}, score {face.score:.2f}")
+    except KeyboardInterrupt:
+        print(f"facerestore: interrupted; {len(rows)} of {len(pictures)} pictures are done", file=sys.stderr)
+        code = INTERRUPTED
     if settings.json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
-    return FAILED if failed else OK
+        _print_json(rows)
+    return code
 
 
 def _doctor(settings: argparse.Namespace) -> int:
@@ -210,7 +237,7 @@ def _doctor(settings: argparse.Namespace) -> int:
     findings = examine(Store([settings.models_folder] if settings.models_folder else None), settings.device)
     broken = any(finding.status in ("missing", "broken") for finding in findings)
     if settings.json:
-        print(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
+        _print_json([vars(finding) for finding in findings])
         return FAILED if broken else OK
     for finding in findings:
         print(f"{finding.status:<8} {finding.subject:<30} {finding.detail}")

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import importlib
 import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import bench_table
 from .cli_models import folder
 from .errors import InputError, OptionError
+
+DEFAULT_JOB = "gfpgan-1.4"
+Pixels = NDArray[np.uint8]
 
 
 def add_command(commands: Any) -> None:
@@ -25,11 +32,16 @@ def add_command(commands: Any) -> None:
         help="measure the networks and the whole job, beside the reference packages",
         description="Seconds and memory of each network (one face, and four at once) and of the whole job, ours "
         "beside gfpgan's, basicsr's, spandrel's and facexlib's where they are installed "
-        "(`pip install .[reference]`), on the same weights.",
+        "(`pip install .[reference]`), on the same weights: those of the installed file, else random ones.",
     )
     parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="for the whole job (two samples)")
-    parser.add_argument("--networks", default="", metavar="IDS", help="which, e.g. gfpgan-1.4,gpen-512, all, or none")
-    parser.add_argument("--job", default="gfpgan-1.4", metavar="ID", help="of the whole job, or none (gfpgan-1.4)")
+    parser.add_argument(
+        "--networks",
+        default="",
+        metavar="IDS",
+        help="which, e.g. gfpgan-1.4,gpen-512, all, or none (all but the heavy ones)",
+    )
+    parser.add_argument("--job", default="", metavar="ID", help=f"of the whole job, or none ({DEFAULT_JOB})")
     parser.add_argument("--repeats", type=_count, default=3, help="runs of each after the first; 0: only that one (3)")
     parser.add_argument("--threads", type=_count, default=0, help="of the CPU (as many as torch takes)")
     parser.add_argument("--models", type=folder, dest="models_folder", metavar="DIR", help="the model folder")
@@ -47,51 +59,144 @@ def _count(text: str) -> int:
 
 
 def run(settings: argparse.Namespace) -> int:
-    """Measure and print; returns the exit code. Raises FaceRestoreError for what cannot be measured."""
+    """Measure and print each row as it comes; returns the exit code: 1 where something could not be measured.
+
+    Raises:
+        FaceRestoreError: an argument is wrong; nothing is measured then.
+    """
     import torch
 
     from . import bench
+    from .bench_networks import HEAVY
     from .catalogue import Store
     from .runtime import choose_device
 
+    names = _networks(settings.networks)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     store = Store([settings.models_folder] if settings.models_folder else None)
     device = choose_device(settings.device)
-    chosen = {"": bench.DEFAULT, "all": bench.NETWORKS, "none": ()}.get(settings.networks)
-    names = tuple(settings.networks.split(",")) if chosen is None else chosen
-    unknown = [name for name in names if name not in bench.NETWORKS]
-    if unknown:
-        raise OptionError(f"networks: {unknown[0]!r} is not known; give all, none, or of {', '.join(bench.NETWORKS)}.")
-    networks, jobs = [], []
-    for name in names:
-        print(f"facerestore: {name} …", file=sys.stderr)
-        networks.append(bench.bench_network(name, store, device, settings.repeats))
-    if settings.job != "none":
-        for title, image in _pictures(settings.pictures):
+    job = settings.job or DEFAULT_JOB
+    pictures, left_out = _pictures(settings)
+    if not settings.networks:
+        left_out.insert(0, f"{', '.join(HEAVY)}: minutes or gigabytes each, measured with --networks all")
+    report = _Report(_facts(device, settings.repeats), settings.json)
+    with report:
+        report.begin("networks", "network", "a face")
+        for name in names:
+            print(f"facerestore: {name} …", file=sys.stderr)
+            measure = functools.partial(bench.bench_network, name, store, device, settings.repeats)
+            report.add(bench.attempt(name, measure))
+        report.begin("jobs", f"the whole job with {job}", "a picture")
+        for title, image, faces in pictures:
             print(f"facerestore: the whole job on {title} …", file=sys.stderr)
-            faces = _faces(image, settings, title)
-            jobs.append(bench.bench_job(title, image, faces, settings.job, store, device, settings.repeats))
-    threads = torch.get_num_threads()
-    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, {threads} threads, {device}, torch {torch.__version__}"
-    if settings.json:
-        rows = {"networks": [row.to_dict() for row in networks], "jobs": [row.to_dict() for row in jobs]}
-        print(json.dumps({"machine": machine, "repeats": settings.repeats, **rows}, indent=1, ensure_ascii=False))
-        return 0
-    print(f"{machine}; medians of {max(settings.repeats, 1)}. A ratio above 1 means that ours is faster.\n")
-    if networks:
-        print(bench.table(networks, "network", "a face") + "\n")
-    if jobs:
-        print(bench.table(jobs, f"the whole job with {settings.job}", "a picture"))
-    return 0
+            measure = functools.partial(bench.bench_job, title, image, faces, job, store, device, settings.repeats)
+            report.add(bench.attempt(bench.job_title(title, image, faces), measure))
+        report.finish(left_out)
+    return int(any(row.ours is None for row in report.measured))
 
 
-def _pictures(paths: list[Path]) -> list[tuple[str, NDArray[np.uint8]]]:
+class _Report(contextlib.AbstractContextManager["_Report"]):
+    """What is printed. Rows come out one by one, so that an interruption loses no more than the one being measured;
+    JSON, which is one value, comes out at the end, and on an interruption too, with what there is by then."""
+
+    def __init__(self, facts: dict[str, Any], json: bool) -> None:
+        self.measured: list[bench_table.Row] = []
+        self._facts, self._json = facts, json
+        self._tables: dict[str, list[bench_table.Row]] = {}
+        self._open = ""
+        self._heading: tuple[str, str] = ("", "")
+        self._left_out: list[str] = []
+        self._complete = False
+        if not json:
+            count = max(facts["repeats"], 1)
+            print(f"{facts['machine']}; medians of {count}. A ratio above 1 means that ours is faster.\n", flush=True)
+
+    def begin(self, key: str, title: str, per: str) -> None:
+        """Start a table; it is printed if there will be a row."""
+        self._close()
+        self._open, self._tables[key], self._heading = key, [], (title, per)
+
+    def add(self, row: bench_table.Row) -> None:
+        """A row of the table begun last."""
+        rows = self._tables[self._open]
+        rows.append(row)
+        self.measured.append(row)
+        if not self._json:
+            lines = [bench_table.head(*self._heading)] if len(rows) == 1 else []
+            print("\n".join([*lines, bench_table.line(row)]), flush=True)
+
+    def finish(self, left_out: Sequence[str]) -> None:
+        """All is measured that was to be; `left_out` says what was not, and why."""
+        self._left_out, self._complete = list(left_out), True
+
+    def _close(self) -> None:
+        """End the table begun last with its notes."""
+        rows = self._tables.get(self._open)
+        if rows and not self._json:
+            remarks = bench_table.notes(rows)
+            print(("\n" + remarks if remarks else "") + "\n", flush=True)
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+        if self._json:
+            rows = {key: [row.to_dict() for row in rows] for key, rows in {"jobs": [], **self._tables}.items()}
+            about = {"complete": self._complete, "left_out": self._left_out}
+            print(json.dumps(self._facts | rows | about, indent=1, ensure_ascii=False))
+        else:
+            for line in self._left_out:
+                print(f"Not measured: {line}.")
+
+
+def _networks(given: str) -> tuple[str, ...]:
+    from .bench_networks import DEFAULT, NETWORKS
+
+    chosen: dict[str, tuple[str, ...]] = {"": DEFAULT, "all": NETWORKS, "none": ()}
+    names = chosen[given] if given in chosen else tuple(name.strip() for name in given.split(","))
+    unknown = [name for name in names if name not in NETWORKS]
+    if unknown:
+        raise OptionError(f"networks: {unknown[0]!r} is not known; give all, none, or of {', '.join(NETWORKS)}.")
+    return names
+
+
+def _facts(device: Any, repeats: int) -> dict[str, Any]:
+    """What a measurement depends on, for JSON; `machine` is the same in words."""
+    import torch
+
+    threads, name = torch.get_num_threads(), str(device)
+    if device.type == "cuda":
+        name = f"{device} ({torch.cuda.get_device_name(device)})"
+    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, {threads} threads, {name}, torch {torch.__version__}"
+    return {
+        "machine": machine, "cpus": os.cpu_count(), "threads": threads, "device": name, "torch": torch.__version__,
+        "batch": bench_table.BATCH, "repeats": repeats,
+    }  # fmt: skip
+
+
+def _pictures(settings: argparse.Namespace) -> tuple[list[tuple[str, Pixels, list[Any]]], list[str]]:
+    """Name, pixels and faces of the pictures of the whole job; and why there are none, if nobody asked for any."""
     from . import imageio
+    from .bench_networks import NETWORKS
 
-    if paths:
-        pictures = [(path.name, imageio.read_picture(path).pixels) for path in paths]
-        return [(name, _eight_bit(pixels)) for name, pixels in pictures]
+    job = settings.job or DEFAULT_JOB
+    if job == "none":
+        return [], []
+    if job not in NETWORKS:
+        raise OptionError(f"job: {job!r} is not known; give none, or of {', '.join(NETWORKS)}.")
+    if settings.pictures:
+        read = [(path.name, imageio.read_picture(path).pixels) for path in settings.pictures]
+        samples = [(name, _eight_bit(pixels)) for name, pixels in read]
+    else:
+        try:
+            samples = _samples()
+        except InputError as error:
+            if settings.job:
+                raise
+            return [], [f"the whole job ({str(error).rstrip('.')})"]
+    return [(name, pixels, _faces(pixels, settings, name)) for name, pixels in samples], []
+
+
+def _samples() -> list[tuple[str, Pixels]]:
     try:
         face = importlib.import_module("skimage.data").astronaut()
     except ImportError as error:
@@ -107,12 +212,12 @@ def _pictures(paths: list[Path]) -> list[tuple[str, NDArray[np.uint8]]]:
     return [("one face", face), ("a group", group)]
 
 
-def _eight_bit(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+def _eight_bit(pixels: NDArray[Any]) -> Pixels:
     colours = np.ascontiguousarray(pixels[..., :3])
     return colours if colours.dtype == np.uint8 else np.rint(colours / 257).astype(np.uint8)
 
 
-def _faces(image: NDArray[np.uint8], settings: argparse.Namespace, title: str) -> list[Any]:
+def _faces(image: Pixels, settings: argparse.Namespace, title: str) -> list[Any]:
     from .pipeline import FaceRestorer
 
     faces = FaceRestorer(settings.models_folder, settings.device, detector=settings.detector_file).detect(image)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from .catalogue import BUILT_IN, Found, ModelEntry, Store, identify, known_models
-from .catalogue.fingerprints import peek_quietly
 
 COMMERCIAL = {"yes": "commercial use allowed", "no": "no commercial use", "unclear": "commercial use unclear"}
 _HEADINGS = {
     "restorer": "Restorers",
     "onnx": "Restorers for onnxruntime",
     "detector": "Face detectors",
-    "parser": "Face parsers (they find skin, eyes, mouth, hair)",
+    "parser": "Face parsers",
     "upscaler": "Upscalers for the background",
 }
+_BESIDES = {"detector": ", and the built-in one", "parser": "; without one, masks are ellipses"}
+"""What there is of a group when nothing of it is installed."""
+
+_ONE_LINE = 106
+"""From this width on the terms stand in a model's first line; the longest just fit."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Survey:
                     "family": self.families.get(found.path) or (found.models[0].family if found.models else None),
                     "told_by": found.told_by or None,
                     "remark": found.remark or None,
+                    "damaged": found.damaged or None,
                 }
                 for found in self.others
             ],
@@ -68,27 +74,30 @@ def survey(store: Store) -> Survey:
     models = tuple((entry, installed.get(entry.id)) for entry in known_models(None))
     others = tuple(identify(path, by_hash=True) for path in store.others())
     duplicates = tuple(tuple(group) for group in store.duplicates())
-    unknown = [found.path for found in others if not found.models and not found.remark]
+    unknown = [found for found in others if not found.models and not found.remark]
     return Survey(store.folders, models, others, duplicates, _families(unknown))
 
 
-def _families(paths: list[Path]) -> dict[Path, str]:
+def _families(unknown: list[Found]) -> dict[Path, str]:
     """Family of each file whose tensors one of our networks takes: torch is imported only where there are any."""
     found: dict[Path, str] = {}
-    for path in paths:
-        content = peek_quietly(path) if path.suffix.lower() != ".onnx" else None
-        if content is None or not content.shapes:
+    for one in unknown:
+        if one.content is None or not one.content.shapes:
             continue
         from .checkpoints import find_family
 
-        family, _ = find_family(content.shapes)
+        family, _ = find_family(one.content.shapes)
         if family is not None:
-            found[path] = family.__name__.rsplit(".", 1)[-1]
+            found[one.path] = family.__name__.rsplit(".", 1)[-1]
     return found
 
 
 def _state(entry: ModelEntry, path: Path | None) -> str:
-    return "built in" if entry.id == BUILT_IN else "installed" if path else "not installed"
+    if entry.id == BUILT_IN:
+        return "built in"
+    if path is None:
+        return "not installed"
+    return "incomplete" if entry.lacking(path) else "installed"
 
 
 def _row(entry: ModelEntry, path: Path | None) -> dict[str, Any]:
@@ -101,6 +110,8 @@ def _row(entry: ModelEntry, path: Path | None) -> dict[str, Any]:
         "wanted": list(entry.files),
         "size": entry.size or None,
         "bytes": entry.bytes or None,
+        "bytes_about": entry.about or None,
+        "knobs": list(entry.knobs),
         "licence": entry.licence,
         "licence_note": entry.licence_note,
         "commercial_use": entry.commercial,
@@ -143,16 +154,17 @@ def _lines(survey: Survey, everything: bool, width: int, mark: str) -> Iterator[
             continue
         here = sum(path is not None for _, path in rows)
         yield ""
-        yield f"{heading}  ({here} of {len([row for row in rows if row[0].used or row[1]])} here)"
+        count = len([row for row in rows if row[0].used or row[1]])
+        yield f"{heading}  ({here} of {count} here{_BESIDES.get(group, '')})"
         for entry, path in sorted(shown, key=lambda row: row[1] is None):
             yield from _model(entry, path, survey.folders, width, mark)
         if hidden:
             yield f"  {hidden} more; `facerestore models list --all` shows them."
-    yield from _rest(survey)
+    yield from _rest(survey, width)
     yield ""
-    yield "Get one:    facerestore models download gfpgan-1.4     (its licence is shown first)"
+    yield "Get one:    facerestore models download gfpgan-1.4  (its licence comes first)"
     yield "Have one:   facerestore models import FILE"
-    yield "Check one:  facerestore models verify gfpgan-1.4"
+    yield "Check all:  facerestore models verify"
 
 
 def _group(entry: ModelEntry) -> str:
@@ -163,22 +175,49 @@ def _model(
     entry: ModelEntry, path: Path | None, folders: tuple[Path, ...], width: int, mark: str
 ) -> Iterator[str]:
     crop = f"{entry.size} px" if entry.size else ""
-    count = path.stat().st_size if path else entry.bytes
-    size = megabytes(count) if count else "size unknown"
+    head = f"  {mark if path else ' '} {entry.id:<21} {crop:>7} {_size(entry, path):>13}"
     terms = f"{entry.licence}, {COMMERCIAL[entry.commercial]}"
-    yield f"  {mark if path else ' '} {entry.id:<21} {crop:>7} {size:>13}  {terms}"
-    yield from textwrap.wrap(entry.good_for, width, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    if width >= _ONE_LINE:
+        yield f"{head}  {terms}"
+    else:
+        yield head
+        yield from _indented(terms, width)
+    knobs = f" Knobs: {', '.join(entry.knobs)}." if entry.knobs else ""
+    yield from _indented(entry.good_for + knobs, width)
     if entry.id == BUILT_IN:
         return
     if path:
         yield f"      {_short(path, folders)}"
+        lacking = entry.lacking(path)
+        if lacking:
+            names = f"{lacking[0]} and {len(lacking) - 1} more" if lacking[1:] else lacking[0]
+            folder = f"; copy its folder {entry.beside_folder} there" if entry.beside_folder else ""
+            yield from _indented(f"INCOMPLETE: beside it there is no {names}{folder}", width)
     else:
         hint = "" if any(file.urls for file in entry.published) else f"; get it by hand from {entry.page}"
-        yield f"      not installed, wants {entry.files[0]}{hint}"
+        yield from _indented(f"not installed, wants {entry.files[0]}{hint}", width)
     if not entry.used:
         yield "      known, but nothing here uses it"
-    elif entry.needs and not path:
-        yield f"      needs {entry.needs}"
+    elif entry.needs and importlib.util.find_spec(entry.needs) is None:
+        yield f"      needs the package {entry.needs}, which is not installed"
+
+
+def _size(entry: ModelEntry, path: Path | None) -> str:
+    if path:
+        return megabytes(path.stat().st_size)
+    return megabytes(entry.bytes) if entry.bytes else about(entry)
+
+
+def about(entry: ModelEntry) -> str:
+    """The size of a file whose size nobody states, from its tensors: "about 270 MB"."""
+    return f"about {megabytes(entry.about)}" if entry.about else "size unknown"
+
+
+def _indented(text: str, width: int) -> list[str]:
+    indent = " " * 6
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _short(path: Path, folders: tuple[Path, ...]) -> str:
@@ -189,7 +228,7 @@ def _short(path: Path, folders: tuple[Path, ...]) -> str:
         return str(path)
 
 
-def _rest(survey: Survey) -> Iterator[str]:
+def _rest(survey: Survey, width: int) -> Iterator[str]:
     copies = {path for group in survey.duplicates for path in group[1:]}
     others = [found for found in survey.others if found.path not in copies]
     if others:
@@ -201,12 +240,15 @@ def _rest(survey: Survey) -> Iterator[str]:
             what = f"a {survey.families[found.path]} restorer that is not in the catalogue; choose it by its name"
         elif ids:
             what = f"{ids}, told by its {found.told_by}"
+        elif found.damaged:
+            what = f"cannot be used: {found.damaged}"
         else:
             what = found.remark or "unknown"
-        yield f"      {_short(found.path, survey.folders)}: {what}"
+        yield from _indented(f"{_short(found.path, survey.folders)}: {what}", width)
     if survey.duplicates:
         yield ""
         yield "The same content more than once"
         for group in survey.duplicates:
             size = megabytes(group[0].stat().st_size)
-            yield f"      {size} each: " + ", ".join(_short(path, survey.folders) for path in group)
+            names = ", ".join(_short(path, survey.folders) for path in group)
+            yield from _indented(f"{size} each: {names}", width)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import shutil
 import sys
 from dataclasses import asdict
@@ -19,6 +20,9 @@ from .verification import verify
 
 if TYPE_CHECKING:
     from .catalogue import ModelEntry, ModelFile, Store
+    from .catalogue.download import Downloaded
+
+logger = logging.getLogger(__name__)
 
 OK, FAILED = 0, 1
 
@@ -39,8 +43,10 @@ def add_commands(commands: Any) -> None:
     download.add_argument("--offline", action="store_true", default=None, help="never use the network")
     download.set_defaults(run=run_download)
 
-    verify = actions.add_parser("verify", help="check a model: size, hash, strict load, family")
-    verify.add_argument("ids", nargs="+", metavar="ID", help="an id, a file name in the folders, or a path")
+    verify = actions.add_parser("verify", help="check models: size, hash, strict load, family")
+    verify.add_argument(
+        "ids", nargs="*", metavar="ID", help="an id, a file name in the folders, or a path (all that is installed)"
+    )
     verify.add_argument("--against", choices=["reference"], help="also run it through the original network (slow)")
     verify.set_defaults(run=run_verify)
 
@@ -51,9 +57,9 @@ def add_commands(commands: Any) -> None:
 
     for action in (listing, download, verify, bring):
         action.add_argument("--json", action="store_true", help="print the result as JSON")
-        reads = folder if action in (listing, verify) else Path  # the others make it
+        reads = folder if action in (listing, verify) else folder_to_be  # the others make it
         action.add_argument("--models", type=reads, dest="models_folder", metavar="DIR", help="the model folder")
-        action.add_argument("--webui", type=Path, metavar="DIR", help="a WebUI's models folder, to search that too")
+        action.add_argument("--webui", type=folder, metavar="DIR", help="a WebUI's models folder, to search that too")
         action.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (auto)")
         action.add_argument("--verbose", action="store_true", help="say what is done and why")
 
@@ -63,6 +69,15 @@ def folder(text: str) -> Path:
     if not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is no folder; name the one that the model files lie in")
     return Path(text)
+
+
+def folder_to_be(text: str) -> Path:
+    """For argparse: a folder that is there or can be made, so no file."""
+    path = Path(text)
+    blocked = next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), None)
+    if blocked is not None:
+        raise argparse.ArgumentTypeError(f"{str(blocked)!r} is a file; name the folder that model files shall lie in")
+    return path
 
 
 def _store(settings: argparse.Namespace) -> Store:
@@ -95,10 +110,16 @@ def run_download(settings: argparse.Namespace) -> int:
 
     store = _store(settings)
     entries = [_known(name) for name in settings.ids]
-    rows = []
+    rows: list[dict[str, str | None]] = []
     failed = 0
     for entry in entries:
         chosen = _published(entry, settings.file)
+        there = _there_already(entry, settings.file, store)
+        if there is not None:
+            rows.append({"id": entry.id, "file": str(there.path), "verified": there.verified, "url": ""})
+            if not settings.json:
+                print(f"{entry.id}: was there already, {there.path} ({_verified(there)})")
+            continue
         _show_terms(entry, chosen, store.folders[0])
         if not _agreed(settings):
             print(f"facerestore: {entry.id} was not downloaded", file=sys.stderr)
@@ -116,15 +137,39 @@ def run_download(settings: argparse.Namespace) -> int:
             continue
         rows.append({"id": entry.id, "file": str(done.path), "verified": done.verified, "url": done.url})
         if not settings.json:
-            how = {
-                "sha256": "SHA-256 as published",
-                "size": "size as published; nobody states its SHA-256",
-                "nothing": "nobody states its size or SHA-256, so it could not be checked",
-            }[done.verified]
-            print(f"{entry.id}: {'' if done.url else 'was there already, '}{done.path} ({how})")
+            print(f"{entry.id}: {'' if done.url else 'was there already, '}{done.path} ({_verified(done)})")
     if settings.json:
         _print_json(rows)
     return FAILED if failed else OK
+
+
+def _there_already(entry: ModelEntry, name: str | None, store: Store) -> Downloaded | None:
+    """The model, or its published file of that name, where it lies in any of the searched folders."""
+    from .catalogue import BUILT_IN
+    from .catalogue.download import Downloaded
+    from .catalogue.fingerprints import sha256_of
+
+    path = store.installed(entry.kind).get(entry.id)
+    if path is None or entry.id == BUILT_IN:
+        return None
+    size = path.stat().st_size
+    alike = [file for file in entry.published if file.bytes == size or (file.sha256 and not file.bytes)]
+    exact = next((file for file in alike if file.sha256 and file.sha256 == sha256_of(path)), None)
+    if name and name.lower() not in (path.name.lower(), exact.name.lower() if exact else ""):
+        return None
+    if exact:
+        return Downloaded(path, "", "sha256")
+    return Downloaded(path, "", "size" if any(not file.sha256 for file in alike) else "nothing")
+
+
+def _verified(done: Downloaded) -> str:
+    if done.verified == "nothing" and not done.url:
+        return "not known to be a published file; see `facerestore models verify`"
+    return {
+        "sha256": "SHA-256 as published",
+        "size": "size as published; nobody states its SHA-256",
+        "nothing": "nobody states its size or SHA-256, so it could not be checked",
+    }[done.verified]
 
 
 def _known(name: str) -> ModelEntry:
@@ -146,9 +191,9 @@ def _published(entry: ModelEntry, name: str | None) -> ModelFile | None:
 
 
 def _show_terms(entry: ModelEntry, file: ModelFile | None, folder: Path) -> None:
-    from .cli_modelpage import COMMERCIAL, megabytes
+    from .cli_modelpage import COMMERCIAL, about, megabytes
 
-    size = megabytes(file.bytes) if file and file.bytes else "size not published"
+    size = megabytes(file.bytes) if file and file.bytes else about(entry)
     lines = [f"{entry.id}: {file.name if file else 'no file'}, {size}, into {folder}"]
     if file and file.urls:
         lines.append(f"  from      {file.urls[0]}")
@@ -191,27 +236,46 @@ class _Bar:
 
 def run_verify(settings: argparse.Namespace) -> int:
     """`models verify`."""
-    from .catalogue import identify, known_model
+    from .catalogue import known_models
 
     store = _store(settings)
+    names = settings.ids
+    if not names:
+        there = {**store.installed(None), **store.misfits(None)}
+        names = [entry.id for entry in known_models(None) if entry.id in there]
     rows = []
     bad = False
-    for name in settings.ids:
-        path = store.find(name, None)
-        entry = known_model(name)
-        if entry is None:
-            found = identify(path, by_hash=True)
-            entry = found.models[0] if len(found.models) == 1 else None
+    for name in names:
+        try:
+            path, entry = _meant(name, store)
+        except ModelFileError as error:
+            bad = True
+            print(f"facerestore: {error}", file=sys.stderr)
+            rows.append({"model": name, "file": None, "checks": [], "error": str(error)})
+            continue
         checks = verify(path, entry, settings.device, settings.against == "reference")
         bad = bad or any(check.status == "failed" for check in checks)
         rows.append({"model": name, "file": str(path), "checks": [asdict(check) for check in checks]})
         if not settings.json:
             print(f"{entry.id if entry else name}: {path}")
             for check in checks:
-                print(f"  {check.status:<8} {check.subject:<10} {check.detail}")
+                print(f"  {check.status:<8} {check.subject:<10} {check.detail}", flush=True)
     if settings.json:
         _print_json(rows)
     return FAILED if bad else OK
+
+
+def _meant(name: str, store: Store) -> tuple[Path, ModelEntry | None]:
+    """The file that is to be checked, and what it ought to be. Raises ModelFileError where there is none."""
+    from .catalogue import identify, known_model
+
+    entry = known_model(name)
+    if entry is not None:
+        misfit = store.misfits(entry.kind).get(entry.id)
+        return (misfit.path if misfit else store.find(name, entry.kind)), entry
+    path = store.find(name, None)
+    found = identify(path, by_hash=True)
+    return path, found.models[0] if len(found.models) == 1 else None
 
 
 def run_import(settings: argparse.Namespace) -> int:
@@ -250,16 +314,13 @@ def import_file(source: Path, store: Store, move: bool = False) -> dict[str, Any
 
     if not source.is_file():
         raise InputError(f"{source}: there is no such file.")
+    if source.suffix.lower() not in MODEL_SUFFIXES:
+        raise ModelFileError(f"{source}: model files end in {', '.join(MODEL_SUFFIXES)}.")
     found = identify(source, by_hash=True)
-    entry = found.models[0] if len(found.models) == 1 else None
     if found.remark:
         raise ModelFileError(f"{source}: is {found.remark}.")
-    if entry is None and source.suffix.lower() != ".onnx":
-        if source.suffix.lower() not in MODEL_SUFFIXES:
-            raise ModelFileError(f"{source}: model files end in {', '.join(MODEL_SUFFIXES)}.")
-        from .checkpoints import load_network
-
-        load_network(source)  # unknown and usable, or a named error
+    entry = found.models[0] if len(found.models) == 1 else None
+    _check_usable(source, entry)
     name = source.name
     if entry is not None:
         digest = sha256_of(source)
@@ -268,12 +329,32 @@ def import_file(source: Path, store: Store, move: bool = False) -> dict[str, Any
         name = exact or next((one for one in entry.files if Path(one).suffix == suffix), source.name)
     target = store.folders[0] / name
     words = entry.id if entry else "not one of the known models; choose it by its name"
+    if entry is None and found.models:
+        words = " or ".join(one.id for one in found.models) + ", not as published; choose it by its name"
     if target.exists():
         if not same_content(source, target):
             raise InputError(f"{target}: exists already and is another file; move it away first.")
+        if move and not source.samefile(target):
+            source.unlink()
         return {"source": str(source), "file": str(target), "id": entry and entry.id, "what": words + ", was there"}
     _copy(source, target, move)
     return {"source": str(source), "file": str(target), "id": entry and entry.id, "what": words}
+
+
+def _check_usable(source: Path, entry: ModelEntry | None) -> None:
+    """Refuse a file that no stage could load; one that only lacks a package here is welcome. Raises ModelFileError."""
+    from .catalogue.fingerprints import look_into
+    from .verification import load, missing_package
+
+    look_into(source)
+    if missing_package(source, entry) or (entry is not None and not entry.used):
+        return
+    try:
+        load(source, entry)
+    except ModelFileError:
+        raise
+    except FaceRestoreError as error:
+        logger.info("%s: was not tried: %s", source, error)
 
 
 def _copy(source: Path, target: Path, move: bool) -> None:

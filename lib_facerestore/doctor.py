@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import compat
-from .catalogue import Store
+from .catalogue import Store, known_model, known_models, misfit_message
 from .errors import FaceRestoreError
 
 Status = Literal["ok", "missing", "broken", "note"]
@@ -41,12 +41,13 @@ _OPTIONAL = (
     ("spandrel", "reads other upscalers' files"),
     ("onnxruntime", "runs .onnx restorers"),
 )
-_FILES = (
-    ("detector retinaface-resnet50", "detection_Resnet50_Final.pth", "the embedded detector is used"),
-    ("detector retinaface-mobilenet", "detection_mobilenet0.25_Final.pth", "the embedded detector is used"),
-    ("parser bisenet", "parsing_bisenet.pth", "masks are ellipses fitted to the landmarks"),
-    ("parser parsenet", "parsing_parsenet.pth", "masks are ellipses fitted to the landmarks"),
+_HELPERS = (
+    ("retinaface-resnet50", "the embedded detector is used"),
+    ("retinaface-mobilenet", "the embedded detector is used"),
+    ("bisenet", "masks are ellipses fitted to the landmarks"),
+    ("parsenet", "masks are ellipses fitted to the landmarks"),
 )
+"""Models that are used where they are installed, and what happens without."""
 
 
 def _version(distribution: str) -> str | None:
@@ -104,15 +105,27 @@ def _models(store: Store) -> list[Finding]:
     remedy = "" if exists else "put model files there, or name another folder with --models or FACERESTORE_MODELS"
     findings = [Finding("model folder", "ok" if exists else "note", f"{folder}", remedy)]
     try:
-        installed = store.installed()
+        installed = store.installed(None)
     except FaceRestoreError as error:
         return [*findings, Finding("restorers", "broken", str(error), "install lib_facerestore again")]
-    findings.append(Finding("restorers", "ok", ", ".join(installed)))
-    names = {path.name for path in store.files()}
-    for subject, file, otherwise in _FILES:
-        if file in names:
-            findings.append(Finding(subject, "ok", file))
-        else:
-            remedy = f"put {file} into {folder}, or get it: `facerestore models download`, ids in `models list`"
+    there = [entry for entry in known_models() if entry.id in installed]
+    restorers = [entry.id for entry in there]
+    incomplete = {entry.id: lacking for entry in there if (lacking := entry.lacking(installed[entry.id]))}
+    findings.append(Finding("restorers", "ok", ", ".join(name for name in restorers if name not in incomplete)))
+    for name, lacking in incomplete.items():
+        detail = f"{installed[name]}: beside it there is no {', '.join(lacking)}"
+        findings.append(Finding(f"file of {name}", "note", detail, "copy these files there"))
+    misfits = store.misfits(None)
+    for name, otherwise in _HELPERS:
+        entry = known_model(name)
+        subject = f"{entry.kind if entry else 'model'} {name}"
+        if name in installed:
+            findings.append(Finding(subject, "ok", installed[name].name))
+        elif name not in misfits:
+            file = entry.files[0] if entry else name
+            remedy = f"put {file} into {folder}, or get it with `facerestore models download {name}`"
             findings.append(Finding(subject, "note", f"not installed: {otherwise}", remedy))
+    for name, misfit in misfits.items():
+        remedy = f"move it away, then `facerestore models download {name}`"
+        findings.append(Finding(f"file of {name}", "note", misfit_message(misfit), remedy))
     return findings

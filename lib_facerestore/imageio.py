@@ -47,6 +47,7 @@ __all__ = [
     "from_bytes",
     "from_pil",
     "is_picture_file",
+    "left_out",
     "read_picture",
     "replace_pixels",
     "to_array",
@@ -94,7 +95,12 @@ def from_bytes(data: bytes, name: str = "picture") -> Picture:
     if not data:
         raise InputError(f"{name}: is empty (0 bytes); get the file again")
     try:
-        return _decode(data)
+        picture = _decode(data)
+        losses = tuple(f"{name}: {loss}" for loss in picture.losses)
+        for loss in losses:
+            logger.info(loss)
+        # A GIF is never written, so that its bytes would be held for nothing.
+        return dataclasses.replace(picture, losses=losses, encoded=None if picture.format == "GIF" else data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{name}: has too many pixels to open safely ({error}); make it smaller first") from error
     except UnidentifiedImageError as error:
@@ -124,7 +130,7 @@ def write_picture(
     format: str | None = None,
     quality: int | None = None,
     overwrite: bool = False,
-) -> None:
+) -> bool:
     """Write a picture to a file, whole or not at all, in its original mode where the format can hold it.
 
     format     "PNG", "JPEG", "WEBP", "TIFF" or "BMP"; without it the name's extension decides
@@ -132,22 +138,39 @@ def write_picture(
                it was none), a lossy WebP is written at 95 and anything else as lossless WebP
     overwrite  without it an existing file is an InputError, also one that appears while we write
 
-    Lossless formats give bit-identical pixels and alpha (RGB under alpha 0 included). A picture that was read from a
-    lossy file and has not changed at all is written as that file's own bytes. Grey stays grey (luma of the pixels).
+    Returns True where the bytes of the file that the picture was read from were written: where it has not changed at
+    all since, goes to the same format, and no quality is asked for.
+
+    Lossless formats give bit-identical pixels and alpha (RGB under alpha 0 too). Grey stays grey (luma of the pixels).
     Palette pictures: unchanged ones keep indices and palette; changed ones are written as RGB or RGBA, because 256
     colours cannot hold a face (likewise 1 becomes L). CMYK: a pixel whose RGB did not change keeps its exact values,
-    others go through the picture's ICC profile or, without one, the plain formula; PNG, WebP and BMP get sRGB instead.
+    others go through the picture's ICC profile or, without one, keep their black; PNG, WebP and BMP get sRGB instead.
     Alpha into JPEG or BMP, and 16 bits into JPEG, WebP or BMP, is an InputError. Metadata that a format has no place
-    for (PNG text in a JPEG, anything in a BMP) is left out.
+    for (PNG text in a JPEG, anything in a BMP) is left out; `left_out` names it.
     """
     _check_quality(quality)
     target = check_target(path, overwrite=overwrite)
     name = _format_name(target, format)
     try:
-        data = _unchanged_bytes(picture, name, quality) or encode_picture(picture, name, quality)
+        own = _unchanged_bytes(picture, name, quality)
+        data = own or encode_picture(picture, name, quality)
     except InputError as error:
         raise InputError(f"{target}: {error}") from error
     write_atomically(target, data, overwrite=overwrite)
+    return own is not None
+
+
+def left_out(picture: Picture, path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """What the picture holds and a file of that name has no place for, a sentence each that names the file."""
+    target = Path(os.fspath(path))
+    kind = _format_name(target, None)
+    lost = []
+    if picture.text and kind != "PNG":
+        lost.append(f"the text {', '.join(dict.fromkeys(item.key for item in picture.text))}")
+    if kind == "BMP":
+        held = {"the color profile": picture.icc_profile, "EXIF": picture.exif, "XMP": picture.xmp}
+        lost += [name for name, value in held.items() if value]
+    return (f"{target}: {kind} has no place for {', '.join(lost)}: left out; write .png to keep it",) if lost else ()
 
 
 def _check_quality(quality: int | None) -> None:
@@ -168,14 +191,15 @@ def _format_name(target: Path, format_name: str | None) -> str:
 
 
 def _unchanged_bytes(picture: Picture, format_name: str, quality: int | None) -> bytes | None:
-    """The bytes the picture was read from, if it is lossy, goes to the same format and nothing at all has changed."""
-    if picture.encoded is None or picture.format != format_name or quality is not None:
+    """The bytes the picture was read from, if it goes to the same format and nothing at all has changed."""
+    coded_anew = quality is not None and format_name in ("JPEG", "WEBP")
+    if picture.encoded is None or picture.format != format_name or coded_anew:
         return None
     before = _decode(picture.encoded)
     for entry in dataclasses.fields(Picture):
         old, new = getattr(before, entry.name), getattr(picture, entry.name)
         same = np.array_equal(old, new) if isinstance(old, np.ndarray) and new is not None else old == new
-        if entry.name not in ("encoded", "info") and not same:
+        if entry.name not in ("encoded", "info", "losses") and not same:
             return None
     return picture.encoded
 
@@ -204,15 +228,19 @@ def _decode(data: bytes) -> Picture:
         if image.format == "TIFF":
             return _decode_tiff(data, image)
         if image.format in ("JPEG", "MPO"):
-            return _decode_jpeg(data, image)
-        still = getattr(image, "n_frames", 1) == 1
-        if not still:
-            logger.warning("an animated %s: only its first frame is read", image.format)
-        picture = from_pil(image)
+            return _decode_jpeg(image)
+        losses = _further(image, "frames")  # asked first: it may move Pillow from frame to frame
+        picture = dataclasses.replace(from_pil(image), losses=losses, info={})
         if image.format == "WEBP":
             lossy = b"VP8 " in data[:4096] or (b"VP8L" not in data[:4096] and b"VP8 " in data)
-            return dataclasses.replace(picture, lossy=lossy, encoded=data if lossy and still else None, info={})
-        return dataclasses.replace(picture, format="BMP" if picture.format == "DIB" else picture.format, info={})
+            return dataclasses.replace(picture, lossy=lossy)
+        return dataclasses.replace(picture, format="BMP" if picture.format == "DIB" else picture.format)
+
+
+def _further(image: Image.Image, things: str) -> tuple[str, ...]:
+    """The loss of all but the first of the frames, pages or pictures that a file holds, if it holds several."""
+    count = getattr(image, "n_frames", 1)
+    return (f"only the first of its {count} {things} is kept",) if count > 1 else ()
 
 
 def _finish(fields: dict[str, Any], exif: bytes | None, xmp: bytes | None, orientation: int) -> Picture:
@@ -227,12 +255,15 @@ def _dpi(image: Image.Image) -> tuple[float, float] | None:
 
 def _decode_png(data: bytes, image: Image.Image) -> Picture:
     deep = data[24] == 16
+    losses = _further(image, "frames")
     exif, xmp, text, carried = None, None, [], []
     for name, payload in png_chunks(data, check=deep):
         if name == b"eXIf":
             exif = strip_exif_prefix(payload)
         elif name in CARRIED_CHUNKS:
             carried.append((name, payload))
+        elif name == b"caBX":
+            losses += ("its content credentials (C2PA), which sign the old pixels, are left out",)
         elif name in (b"tEXt", b"zTXt", b"iTXt"):
             item = parse_text(name, payload)
             if item is None:
@@ -251,6 +282,7 @@ def _decode_png(data: bytes, image: Image.Image) -> Picture:
         image.load()
         fields = decode_mode(image, orientation)
     fields |= {"format": "PNG", "icc_profile": image.info.get("icc_profile") or None, "dpi": _dpi(image)}
+    fields["losses"] = losses
     return _finish(fields | {"text": tuple(text), "png_chunks": tuple(carried)}, exif, xmp, orientation)
 
 
@@ -275,7 +307,7 @@ def _deep_fields(values: np.ndarray, grey: bool, orientation: int) -> dict[str, 
     return {"pixels": pixels, "alpha": alpha, "mode": "LA;16" if grey else "RGBA;16"}
 
 
-def _decode_jpeg(data: bytes, image: Image.Image) -> Picture:
+def _decode_jpeg(image: Image.Image) -> Picture:
     assert isinstance(image, JpegImagePlugin.JpegImageFile)
     image.load()
     exif = strip_exif_prefix(image.info.get("exif"))
@@ -300,18 +332,17 @@ def _decode_jpeg(data: bytes, image: Image.Image) -> Picture:
     orientation = turned if turned != 1 else xmp_orientation(xmp)
     fields = decode_mode(image, orientation)
     fields |= {"format": "JPEG", "icc_profile": image.info.get("icc_profile") or None, "dpi": _dpi(image)}
-    single = image.format == "JPEG"
-    fields |= {"jpeg": settings if usable else None, "lossy": True, "encoded": data if single else None}
+    fields |= {"jpeg": settings if usable else None, "lossy": True, "losses": _further(image, "pictures")}
     return _finish(fields, exif, xmp, orientation)
 
 
 def _decode_tiff(data: bytes, image: Image.Image) -> Picture:
-    if getattr(image, "n_frames", 1) > 1:
-        logger.warning("a TIFF of several pages: only the first is read")
+    losses = _further(image, "pages")
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     orientation = exif_orientation(data)
     exif = _tiff_exif(image)
-    xmp, profile, dpi = tags.get(700), image.info.get("icc_profile") or None, _dpi(image)
+    xmp, profile = tags.get(700), image.info.get("icc_profile") or None
+    dpi = _dpi(image) if 282 in tags and 283 in tags else None  # without these tags Pillow makes up 1 dpi
     bits, photometric = tags.get(258, (1,)), tags.get(262)
     if max(bits) == 16 and len(bits) > 1:
         if photometric != 2 or len(bits) not in (3, 4):
@@ -321,7 +352,7 @@ def _decode_tiff(data: bytes, image: Image.Image) -> Picture:
     else:
         image.load()  # Pillow turns a TIFF upright by itself
         fields = decode_mode(image, 1)
-    fields |= {"format": "TIFF", "icc_profile": profile, "dpi": dpi}
+    fields |= {"format": "TIFF", "icc_profile": profile, "dpi": dpi, "losses": losses}
     return _finish(fields, exif, xmp if isinstance(xmp, bytes) else None, orientation)
 
 

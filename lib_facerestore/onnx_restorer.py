@@ -2,6 +2,7 @@
 
 What a file takes and gives is read off the graph: one picture input, perhaps one number (the fidelity weight of
 CodeFormer's and VQFR's exports), and an output of the picture's shape. All public ones take and give RGB in [-1, 1].
+What a graph leaves open, its batch or the picture's side, is filled in here.
 May import `errors`.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,10 @@ from .errors import InputError, ModelFileError
 logger = logging.getLogger(__name__)
 
 FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+NUMBERS = {**FLOATS, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
+OPEN_SIDE = 512
+"""Side of the crop for a graph that takes and gives pictures of any side; nearly all restorers were trained for it."""
+
 MAIN_OUTPUT = "main_dec"
 """Name of the finished picture among the outputs of VQFR's export; elsewhere the first picture is the finished one."""
 
@@ -44,26 +50,30 @@ class OnnxRestorer(nn.Module):
         self._session = session
         inputs, outputs = session.get_inputs(), session.get_outputs()
         pictures = [one for one in inputs if len(one.shape) == 4]
-        numbers = [one for one in inputs if len(one.shape) <= 1]
-        sides = pictures[0].shape[1:] if len(pictures) == 1 else []
+        numbers = [one for one in inputs if one not in pictures]
+        self._outputs = [one.name for one in sorted(outputs, key=lambda one: one.name != MAIN_OUTPUT) if _may_fit(one)]
+        taken = [length for one in pictures for length in one.shape[2:]]
+        given = [length for one in outputs if one.name in self._outputs for length in one.shape[2:]]
+        # a graph that takes any side may still say which it gives
+        sides = _known(taken) or _known(given) or {OPEN_SIDE}
         fits = (
-            len(sides) == 3 and sides[0] == 3 and isinstance(sides[1], int) and sides[1] == sides[2]
-            and len(numbers) <= 1 and len(pictures) + len(numbers) == len(inputs)
-            and all(one.type in FLOATS for one in inputs)
+            len(pictures) == 1 and len(numbers) <= 1 and len(sides) == 1 and _length(pictures[0].shape[1]) in (0, 3)
+            and pictures[0].type in FLOATS
+            and all(one.type in NUMBERS and all(_length(length) <= 1 for length in one.shape) for one in numbers)
         )  # fmt: skip
         if not fits:
             seen = ", ".join(f"{one.name} {list(one.shape)} {one.type}" for one in inputs) or "none"
             raise ModelFileError(
-                f"{name}: not a face restorer that can be run: it takes {seen}; wanted is one picture of fixed side "
+                f"{name}: not a face restorer that can be run: it takes {seen}; wanted is one square picture "
                 "(N×3×side×side, float) and at most one number. Choose another model file."
             )
-        self.size: int = sides[1]
+        self.size: int = sides.pop()
         self._picture, self._number = pictures[0], numbers[0] if numbers else None
         self.knobs: frozenset[str] = frozenset({"fidelity"}) if numbers else frozenset()
         # The only public ONNX restorer of 256 px is GPEN's; its publishers crop to arcface's points in 128 px.
         self.template = "arcface" if self.size == 256 else "ffhq"
-        self._one_by_one = isinstance(self._picture.shape[0], int)
-        self._outputs = [one.name for one in sorted(outputs, key=lambda one: one.name != MAIN_OUTPUT) if _may_fit(one)]
+        self._batch = _length(self._picture.shape[0])
+        """Faces that the graph takes at once; 0: any number."""
         if not self._outputs:
             seen = ", ".join(f"{one.name} {list(one.shape)}" for one in outputs) or "nothing"
             raise ModelFileError(f"{name}: no face restorer: it gives {seen}, no picture. Choose another model file.")
@@ -84,19 +94,31 @@ class OnnxRestorer(nn.Module):
             InputError: the session failed on these faces.
         """
         pixels = faces.detach().float().cpu().numpy().astype(FLOATS[self._picture.type])
-        step = int(self._picture.shape[0]) if self._one_by_one else len(pixels)
         feeds: dict[str, Any] = {}
         if self._number is not None:
-            shape = [1] * len(self._number.shape)
-            feeds[self._number.name] = np.full(shape, fidelity, FLOATS[self._number.type])
+            kind = NUMBERS[self._number.type]
+            number = round(fidelity) if issubclass(kind, np.integer) else fidelity
+            feeds[self._number.name] = np.full([1] * len(self._number.shape), number, kind)
+        try:
+            joined = self._restore(pixels, feeds, self._batch or max(len(pixels), 1))
+        except (InputError, ModelFileError) as error:
+            if self._batch or len(pixels) < 2:
+                raise
+            # Exports say that any batch will do although the inside of the graph is made for one face.
+            joined = self._restore(pixels, feeds, 1)
+            self._batch = 1
+            logger.info("%s: takes one face at a time from now on (%s)", self._name, error)
+        return torch.from_numpy(np.ascontiguousarray(joined, np.float32)).to(faces.device)
+
+    def _restore(self, pixels: np.ndarray, feeds: dict[str, Any], step: int) -> np.ndarray:
+        """All faces, `step` at a time; feeds: what goes in beside them."""
         parts = []
-        for start in range(0, len(pixels), max(step, 1)):
+        for start in range(0, len(pixels), step):
             part = pixels[start : start + step]
             short = step - len(part)  # a graph exported for a fixed batch takes nothing less
             feeds[self._picture.name] = np.concatenate([part, np.repeat(part[-1:], short, 0)]) if short else part
             parts.append(self._run(feeds)[: len(part)])
-        joined = np.concatenate(parts) if parts else pixels
-        return torch.from_numpy(np.ascontiguousarray(joined, np.float32)).to(faces.device)
+        return np.concatenate(parts) if parts else pixels
 
     def _run(self, feeds: dict[str, Any]) -> np.ndarray:
         wanted = feeds[self._picture.name].shape
@@ -113,10 +135,21 @@ class OnnxRestorer(nn.Module):
         raise ModelFileError(f"{self._name}: gives {seen}, no picture of {wanted}; choose another model file.")
 
 
+def _length(given: Any) -> int:
+    """A dimension's length; 0 where the graph leaves it open, by a name, by None or by -1."""
+    return max(given, 0) if isinstance(given, int) else 0
+
+
+def _known(lengths: Iterable[Any]) -> set[int]:
+    return {_length(given) for given in lengths} - {0}
+
+
 def _may_fit(output: Any) -> bool:
     """Whether an output may be the picture: its channels are 3, or not known before it runs."""
-    return output.type in FLOATS and (len(output.shape) == 4 or not output.shape) and (
-        not output.shape or not isinstance(output.shape[1], int) or output.shape[1] == 3
+    return (
+        output.type in FLOATS
+        and (len(output.shape) == 4 or not output.shape)
+        and (not output.shape or _length(output.shape[1]) in (0, 3))
     )
 
 

@@ -87,7 +87,8 @@ class OptionSpec:
             text = value.strip()
             if not _NUMBER.fullmatch(text):
                 raise self._error(value)
-            value = int(text) if text.isdigit() and len(text) < 16 else float(text)
+            # Whole numbers stay whole, for the message that may follow; one that is too long for that is a float.
+            value = int(text) if text.lstrip("+-").isdigit() and len(text) < 16 else float(text)
         return self.check(value)
 
     def _limits(self) -> tuple[float, float]:
@@ -154,7 +155,7 @@ class OptionSpec:
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
     """A sentence with the word of `known` nearest to `text`, beginning with a space, or "" when none is near."""
-    near = difflib.get_close_matches(text.strip().lower(), list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(text.strip().lower(), list(known), n=1, cutoff=0.6)
     return f" Did you mean {near[0]}?" if near else ""
 
 

@@ -1,7 +1,8 @@
 """Which pixel of an aligned crop is skin, eye, mouth, hair or glasses; and the shapes that stand in without a parser.
 
 Label maps are uint8 arrays size×size in the class numbers of BiSeNet (`CLASSES`), whatever network made them.
-May import `compat`, `errors`, `alignment`; torch and facexlib are imported only when a network is loaded.
+May import `catalogue`, `checkpoints`, `compat`, `errors`, `alignment`; torch and facexlib are imported only when a
+network is loaded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lib_facerestore.catalogue import installed_in
 from lib_facerestore.errors import FaceRestoreError, InputError, ModelFileError
 
 if TYPE_CHECKING:
@@ -80,18 +82,21 @@ class _NetworkParser:
 
     def _labels(self, logits: torch.Tensor, size: int) -> NDArray[np.uint8]:
         """Class of each pixel: logits are interpolated up to 512, beyond that the labels themselves are repeated."""
-        import torch.nn.functional as F
-
         fine = min(size, 512)
-        if logits.shape[-1] != fine:
-            corners = self.name == "bisenet"  # its own resize does so
-            logits = F.interpolate(logits, (fine, fine), mode="bilinear", align_corners=corners)
-        labels = logits.argmax(dim=1)[0].to("cpu").numpy().astype(np.uint8)
+        labels = self._interpolated(logits, fine).argmax(dim=1)[0].to("cpu").numpy().astype(np.uint8)
         if self.name == "parsenet":
             labels = PARSENET_TO_BISENET[labels]
         if fine != size:
             labels = np.asarray(cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
         return labels
+
+    def _interpolated(self, logits: torch.Tensor, side: int) -> torch.Tensor:
+        import torch.nn.functional as F
+
+        if logits.shape[-1] == side:
+            return logits
+        corners = self.name == "bisenet"  # its own resize does so
+        return F.interpolate(logits, (side, side), mode="bilinear", align_corners=corners)
 
     def _logits(self, batch: torch.Tensor) -> torch.Tensor:
         """RGB B×3×side×side in [0, 1] → 19 logits at the network's own resolution."""
@@ -121,36 +126,30 @@ def _resized(crop: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 def load_parser(path: Path, device: str | torch.device = "cpu") -> Parser:
     """Network of one parsing file, recognised by its tensors (BiSeNet at 512, ParseNet at 256).
 
-    Raises ModelFileError for a file that cannot be read or is something else, and another FaceRestoreError where
-    facexlib cannot be imported.
+    Raises ModelFileError for a file that cannot be read (see `load_network`) or is something else, and another
+    FaceRestoreError where facexlib cannot be imported.
     """
-    import torch
-
     from lib_facerestore import compat
+    from lib_facerestore.catalogue.peek import views
+    from lib_facerestore.checkpoints import fill, read_state
 
     bisenet, parsenet = (compat.import_facexlib(f"facexlib.parsing.{name}") for name in ("bisenet", "parsenet"))
-    remedy = "delete it and download it again (`facerestore models download`)"
-    try:
-        with open(path, "rb") as file:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for damaged files; each means the same to the reader
-        raise ModelFileError(f"{path}: cannot be read as a model file ({type(error).__name__}); {remedy}") from error
-    if not isinstance(state, dict):
-        raise ModelFileError(f"{path}: holds no table of tensors; {remedy}")
-    state = {str(key).removeprefix("module."): value for key, value in state.items()}
+    state = read_state(Path(path))
     network: torch.nn.Module
-    if "cp.resnet.conv1.weight" in state:
-        name, side, network = "bisenet", 512, bisenet.BiSeNet(num_class=19)
-    elif "encoder.0.conv2d.weight" in state:
-        # Built for 512 as the file was, run at 256: the layers do not depend on it and it takes a quarter of the time.
-        name, side = "parsenet", 256
-        network = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19)
+    for view in views(state):
+        if "cp.resnet.conv1.weight" in view:
+            name, side, network = "bisenet", 512, bisenet.BiSeNet(num_class=19)
+            break
+        if "encoder.0.conv2d.weight" in view:
+            # Built for 512 as the file was, run at 256 in a quarter of the time: the layers do not depend on it.
+            name, side = "parsenet", 256
+            network = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19)
+            break
     else:
-        raise ModelFileError(f"{path}: is neither BiSeNet nor ParseNet; {remedy}")
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise ModelFileError(f"{path}: tensors do not fit a 19-class {name} ({error}); {remedy}") from error
+        raise ModelFileError(
+            f"{path}: is neither BiSeNet nor ParseNet; delete it and download it again (`facerestore models download`)."
+        )
+    fill(network, {short: state[full] for short, full in view.items()}, name, str(path))
     return _NetworkParser(name, network.eval().requires_grad_(False).to(device), side, device)
 
 
@@ -162,20 +161,21 @@ def network_parser(name: str, network: Any, device: str | torch.device = "cpu") 
 def create_parser(model_dirs: Sequence[Path], device: str | torch.device = "cpu") -> Parser | None:
     """The best parser installed in `model_dirs`: BiSeNet, else ParseNet, else None (ellipse masks serve instead).
 
+    They are recognised by their tensors, whatever their names. A file that only has a parser's name is tried where
+    there is no other: loading it says what is wrong with it.
     None as well when facexlib cannot be imported, with a warning. Raises ModelFileError for a damaged file.
     """
-    for name in (BISENET_FILE, PARSENET_FILE):
-        for folder in model_dirs:
-            path = Path(folder) / name
-            if path.is_file():
-                try:
-                    return load_parser(path, device)
-                except ModelFileError:
-                    raise
-                except FaceRestoreError as error:
-                    log.warning("%s", error)
-                    return None
-    return None
+    installed, misfits = installed_in(model_dirs, "parser")
+    path = next(iter([*installed.values(), *misfits.values()]), None)
+    if path is None:
+        return None
+    try:
+        return load_parser(path, device)
+    except ModelFileError:
+        raise
+    except FaceRestoreError as error:
+        log.warning("%s", error)
+        return None
 
 
 def face_mask(labels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -59,7 +59,9 @@ class Picture:
     lossy        True where the file was stored with loss
     png_chunks   colour and resolution chunks of a PNG (gAMA, cHRM, sRGB, cICP, pHYs, ...), copied as they are
     info         Pillow's ``info`` where the picture came from a Pillow image
-    encoded      the bytes of a lossy file: an unchanged picture is written back as these, not coded a second time
+    encoded      the bytes of the file it was read from, until its pixels are replaced: an unchanged picture is written
+                 back as these, with all that a Picture cannot hold
+    losses       what the file holds and the Picture does not, such as further frames; each names the file
     """
 
     pixels: np.ndarray
@@ -79,6 +81,7 @@ class Picture:
     png_chunks: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     info: Mapping[str, Any] = field(default_factory=dict, repr=False)
     encoded: bytes | None = field(default=None, repr=False)
+    losses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_pixels(self.pixels, "pixels")
@@ -162,7 +165,9 @@ def replace_pixels(picture: Picture, pixels: np.ndarray) -> Picture:
     if pixels.dtype != picture.pixels.dtype:
         raise InputError(f"pixels are {pixels.dtype} but the picture is {picture.pixels.dtype}; keep its depth")
     if pixels.shape == picture.pixels.shape:
-        return dataclasses.replace(picture, pixels=pixels)
+        # Whatever changed is coded anew, so that the file's bytes need not be held (nor compared) any longer.
+        encoded = picture.encoded if np.array_equal(pixels, picture.pixels) else None
+        return dataclasses.replace(picture, pixels=pixels, encoded=encoded)
     alpha = picture.alpha
     if alpha is not None:
         height, width = pixels.shape[:2]

@@ -1,4 +1,4 @@
-"""What surrounds the pixels: EXIF and XMP orientation, and PNG chunks. Bytes in, bytes out; no file access."""
+"""What surrounds the pixels: orientation and size in EXIF and XMP, PNG chunks. Bytes in, bytes out; no file access."""
 
 from __future__ import annotations
 
@@ -30,21 +30,50 @@ def upright(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(turned)
 
 
-def _orientation_slot(tiff: bytes) -> tuple[int, str, int] | None:
-    """(offset, struct format, value) of the orientation tag in the first directory of a TIFF stream, or None."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
-    if order is None or len(tiff) < 8:
-        return None
-    (start,) = struct.unpack_from(order + "L", tiff, 4)
+def turn_back(array: np.ndarray, orientation: int) -> np.ndarray:
+    """The inverse of `upright`."""
+    return upright(array, {6: 8, 8: 6}.get(orientation, orientation))
+
+
+def turn_back_points(points: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
+    """Where points (N×2: x, y; pixel centres are whole numbers) of an upright width×height array lie in the array that
+    `turn_back` gives."""
+    x, y = points[:, 0], points[:, 1]
+    if orientation in (2, 3, 6, 7):
+        x = width - 1 - x
+    if orientation in (3, 4, 7, 8):
+        y = height - 1 - y
+    return np.stack([y, x] if orientation in (5, 6, 7, 8) else [x, y], axis=1)
+
+
+def _byte_order(tiff: bytes) -> str:
+    """The struct sign of a TIFF stream's byte order, or "" where it is none."""
+    return {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4], "") if len(tiff) >= 8 else ""
+
+
+def _first_directory(tiff: bytes) -> int:
+    return int(struct.unpack_from(_byte_order(tiff) + "L", tiff, 4)[0])
+
+
+def _slots(tiff: bytes, start: int) -> Iterator[tuple[int, int, str, int]]:
+    """(tag, offset, struct format, value) of each entry that is one whole number, in the directory at start."""
+    order = _byte_order(tiff)
     if start + 2 > len(tiff):
-        return None
+        return
     (count,) = struct.unpack_from(order + "H", tiff, start)
     for entry in range(start + 2, min(start + 2 + 12 * count, len(tiff) - 11), 12):
         tag, kind, number = struct.unpack_from(order + "HHL", tiff, entry)
-        if tag == 0x0112 and number == 1 and kind in (3, 4):
+        if number == 1 and kind in (3, 4):
             form = order + ("H" if kind == 3 else "L")
-            return entry + 8, form, struct.unpack_from(form, tiff, entry + 8)[0]
-    return None
+            yield tag, entry + 8, form, struct.unpack_from(form, tiff, entry + 8)[0]
+
+
+def _orientation_slot(tiff: bytes) -> tuple[int, str, int] | None:
+    """(offset, struct format, value) of the orientation tag in the first directory of a TIFF stream, or None."""
+    if not _byte_order(tiff):
+        return None
+    found = (slot for slot in _slots(tiff, _first_directory(tiff)) if slot[0] == 0x0112)
+    return next(((offset, form, value) for _, offset, form, value in found), None)
 
 
 def exif_orientation(tiff: bytes | None) -> int:
@@ -60,6 +89,25 @@ def exif_upright(tiff: bytes) -> bytes:
         return tiff
     offset, form, _ = slot
     return tiff[:offset] + struct.pack(form, 1) + tiff[offset + struct.calcsize(form) :]
+
+
+def exif_for(tiff: bytes, width: int, height: int, *, thumbnail: bool) -> bytes:
+    """The stream with the pixel size that it tells (PixelXDimension and PixelYDimension, where present) put right, and
+    without thumbnail its second directory, which shows the old picture, is no longer linked to."""
+    order, stream = _byte_order(tiff), bytearray(tiff)
+    if not order:
+        return tiff
+    first = _first_directory(tiff)
+    for pointer, _, _, inner in _slots(tiff, first):
+        for tag, offset, form, _ in _slots(tiff, inner) if pointer == 0x8769 else ():
+            value = {0xA002: width, 0xA003: height}.get(tag)
+            if value is not None and value < 256 ** struct.calcsize(form):
+                struct.pack_into(form, stream, offset, value)
+    if not thumbnail and first + 2 <= len(tiff):
+        link = first + 2 + 12 * struct.unpack_from(order + "H", tiff, first)[0]
+        if link + 4 <= len(tiff):
+            struct.pack_into(order + "L", stream, link, 0)
+    return bytes(stream)
 
 
 def xmp_orientation(xmp: bytes | None) -> int:

@@ -15,7 +15,15 @@ from PIL import Image, ImageCms
 
 from .errors import InputError
 from .picture import Picture, luma
-from .picturemeta import exif_orientation, exif_upright, strip_exif_prefix, upright, xmp_orientation, xmp_upright
+from .picturemeta import (
+    exif_orientation,
+    exif_upright,
+    strip_exif_prefix,
+    turn_back,
+    upright,
+    xmp_orientation,
+    xmp_upright,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -60,16 +68,19 @@ def from_pil(image: Image.Image, *, upright: bool = True) -> Picture:
     )
 
 
-def to_pil(picture: Picture) -> Image.Image:
+def to_pil(picture: Picture, *, upright: bool = True) -> Image.Image:
     """A Pillow image of the picture's own mode, with its info (profile, EXIF, dpi, text) attached.
 
-    Two modes widen where the pixels changed, because they cannot hold a restored face: P becomes RGB or RGBA, 1 becomes
-    L. InputError for 16-bit colour and 16-bit grey with alpha, which Pillow cannot hold: use to_array.
+    With upright=False a picture that `from_pil` turned upright is turned back, and has the EXIF and XMP that it came
+    with. Two modes widen where the pixels changed, because they cannot hold a restored face: P becomes RGB or RGBA, 1
+    becomes L. InputError for 16-bit colour and 16-bit grey with alpha, which Pillow cannot hold: use to_array.
     """
     mode = natural_mode(picture)
     if mode.endswith(";16") and mode != "I;16":
         raise InputError(f"Pillow cannot hold a {mode} picture; use to_array, or write it with write_picture")
-    image = array_to_pil(array_in_mode(picture, mode), mode, picture.palette)
+    turned = not upright and picture.orientation != 1
+    values = array_in_mode(picture, mode)
+    image = array_to_pil(turn_back(values, picture.orientation) if turned else values, mode, picture.palette)
     info: dict[str | tuple[int, int], Any] = dict(picture.info.items())
     info.update({item.key: item.value for item in picture.text})
     if mode != "P":
@@ -79,6 +90,8 @@ def to_pil(picture: Picture) -> Image.Image:
     carried = {"icc_profile": picture.icc_profile, "xmp": picture.xmp, "dpi": picture.dpi}
     carried["exif"] = b"Exif\0\0" + picture.exif if picture.exif else None
     info.update({key: value for key, value in carried.items() if value is not None})
+    if turned:
+        info.update({key: picture.info[key] for key in ("exif", "xmp") if key in picture.info})
     image.info = info
     return image
 
@@ -215,7 +228,8 @@ def _merge_native(picture: Picture) -> np.ndarray:
     if not changed.any():
         return native
     merged = native.copy()
-    merged[changed] = rgb_to_native(pixels[changed][None], mode, picture.icc_profile)[0]
+    black = native[changed][None, :, 3] if mode == "CMYK" else None
+    merged[changed] = rgb_to_native(pixels[changed][None], mode, picture.icc_profile, black)[0]
     return merged
 
 
@@ -225,9 +239,24 @@ def native_to_rgb(values: np.ndarray, mode: str, profile: bytes | None) -> np.nd
     return np.array(_through_profile(image, profile, "RGB") or image.convert("RGB"))
 
 
-def rgb_to_native(pixels: np.ndarray, mode: str, profile: bytes | None) -> np.ndarray:
+def rgb_to_native(
+    pixels: np.ndarray, mode: str, profile: bytes | None, black: np.ndarray | None = None
+) -> np.ndarray:
+    """sRGB to CMYK, YCbCr or HSV values. black (H×W) is the K that CMYK pixels had: without a profile to divide the
+    inks anew they keep it, or as much of it as lets them be as bright as they are now."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.array(_through_profile(image, profile, mode) or image.convert(mode))
+    profiled = _through_profile(image, profile, mode)
+    if profiled is None and black is not None:
+        return _cmyk_with_black(pixels, black)
+    return np.array(profiled or image.convert(mode))
+
+
+def _cmyk_with_black(pixels: np.ndarray, black: np.ndarray) -> np.ndarray:
+    """The plain formula, RGB = (255 - CMY) (255 - K) / 255, solved for CMY with K given."""
+    kept = np.minimum(black, 255 - pixels.max(axis=2))
+    light = np.maximum(255.0 - kept, 1.0)[:, :, None]
+    inks = 255.0 - np.minimum(pixels * (255.0 / light), 255.0)
+    return np.dstack([np.rint(inks).astype(np.uint8), kept])
 
 
 def _through_profile(image: Image.Image, profile: bytes | None, mode: str) -> Image.Image | None:

@@ -14,7 +14,7 @@ from PIL import Image, TiffImagePlugin
 
 from .errors import InputError
 from .picture import JpegSettings, Picture, TextItem
-from .picturemeta import PNG_SIGNATURE, XMP_KEY, png_chunk, png_insert, text_chunk
+from .picturemeta import PNG_SIGNATURE, XMP_KEY, exif_for, png_chunk, png_insert, text_chunk
 from .picturemodes import GREY, array_in_mode, array_to_pil, settle_mode
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,12 @@ def _profile_for(picture: Picture, mode: str) -> bytes | None:
     return None
 
 
+def _exif(picture: Picture) -> bytes | None:
+    """The EXIF stream, telling the size that is written. A thumbnail stays only with the pixels that it was made of."""
+    as_read = picture.encoded is not None and picture.orientation == 1
+    return picture.exif and exif_for(picture.exif, picture.width, picture.height, thumbnail=as_read)
+
+
 def _encode_png(picture: Picture, mode: str, quality: int | None) -> bytes:
     values = array_in_mode(picture, mode)
     chunks = list(picture.png_chunks)
@@ -70,8 +76,9 @@ def _encode_png(picture: Picture, mode: str, quality: int | None) -> bytes:
         per_metre = [round(value / 0.0254) for value in picture.dpi]
         if all(0 < value < 2**31 for value in per_metre):
             chunks.append((b"pHYs", struct.pack(">LLB", *per_metre, 1)))
-    if picture.exif:
-        chunks.append((b"eXIf", picture.exif))
+    exif = _exif(picture)
+    if exif:
+        chunks.append((b"eXIf", exif))
     chunks += [text_chunk(item) for item in picture.text]
     if picture.xmp:
         chunks.append(text_chunk(TextItem(XMP_KEY, picture.xmp.decode("utf-8", "replace"), "iTXt")))
@@ -122,11 +129,11 @@ def _encode_jpeg(picture: Picture, mode: str, quality: int | None) -> bytes:
         options["icc_profile"] = profile
     if picture.dpi:
         options["dpi"] = tuple(min(round(value), 65535) for value in picture.dpi)
-    if picture.exif:
-        if len(picture.exif) + 6 > _SEGMENT_LIMIT:
-            logger.warning("the EXIF data (%d bytes) does not fit a JPEG and is left out", len(picture.exif))
-        else:
-            options["exif"] = b"Exif\0\0" + picture.exif
+    exif = _exif(picture)
+    if exif and len(exif) + 6 > _SEGMENT_LIMIT:
+        logger.warning("the EXIF data (%d bytes) does not fit a JPEG and is left out", len(exif))
+    elif exif:
+        options["exif"] = b"Exif\0\0" + exif
     options["extra"] = _jpeg_segments(picture, source)
     stream = io.BytesIO()
     array_to_pil(array_in_mode(picture, mode), mode).save(stream, "JPEG", **options)
@@ -153,8 +160,9 @@ def _encode_webp(picture: Picture, mode: str, quality: int | None) -> bytes:
     profile = _profile_for(picture, mode)
     if profile:
         options["icc_profile"] = profile
-    if picture.exif:
-        options["exif"] = b"Exif\0\0" + picture.exif
+    exif = _exif(picture)
+    if exif:
+        options["exif"] = b"Exif\0\0" + exif
     if picture.xmp:
         options["xmp"] = picture.xmp
     stream = io.BytesIO()
@@ -176,8 +184,9 @@ def _encode_tiff(picture: Picture, mode: str, quality: int | None) -> bytes:
     channels = values.shape[2] if values.ndim == 3 else 1
     bits = 1 if mode == "1" else 8 * values.dtype.itemsize
     directory = TiffImagePlugin.ImageFileDirectory_v2()
-    if picture.exif:
-        _copy_exif(picture.exif, directory)
+    exif = _exif(picture)
+    if exif:
+        _copy_exif(exif, directory)
     photometric = {"1": 1, "P": 3, "CMYK": 5}.get(mode, 1 if mode in GREY else 2)
     layout: dict[int, Any] = {256: width, 257: height, 258: (bits,) * channels, 259: 8, 262: photometric}
     layout |= {274: 1, 277: channels, 284: 1}

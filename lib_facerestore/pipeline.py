@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from . import facejob, imageio
 from .background import Upscaler, enlarge, load_upscaler
-from .catalogue import BUILT_IN, Store
+from .catalogue import BUILT_IN, Store, misfit_message
 from .checkpoints import Network
 from .detection import Detector, create_detector
 from .errors import FaceRestoreError, InputError, ModelFileError, OptionError
@@ -30,7 +30,7 @@ from .imageio import Picture
 from .options import SPECS, Options
 from .overrides import SKIP, Overrides, check_overrides, for_face
 from .parsing import Parser, create_parser
-from .results import Image, Result, give_back, make_result, notes_on
+from .results import Image, Result, as_given, give_back, make_result, notes_on
 from .runtime import Shelf, choose_device
 
 logger = logging.getLogger(__name__)
@@ -87,6 +87,8 @@ class FaceRestorer:
         self._upscalers: dict[Path, Upscaler] = {}
         self._parser: Parser | None = None
         self._parser_loaded = False
+        self._parser_fault = ""
+        self._told: set[str] = set()
         self._lock = threading.RLock()
 
     def detect(self, image: Image, options: Options | None = None) -> list[Face]:
@@ -98,7 +100,8 @@ class FaceRestorer:
         """
         options = options or Options()
         with self._lock:
-            return self._detect([_as_picture(image).pixels], options)[0]
+            picture = _as_picture(image)
+            return as_given(self._detect([picture.pixels], options)[0], image, picture)
 
     def restore(
         self,
@@ -145,6 +148,8 @@ class FaceRestorer:
         plans = _plans(overrides, len(pictures))
         watch = _Watch(progress, stop)
         with self._lock:
+            if self._parser is None:
+                self._parser_loaded = False  # a good one may have been put there since the last call
             model, network = self._network(options.model)
             networks = {options.model: (model, network)}
             for plan in plans:
@@ -156,6 +161,7 @@ class FaceRestorer:
             watch("detect", 0, len(pictures))
             started = time.perf_counter()
             found = [] if watch.stopped else self._detect([picture.pixels for picture in pictures], options)
+            unseen = watch.stopped and not found
             found = found or [[] for _ in pictures]
             detecting = (time.perf_counter() - started) / max(len(pictures), 1)
             watch("detect", len(pictures), len(pictures))
@@ -171,7 +177,7 @@ class FaceRestorer:
                         reports[index][face.number] = FaceReport.of(face, name, False, reason)
                     else:
                         jobs.append(facejob.cut(index, face, name, own, picture.pixels, runs.size, runs.template))
-            self._run(dict(networks.values()), jobs, watch)
+            unfinished = self._run(dict(networks.values()), jobs, watch)
             canvases = [enlarge(picture.pixels, options.upscale, upscaler) for picture in pictures]
             self._paste(jobs, canvases, options.upscale, watch)
         for job in jobs:
@@ -180,8 +186,11 @@ class FaceRestorer:
         for index, image in enumerate(images):
             remarks = list(reports[index].values())
             output = give_back(image, pictures[index], canvases[index], remarks, options)
-            notes = notes_on(found[index], plans[index], options, watch.stopped)
+            notes = notes_on(found[index], plans[index], options, unseen or index in unfinished)
+            if output is not image and isinstance(image, Picture):
+                notes += image.losses
             hints = self._hints(model, network, options) if remarks else ()
+            remarks = as_given(remarks, image, pictures[index])
             results.append(make_result(output, remarks, model, notes, detecting, hints))
         return results
 
@@ -210,7 +219,7 @@ class FaceRestorer:
         name = self._detector_file or options.detector
         if name not in self._detectors:
             with torch.inference_mode(False):  # what is built inside a host's inference mode could never be moved
-                self._detectors[name] = create_detector(name, self.store.subfolders(), self.device)
+                self._detectors[name] = create_detector(name, self.store.folders, self.device)
         return self._detectors[name]
 
     def _detect(self, pixels: Sequence[NDArray[Any]], options: Options) -> list[list[Face]]:
@@ -222,13 +231,15 @@ class FaceRestorer:
         """The model's id and its network; `auto` takes the best installed one that loads."""
         if model != "auto":
             return model, self._shelf.network(self.store.find(model))
+        for name, misfit in self.store.misfits().items():
+            self._warn(f"auto passes over {name}: {misfit_message(misfit)}")
         for name, path in self.store.installed().items():
             try:
                 return name, self._shelf.network(path)
             except ModelFileError as error:
                 if name == BUILT_IN:
                     raise
-                logger.warning("auto passes over %s: %s", name, error)
+                self._warn(f"auto passes over {name}: {error}")
         raise ModelFileError("no restorer is installed; install lib_facerestore again, it ships one.")
 
     def _upscaler(self, options: Options) -> Upscaler | None:
@@ -250,26 +261,44 @@ class FaceRestorer:
         if not wanted:
             return labels
         if not self._parser_loaded:
-            with torch.inference_mode(False):
-                self._parser = create_parser(self.store.subfolders(), self.device)
-            self._parser_loaded = True
+            self._load_parser()
         if self._parser is not None:
             crops = [crop for i in wanted if (crop := jobs[i].restored) is not None]
             for i, found in zip(wanted, self._parser.masks(crops), strict=True):
                 labels[i] = found
         return labels
 
+    def _load_parser(self) -> None:
+        """The best parser there is. One that cannot be used is not worth the restored faces: ellipses serve, as they do
+        without a parser, and the results say so."""
+        self._parser, self._parser_loaded, self._parser_fault = None, True, ""
+        try:
+            with torch.inference_mode(False):
+                self._parser = create_parser(self.store.folders, self.device)
+        except ModelFileError as error:
+            self._parser_fault = f"masks are ellipses, since the parsing model cannot be used: {error}"
+            self._warn(self._parser_fault)
+
+    def _warn(self, message: str) -> None:
+        """Log a warning, once: what is wrong with a file would otherwise be said again for each picture."""
+        if message not in self._told:
+            self._told.add(message)
+            logger.warning("%s", message)
+
     def _hints(self, model: str, network: Network, options: Options) -> tuple[str, ...]:
-        """Options that could have no effect."""
+        """Options that could have no effect, or not their usual one."""
         found = []
         if options.fidelity != SPECS["fidelity"].default and "fidelity" not in network.knobs:
             found.append(f"fidelity {options.fidelity:g} has no effect: {model} has no such knob")
-        if "hair" in options.keep_parts and self._parser_loaded and self._parser is None:
+        if self._parser_fault and (options.mask == "parsing" or options.keep_parts):
+            found.append(self._parser_fault)
+        elif "hair" in options.keep_parts and self._parser_loaded and self._parser is None:
             found.append("keep hair has no effect without a parsing model (`facerestore models download bisenet`)")
         return tuple(found)
 
-    def _run(self, networks: Mapping[str, Network], jobs: list[Job], watch: _Watch) -> None:
-        """Put every job's crop through its network, at most `batch_size` at a time."""
+    def _run(self, networks: Mapping[str, Network], jobs: list[Job], watch: _Watch) -> set[int]:
+        """Put every job's crop through its network, at most `batch_size` at a time; the pictures that a stop left."""
+        unfinished: set[int] = set()
         groups: dict[tuple[str, float | None], list[Job]] = {}
         for job in jobs:
             fidelity = job.options.fidelity if "fidelity" in networks[job.model].knobs else None
@@ -282,10 +311,12 @@ class FaceRestorer:
                 if watch.stopped:
                     for job in batch:
                         job.reason = f"face {job.face.number}: skipped, stopped"
+                        unfinished.add(job.picture)
                     continue
                 _restore(networks[model], batch, fidelity)
                 done += len(batch)
         watch("restore", done, len(jobs))
+        return unfinished
 
     def _paste(self, jobs: list[Job], canvases: Sequence[NDArray[Any]], upscale: float, watch: _Watch) -> None:
         ready = [job for job in jobs if job.restored is not None]
@@ -351,7 +382,7 @@ def _as_picture(image: Image) -> Picture:
     if isinstance(image, Picture):
         return image
     if isinstance(image, PIL.Image.Image):
-        return imageio.from_pil(image, upright=False)  # the caller expects the size and orientation it gave
+        return imageio.from_pil(image)  # upright, for no detector finds a face that lies; give_back turns it back
     if isinstance(image, np.ndarray):
         return imageio.from_array(image)
     raise InputError(f"picture: a {type(image).__name__} cannot be used; give a NumPy array, a PIL image or a Picture.")

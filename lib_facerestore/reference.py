@@ -132,19 +132,6 @@ def find_original(network: Network, state: Tensors, companions: Tensors | None =
         return original
 
 
-def random_state(model: str) -> dict[str, torch.Tensor]:
-    """The tensors of a public file's network as its authors' code starts training it: for timing without the file.
-
-    Args:
-        model: an id in `PUBLIC`.
-
-    Raises:
-        FaceRestoreError: the package of the original is not installed.
-    """
-    with torch.inference_mode(False), torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
-        return dict(PUBLIC[model]().state_dict())
-
-
 def _import(module: str, package: str) -> Any:
     compat.prepare()
     try:
@@ -164,7 +151,11 @@ def _ready(module: torch.nn.Module, state: dict[str, torch.Tensor], package: str
             f"the original network of {package} does not take this file: {str(error).splitlines()[-1].strip()}"
         ) from error
     module.eval().requires_grad_(False)
-    return Original(f"{package} {importlib.metadata.version(package)}, {type(module).__name__}", run, module)
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # a copy of its sources, not installed
+        version = "of unknown version"
+    return Original(f"{package} {version}, {type(module).__name__}", run, module)
 
 
 def _gfpgan(state: dict[str, torch.Tensor]) -> Original:
@@ -199,7 +190,7 @@ def _restoreformer(state: dict[str, torch.Tensor]) -> Original:
             "restoreformer++: its original code is in no package that could be installed (gfpgan's has the first "
             "RestoreFormer only); this project's tests compare with numbers that it gave."
         )
-    module = _restoreformer_network()
+    module = _import("gfpgan.archs.restoreformer_arch", "gfpgan").RestoreFormer()
     return _ready(module, state, "gfpgan", lambda x: module(x)[0])
 
 
@@ -257,22 +248,3 @@ def _dfdnet_names(names: Iterable[str], layers: Sequence[str]) -> dict[str, str]
         for old, new in changes.items():
             found[theirs] = found[theirs].replace(old, new)
     return found
-
-
-def _restoreformer_network() -> torch.nn.Module:
-    return _import("gfpgan.archs.restoreformer_arch", "gfpgan").RestoreFormer()
-
-
-def _codeformer_network() -> torch.nn.Module:
-    _import("spandrel", "spandrel")
-    # Arguments of the public file: CodeFormer inference_codeformer.py.
-    room = _import("spandrel_extra_arches.architectures.CodeFormer.__arch.codeformer", "spandrel-extra-arches")
-    return room.CodeFormer(dim_embd=512, codebook_size=1024, n_head=8, n_layers=9, latent_size=256)
-
-
-PUBLIC: Mapping[str, Callable[[], torch.nn.Module]] = {
-    "gfpgan-1.4": _clean_network,
-    "codeformer": _codeformer_network,
-    "restoreformer": _restoreformer_network,
-}
-"""Originals that packages have and that run everywhere, by the id of a model whose public file has these shapes."""

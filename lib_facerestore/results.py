@@ -1,13 +1,13 @@
 """What `FaceRestorer` gives back: `Result`, and how it is put together for one picture.
 
-May import `faces`, `imageio`, `options` and `overrides`.
+May import `faces`, `imageio`, `options`, `overrides` and `picturemeta`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import PIL.Image
@@ -18,8 +18,11 @@ from .faces import Face, FaceReport, missing_numbers
 from .imageio import Picture
 from .options import Options
 from .overrides import Overrides
+from .picturemeta import turn_back_points
 
+STOPPED = "stopped"
 Image: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16] | PIL.Image.Image | Picture"
+Found = TypeVar("Found", Face, FaceReport)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Result:
         model: id of the model that was asked for, or chosen by auto.
         notes: remarks on the whole picture, e.g. that no face was found.
         timings: seconds by stage; the network's time is shared evenly among the faces of a batch.
-        hints: options that were set but could have no effect here, and why.
+        hints: options that could have no effect here, or not their usual one, and why.
     """
 
     image: Any
@@ -47,13 +50,18 @@ class Result:
         """Whether any face was restored."""
         return any(report.applied for report in self.faces)
 
+    @property
+    def finished(self) -> bool:
+        """False where the call was stopped before this picture's turn, or before all of its faces had theirs."""
+        return STOPPED not in self.notes
+
 
 def notes_on(faces: Sequence[Face], plan: Overrides, options: Options, stopped: bool) -> tuple[str, ...]:
     """Remarks on the whole picture: numbers that no face has, no face at all, a run that was stopped."""
     missing = {*missing_numbers(faces, options), *(set(plan) - {face.number for face in faces})}
     notes = [f"there is no face {number}" for number in sorted(missing)]
     if stopped:
-        return (*(notes if faces else ()), "stopped")
+        return (*(notes if faces else ()), STOPPED)
     return tuple(notes) if faces else (*notes, "no face was found")
 
 
@@ -64,7 +72,26 @@ def give_back(image: Image, picture: Picture, canvas: NDArray[Any], faces: list[
     changed = imageio.replace_pixels(picture, canvas)
     if isinstance(image, Picture):
         return changed
-    return imageio.to_pil(changed) if isinstance(image, PIL.Image.Image) else imageio.to_array(changed)
+    if isinstance(image, PIL.Image.Image):
+        return imageio.to_pil(changed, upright=False)
+    return imageio.to_array(changed)
+
+
+def as_given(faces: Sequence[Found], image: Image, picture: Picture) -> list[Found]:
+    """Faces of the upright picture in pixels of the image that came in: a PIL image is stored as its camera lay."""
+    way = picture.orientation
+    if way == 1 or not isinstance(image, PIL.Image.Image):
+        return list(faces)
+    turned = []
+    for face in faces:
+        spots = np.vstack([face.landmarks, np.reshape(face.box, (2, 2))])
+        spots = turn_back_points(spots, way, picture.width, picture.height)
+        low, high = spots[5:].min(axis=0), spots[5:].max(axis=0)
+        # Seen in a mirror, the left eye and the left corner of the mouth are the right ones.
+        landmarks = spots[[1, 0, 2, 4, 3]] if way in (2, 4, 5, 7) else spots[:5]
+        box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+        turned.append(replace(face, box=box, landmarks=landmarks.astype(np.float32)))
+    return turned
 
 
 def make_result(

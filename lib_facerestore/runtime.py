@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 
 from .catalogue.fingerprints import stamp
-from .checkpoints import Network, load_network
+from .checkpoints import Network, is_onnx, load_network, usable_device
 from .errors import OptionError
 
 logger = logging.getLogger(__name__)
@@ -26,13 +26,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         mps = getattr(torch.backends, "mps", None)
         name = "cuda" if torch.cuda.is_available() else "mps" if mps is not None and mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionError(f"device: {name!r} cannot be used here ({reason}); give auto or cpu.") from error
-    return device
+    return usable_device(name, remedy="give auto or cpu")
 
 
 def choose_dtype(network: Network, precision: str) -> torch.dtype:
@@ -64,7 +58,8 @@ class Shelf:
         """The network of a file, on the device. Raises ModelFileError."""
         found = stamp(path)
         if path not in self._networks or self._networks[path][0] != found:
-            network = load_network(path, "cpu" if self.device.type != "cpu" and path.suffix != ".onnx" else self.device)
+            # Moved once it has its type, so that the device never holds more; a session stays where it was made.
+            network = load_network(path, self.device if is_onnx(path) else "cpu")
             network.to(self.device, choose_dtype(network, self.precision))
             self._networks[path] = found, network
         network = self._networks[path][1]
@@ -75,7 +70,7 @@ class Shelf:
     def park(self) -> None:
         """Move every network to the computer's own memory; the next use brings it back without reading its file."""
         for path, (_, network) in list(self._networks.items()):
-            if path.suffix.lower() == ".onnx":
+            if network.family == "onnx":
                 del self._networks[path]  # onnxruntime has no way to move a session
             else:
                 network.to("cpu")

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
+from lib_facerestore import parsing
 from lib_facerestore.catalogue import (
     ENVIRONMENT,
+    Kind,
+    ModelFile,
     Store,
     default_models_folder,
+    entries,
     fingerprints,
     identify,
     known_model,
@@ -24,6 +29,7 @@ from lib_facerestore.catalogue import (
 )
 from lib_facerestore.catalogue.peek import peek
 from lib_facerestore.detection import FILES as DETECTOR_FILES
+from lib_facerestore.detection import find_files
 from lib_facerestore.errors import ModelFileError
 from lib_facerestore.parsing import BISENET_FILE, PARSENET_FILE
 
@@ -87,6 +93,9 @@ def test_the_data_is_complete_and_plausible() -> None:
         assert entry.commercial in ("yes", "no", "unclear")
         assert entry.id == "lite" or entry.published, entry.id
         assert entry.page or entry.id == "lite" or entry.published[0].urls, entry.id
+        names_of_files = [file.name.lower() for file in entry.published]
+        assert len(names_of_files) == len(set(names_of_files)), f"{entry.id}: a file that cannot be asked for by name"
+        assert entry.id == "lite" or entry.bytes or entry.about or entry.needs == "onnxruntime" or not entry.used
         for file in entry.published:
             assert file.name in entry.files
             assert all(url.startswith("https://") and " " not in url for url in file.urls)
@@ -109,9 +118,7 @@ def test_tensors_tell_the_model(name: str) -> None:
 
 
 def test_files_are_found_in_sub_folders_whatever_the_case(tmp_path: Path) -> None:
-    path = tmp_path / "GFPGAN" / "gfpganV1.4.pth"
-    path.parent.mkdir()
-    path.touch()
+    path = empty_file(tmp_path / "GFPGAN" / "gfpganV1.4.pth", shapes_of("gfpgan-1.4"))
     store = Store([tmp_path / "absent", tmp_path])
     assert store.installed()["gfpgan-1.4"] == path
     assert list(store.installed())[-1] == "lite"
@@ -148,9 +155,104 @@ def test_what_shapes_cannot_tell_is_left_open(tmp_path: Path) -> None:
     assert list(Store([tmp_path]).installed()) == ["lite"]
     assert [entry.id for entry in identify(path).models] == ["gfpgan-1.4", "gfpgan-1.3", "gfpgan-1.2"]
     assert Store([tmp_path]).find("own") == path
-    discriminator = tmp_path / "GPEN-BFR-512-D.pth"
-    discriminator.touch()
+    discriminator = empty_file(tmp_path / "GPEN-BFR-512-D.pth", {"convs.0.weight": (3, 3)})
     assert "discriminator" in identify(discriminator).remark
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("GFPGANv1.4.pth", b"", "it is empty"),
+        ("GFPGANv1.4.pth", b"hello\n", "in no format"),
+        ("codeformer.pth", b"<!DOCTYPE html><title>Sign in</title>", "it is a web page"),
+        ("gfpgan_1.4.onnx", b"\x08\x07\x12\x03x", "damaged"),
+        ("gfpgan_1.4.onnx", b"\x08\x07", "damaged"),  # whole fields, and no graph
+    ],
+)
+def test_what_cannot_be_read_is_damaged_whatever_its_name(tmp_path: Path, name: str, content: bytes, why: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    store = Store([tmp_path])
+    assert list(store.installed(None)) == ["lite"]
+    assert why in identify(path).damaged and identify(path).models == ()
+    (id_,) = store.misfits()
+    with pytest.raises(ModelFileError, match=rf"model {id_}: .*{name}: "):
+        store.find(id_)
+
+
+def onnx_file(path: Path, graph: int = 500) -> Path:
+    """The outermost fields of an ONNX file: its version, who made it, its graph."""
+    size = bytes([graph & 127 | 128, graph >> 7])
+    path.write_bytes(b"\x08\x07\x12\x04test\x3a" + size + b"\0" * graph)
+    return path
+
+
+@pytest.mark.parametrize("way", ["zip", "pickle", "safetensors", "onnx"])
+def test_a_file_that_was_cut_anywhere_is_damaged(tmp_path: Path, way: str) -> None:
+    state = {"a": torch.zeros(3, 4), "b": torch.zeros(2, dtype=torch.float16), "c": torch.tensor(1)}
+    whole = tmp_path / "whole"
+    if way == "safetensors":
+        safetensors.torch.save_file(state, whole)
+    elif way == "onnx":
+        onnx_file(whole)
+    else:
+        torch.save({"params": state}, whole, _use_new_zipfile_serialization=way == "zip")
+    peek(whole)
+    data = whole.read_bytes()
+    for length in range(0, len(data), 1 if len(data) < 1000 else 7):
+        cut = tmp_path / f"{length}.pth"
+        cut.write_bytes(data[:length])
+        with pytest.raises(ModelFileError):
+            peek(cut)
+
+
+def test_onnx_files_are_known_by_name_and_only_among_their_kind(tmp_path: Path) -> None:
+    path = onnx_file(tmp_path / "gfpgan_1.4.onnx")
+    onnx_file(tmp_path / "codeformer.pth")  # an ONNX file under the name of a checkpoint is none of ours
+    empty_file(tmp_path / "gpen_bfr_512.onnx", shapes_of("restoreformer"))  # and the other way round
+    store = Store([tmp_path])
+    assert list(store.installed()) == ["restoreformer", "gfpgan-1.4-onnx", "lite"]
+    assert store.installed()["gfpgan-1.4-onnx"] == path
+    with pytest.raises(ModelFileError, match=r"gpen_bfr_512\.onnx: is restoreformer, in spite of its name"):
+        store.find("gpen-512-onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "twin", "kind"),
+    [
+        ("GPEN-Colorization-1024.pth", "gpen-1024", "restorer"),
+        ("codeformer_inpainting.pth", "codeformer", "restorer"),
+        ("realesr-general-wdn-x4v3.pth", "realesr-general-x4v3", "upscaler"),
+    ],
+)
+def test_a_known_file_with_the_tensors_of_a_model_is_not_that_model(
+    tmp_path: Path, name: str, twin: str, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = empty_file(tmp_path / name, shapes_of(twin))
+    assert identify(path).models == () and identify(path).remark
+    assert twin not in Store([tmp_path]).installed(kind)
+    assert Store([tmp_path]).others() == [path]
+    publish(monkeypatch, twin, path)  # the model itself under this name: its published hash overrules that
+    assert [entry.id for entry in identify(path).models] == [twin]
+    assert Store([tmp_path]).installed(kind)[twin] == path
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, model: str, path: Path) -> None:
+    """Let this file be the only one that is published for a model."""
+    made = ModelFile(path.name, path.stat().st_size, fingerprints.hash_file(path))
+    everything = tuple(
+        replace(entry, published=(made,)) if entry.id == model else entry for entry in known_models(None)
+    )
+    monkeypatch.setattr(entries, "_all", lambda: everything)
+
+
+def test_the_published_hash_overrules_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = empty_file(tmp_path / "GFPGANv1.4.pth", shapes_of("gfpgan-1.3"))
+    assert list(Store([tmp_path]).installed()) == ["gfpgan-1.4", "lite"]
+    publish(monkeypatch, "gfpgan-1.3", path)
+    assert Store([tmp_path]).installed()["gfpgan-1.3"] == path
+    with pytest.raises(ModelFileError, match=r"GFPGANv1\.4\.pth: is gfpgan-1\.3, in spite of its name"):
+        Store([tmp_path]).find("gfpgan-1.4")
 
 
 def test_detectors_parsers_and_upscalers_are_found_too(tmp_path: Path) -> None:
@@ -158,16 +260,40 @@ def test_detectors_parsers_and_upscalers_are_found_too(tmp_path: Path) -> None:
     store = Store([tmp_path])
     assert store.installed("detector") == {"retinaface-resnet50": path}
     assert store.find("retinaface-resnet50", "detector") == path
+    assert find_files([tmp_path]) == {"retinaface-resnet50": path}
     with pytest.raises(ModelFileError, match="retinaface-resnet50 is a detector, not a restorer"):
         store.find("retinaface-resnet50")
     assert list(store.installed()) == ["lite"]
 
 
+@pytest.mark.parametrize(("spec", "file"), [("bisenet", "faceparser.pth"), ("bisenet", "79999_iter.pth")])
+def test_a_parser_of_any_name_is_used(
+    tmp_path: Path, spec: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(parsing, "load_parser", lambda path, _: asked.append(path))
+    path = empty_file(tmp_path / "sub" / file, shapes_of(spec))
+    parsing.create_parser([tmp_path])
+    empty_file(tmp_path / PARSENET_FILE, shapes_of("parsenet"))
+    parsing.create_parser([tmp_path])
+    assert asked == [path, path], "found by its tensors, and preferred to ParseNet"
+
+
+def test_a_listing_of_hundreds_of_files_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(300):
+        empty_file(tmp_path / f"{number}.safetensors", {"some.weight": (3, number + 1)})
+    Store([tmp_path]).installed(None)
+    monkeypatch.setattr(fingerprints, "peek", lambda path: pytest.fail(f"{path} was read again"))
+    store = Store([tmp_path])
+    assert len(store.others()) == 300 and store.misfits(None) == {}
+    assert list(store.installed(None)) == ["lite"]
+
+
 def test_a_webuis_folders_are_searched(tmp_path: Path) -> None:
     for name in ("GFPGAN", "codeformer", "facerestore_models", "Stable-diffusion"):
         (tmp_path / name).mkdir()
-    (tmp_path / "GFPGAN" / "GFPGANv1.4.pth").touch()
-    (tmp_path / "codeformer" / "codeformer-v0.1.0.pth").touch()
+    empty_file(tmp_path / "GFPGAN" / "GFPGANv1.4.pth", shapes_of("gfpgan-1.4"))
+    empty_file(tmp_path / "codeformer" / "codeformer-v0.1.0.pth", shapes_of("codeformer"))
     (tmp_path / "Stable-diffusion" / "GFPGANv1.3.pth").touch()
     store = Store(webui=tmp_path)
     assert store.folders[0] == tmp_path / "facerestore"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import random
 import sys
 import types
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
 from lib_facerestore import InputError, ModelFileError, OptionError, checkpoints, load_network
+from lib_facerestore.catalogue.peek import PREFIXES, WRAPPING_KEYS
 from lib_facerestore.checkpoints import (
     NotACheckpointError,
     TruncatedFileError,
@@ -34,7 +39,7 @@ def is_lite(path: Path) -> None:
     assert (network.family, network.size, network.knobs) == ("lite", 256, frozenset())
 
 
-@pytest.mark.parametrize("wrapping", [None, "params_ema", "params", "state_dict", "g_ema"])
+@pytest.mark.parametrize("wrapping", [None, *WRAPPING_KEYS])
 def test_pth_loads_with_and_without_a_wrapping_key(tmp_path: Path, wrapping: str | None) -> None:
     state = small_lite().state_dict()
     path = tmp_path / "any name.pth"
@@ -48,6 +53,14 @@ def test_the_averaged_weights_are_preferred(tmp_path: Path) -> None:
     is_lite(tmp_path / "both.pth")
 
 
+def test_a_table_that_holds_itself_is_no_checkpoint(tmp_path: Path) -> None:
+    content: dict[str, object] = {"epoch": 3}
+    content["params"] = content
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(ModelFileError, match=r"x\.pth"):
+        load_network(tmp_path / "x.pth")
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".ckpt"])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_both_of_pytorchs_formats_load_under_every_suffix(tmp_path: Path, suffix: str, zipped: bool) -> None:
@@ -56,7 +69,7 @@ def test_both_of_pytorchs_formats_load_under_every_suffix(tmp_path: Path, suffix
     is_lite(path)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "vqvae.", "generator.", "module.vqvae.", "net_g."])
+@pytest.mark.parametrize("prefix", [*PREFIXES, "module.vqvae."])
 def test_prefixes_are_looked_through_and_other_groups_dropped(tmp_path: Path, prefix: str) -> None:
     state = {prefix + name: value for name, value in small_lite().state_dict().items()}
     state["loss.discriminator.0.weight"] = torch.zeros(4)
@@ -71,9 +84,15 @@ def test_a_tensor_that_no_network_uses_is_passed_over(tmp_path: Path) -> None:
     is_lite(tmp_path / "x.safetensors")
 
 
-def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
-    safetensors.torch.save_file(small_lite().state_dict(), tmp_path / "really safetensors.pth")
-    is_lite(tmp_path / "really safetensors.pth")
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".onnx", ""])
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "old"])
+def test_the_content_decides_not_the_suffix(tmp_path: Path, kind: str, suffix: str) -> None:
+    path = tmp_path / f"really {kind}{suffix}"
+    if kind == "safetensors":
+        safetensors.torch.save_file(small_lite().state_dict(), path)
+    else:
+        torch.save(small_lite().state_dict(), path, _use_new_zipfile_serialization=kind == "zip")
+    is_lite(path)
 
 
 def test_safetensors_and_state_dicts_load(tmp_path: Path) -> None:
@@ -81,6 +100,41 @@ def test_safetensors_and_state_dicts_load(tmp_path: Path) -> None:
     safetensors.torch.save_file({name: value.half() for name, value in state.items()}, tmp_path / "x.safetensors")
     faces = torch.zeros(1, 3, 256, 256)
     assert torch.allclose(load_network(tmp_path / "x.safetensors")(faces), load_network(state)(faces), atol=1e-2)
+
+
+def test_state_dicts_load_as_files_do() -> None:
+    state = small_lite().state_dict()
+    faces = torch.zeros(1, 3, 256, 256)
+    expected = load_network(state)(faces)
+    prefixed = {"module." + name: value for name, value in state.items()}
+    for content in ({"params_ema": state}, {**state, "epoch": 3}, {"state_dict": prefixed}):
+        assert torch.equal(load_network(content)(faces), expected)  # type: ignore[arg-type]
+
+
+def test_state_dicts_without_tensors_to_copy_say_so() -> None:
+    state = small_lite().state_dict()
+    first = next(iter(state))
+    arrays = {name: value.numpy() for name, value in state.items()}
+    for content, reason in (
+        (arrays, rf"the state dict: holds no tensors of torch .*\({first}: ndarray"),
+        ({}, "the state dict: holds no tensors of torch .*empty"),
+    ):
+        with pytest.raises(NotACheckpointError, match=reason):
+            load_network(content)  # type: ignore[arg-type]
+    for value, reason in (
+        (state[first].to_sparse(), f"the state dict: {first} is not dense .*give a checkpoint of ordinary tensors"),
+        (state[first].to("meta"), f"the state dict: {first} has no values"),
+    ):
+        with pytest.raises(WrongTensorsError, match=reason):
+            load_network(state | {first: value})
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "warp"])
+def test_a_device_that_is_not_there_is_an_option_error(device: str) -> None:
+    with pytest.raises(OptionError, match=f"device: '{device}' cannot be used here .*; give cpu"):
+        load_network(small_lite().state_dict(), device=device)
+    with pytest.raises(OptionError, match=f"device: '{device}' cannot be used here"):
+        load_network(small_lite().state_dict()).to(device)
 
 
 def test_widths_and_depths_are_read_off_the_shapes() -> None:
@@ -105,8 +159,10 @@ def test_a_host_that_replaced_torch_load_changes_nothing(tmp_path: Path, monkeyp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.pth", "x.pth", "x.safetensors"]
 
 
-@pytest.mark.skipif(not hasattr(torch.serialization, "safe_globals"), reason="this torch cannot be told what is safe")
-def test_lightning_leaves_its_classes_in_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("can_be_told", [True, False])  # torch before 2.5 cannot be told what is safe
+def test_lightning_leaves_its_classes_in_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_be_told: bool
+) -> None:
     room = types.ModuleType("pytorch_lightning.callbacks.model_checkpoint")
     room.ModelCheckpoint = type("ModelCheckpoint", (), {"__module__": room.__name__})  # type: ignore[attr-defined]
     for name in ("pytorch_lightning", "pytorch_lightning.callbacks"):
@@ -116,7 +172,11 @@ def test_lightning_leaves_its_classes_in_checkpoints(tmp_path: Path, monkeypatch
     content = {"epoch": 1, "callbacks": {room.ModelCheckpoint: {"best": 0.5}}, "state_dict": state}
     torch.save(content, tmp_path / "x.ckpt")
     monkeypatch.undo()  # whoever loads it does not have the package
+    if not can_be_told:
+        monkeypatch.delattr(torch.serialization, "safe_globals", raising=False)
     is_lite(tmp_path / "x.ckpt")
+    with pytest.raises(pickle.UnpicklingError, match="ModelCheckpoint"):  # nobody else is let through
+        torch.load(tmp_path / "x.ckpt", weights_only=True)
 
 
 class _Code:
@@ -143,10 +203,10 @@ def test_files_that_are_no_checkpoints_say_so(tmp_path: Path) -> None:
         ("empty.pth", b"", "it is empty"),
         ("page.ckpt", b"<!DOCTYPE html><html>Sign in</html>", "it is a web page"),
         ("lfs.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "pointer that Git LFS keeps"),
-        ("text.safetensors", b"hello", "damaged, or not a safetensors file"),
+        ("text.safetensors", b"hello", "in no format that model files have"),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(NotACheckpointError, match=rf"{name}: damaged, or not.*{reason}|{reason}"):
+        with pytest.raises(NotACheckpointError, match=rf"{name}: damaged, or not.*{reason}"):
             load_network(tmp_path / name)
     torch.save({"epoch": 3}, tmp_path / "numbers.pth")
     with pytest.raises(NotACheckpointError, match=r"numbers\.pth: holds no tensors"):
@@ -167,6 +227,51 @@ def test_files_that_were_cut_off_say_so(tmp_path: Path, how: str, share: float) 
         load_network(cut)
     if how != "safetensors" or share > 0.5:  # a header that ends too early is as good as none
         assert isinstance(caught.value, TruncatedFileError)
+
+
+def small_old_file() -> bytes:
+    """A checkpoint of two tensors in PyTorch's format before 1.6."""
+    file = io.BytesIO()
+    content = {"params": {"a.weight": torch.zeros(3, 3), "b": torch.ones(2)}, "epoch": 1}
+    torch.save(content, file, _use_new_zipfile_serialization=False)
+    return file.getvalue()
+
+
+def test_an_old_file_that_ends_anywhere_says_so(tmp_path: Path) -> None:
+    data, path = small_old_file(), tmp_path / "cut.pth"
+    for length in range(1, len(data)):
+        path.write_bytes(data[:length])
+        with pytest.raises(TruncatedFileError, match=r"cut\.pth: damaged.*get it again"):
+            read_state(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_altered_files_are_model_file_errors(tmp_path: Path) -> None:
+    data, path = small_old_file(), tmp_path / "altered.pth"
+    dice = random.Random(0)
+    messages: list[str] = []
+    for _ in range(300):
+        altered = bytearray(data)
+        for _ in range(dice.randint(1, 4)):
+            altered[dice.randrange(len(altered))] = dice.randrange(256)
+        path.write_bytes(altered)
+        try:
+            read_state(path)
+        except ModelFileError as error:
+            messages.append(str(error))
+    assert len(messages) > 100
+    assert all("altered.pth: " in message for message in messages)
+
+
+def test_other_zip_files_are_not_called_cut_off(tmp_path: Path) -> None:
+    torch.jit.script(nn.ReLU()).save(str(tmp_path / "script.pt"))
+    with zipfile.ZipFile(tmp_path / "packed.pth", "w") as archive:
+        archive.writestr("GFPGANv1.4.pth", b"x" * 100)
+    with pytest.raises(NotACheckpointError, match=r"script\.pt: is a TorchScript program.*get the model's"):
+        read_state(tmp_path / "script.pt")
+    with pytest.raises(NotACheckpointError, match=r"packed\.pth: is a zip file that is not a checkpoint; unpack it"):
+        read_state(tmp_path / "packed.pth")
 
 
 def test_unknown_family_and_wrong_tensors_say_what_was_seen(tmp_path: Path) -> None:
@@ -194,6 +299,12 @@ def test_onnx_files_go_to_onnxruntime(tmp_path: Path) -> None:
         load_network(tmp_path / "x.onnx")
     with pytest.raises(NotACheckpointError, match=r"x\.onnx: is an ONNX file"):
         read_state(tmp_path / "x.onnx")
+    (tmp_path / "x.onnx").rename(tmp_path / "x.pth")  # the suffix does not decide
+    with pytest.raises(ModelFileError, match=r"x\.pth: damaged, or not an ONNX file"):
+        load_network(tmp_path / "x.pth")
+    (tmp_path / "x.ONNX").write_bytes(b"ORTM of some other kind")
+    with pytest.raises(ModelFileError, match=r"x\.ONNX: damaged, or not an ONNX file"):
+        load_network(tmp_path / "x.ONNX")
 
 
 def test_every_kind_of_bad_file_is_a_model_file_error() -> None:
@@ -226,17 +337,36 @@ class _Noisy(nn.Module):
         return faces + torch.randn(faces.shape, generator=torch.Generator().manual_seed(seed))
 
 
+class _Faithful(_Noisy):
+    knobs = frozenset({"fidelity"})
+
+    def forward(self, faces: torch.Tensor, *, fidelity: float = 0.5) -> torch.Tensor:  # type: ignore[override]
+        assert type(fidelity) is float
+        return faces + fidelity
+
+
 def test_seed_reaches_networks_that_have_the_knob() -> None:
     network = checkpoints.Network(_Noisy(), "cpu", torch.float32)
     faces = torch.zeros(1, 3, 8, 8)
     assert torch.equal(network(faces), faces)
     assert torch.equal(network(faces, seed=5), network(faces, seed=5))
     assert not torch.equal(network(faces, seed=5), network(faces, seed=6))
-    for wrong in (-1, 2**63, 1.5):
+    assert torch.equal(network(faces, seed=np.int64(5)), network(faces, seed=5))  # type: ignore[arg-type]
+    for wrong in (-1, 2**63, 1.5, True, "3"):
         with pytest.raises(OptionError, match=r"seed: .* is not allowed; give a whole number from 0"):
             network(faces, seed=wrong)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="fidelity: noisy has no such knob; the knobs it has: seed"):
         network(faces, fidelity=1.0)
+
+
+def test_fidelity_is_a_number_from_0_to_1() -> None:
+    network = checkpoints.Network(_Faithful(), "cpu", torch.float32)
+    faces = torch.zeros(1, 3, 8, 8)
+    for right in (0, 1, 0.25, np.float32(0.25)):
+        assert torch.equal(network(faces, fidelity=right), faces + float(right))  # type: ignore[arg-type]
+    for wrong in (5.0, -0.1, float("nan"), "0.5", True):
+        with pytest.raises(OptionError, match=r"fidelity: .* is not allowed; give a number from 0 to 1"):
+            network(faces, fidelity=wrong)  # type: ignore[arg-type]
 
 
 def test_networks_made_in_inference_mode_can_be_moved() -> None:

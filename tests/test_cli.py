@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_facerestore import cli, pipeline
+from lib_facerestore import cli, imageio, pipeline
 from lib_facerestore.options import TABLE
 from tests.conftest import KnownFaces
 
@@ -92,7 +96,7 @@ def test_usage_errors_name_the_thing_and_write_nothing(
     fails("there is no such file or folder", tmp_path / "absent.png", "-o", out)
     fails("visibility: 2 is not allowed; give a number from 0 to 1", album, "-o", out, "--visibility", 2)
     fails("the result would replace the input", album / "one.png", "-o", album / "one.png")
-    fails("would both be written to", album / "one.png", album / "one.png", "-o", out)
+    fails("is a file, no folder", album / "one.png", "-o", album / "one.png" / "out.png")
     fails("a folder is needed for the results", album, "-o", tmp_path / "out.png")
     fails("x.pgn: .pgn is no extension of a picture", album / "one.png", "-o", tmp_path / "x.pgn")
     fails("codeformer is not installed", album, "-o", out, "--model", "codeformer")
@@ -115,6 +119,157 @@ def test_an_input_that_is_missing_does_not_stop_the_others(
     assert run("detect", absent, album / "one.png", "--json") == cli.FAILED
     rows = json.loads(capsys.readouterr().out)
     assert "no such file" in rows[0]["error"] and len(rows[1]["faces"]) == 1
+
+
+def test_of_two_pictures_for_one_result_the_first_is_restored(
+    run: Run, album: Path, tmp_path: Path, photo: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "b").mkdir()
+    Image.fromarray(photo).save(tmp_path / "b" / "one.png")
+    inputs = (album / "one.png", tmp_path / "b" / "one.png", album / "one.png")
+    assert run("restore", *inputs, "-o", tmp_path / "out", "--model", "small") == cli.FAILED
+    captured = capsys.readouterr()
+    assert "would both be written to" in captured.err and "1 of 2 pictures failed" in captured.err
+    assert captured.out.count("1 of 1 faces restored") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_names_that_the_terminal_cannot_show_end_no_run(
+    run: Run, tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    folder = tmp_path / "álbum"
+    folder.mkdir()
+    names = ["写真1.png", "写真2.png", "👩é.png"] + (["\udcff.png"] if sys.platform == "linux" else [])
+    for name in names:
+        Image.fromarray(photo).save(folder / name, format="PNG")
+
+    def printed(*arguments: object) -> str:
+        raw = io.BytesIO()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding))
+            patch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding))
+            assert run(*arguments) == cli.OK
+            sys.stdout.flush()
+            return raw.getvalue().decode(encoding)
+
+    text = printed("restore", folder, "-o", tmp_path / "out", "--model", "small")
+    assert text.count("1 of 1 faces restored") == len(names)
+    assert encoding == "utf-8" or "\\u5199\\u771f1.png" in text
+    for command in (["detect", folder], ["restore", folder, "-o", tmp_path / "json", "--model", "small"]):
+        rows = json.loads(printed(*command, "--json"))
+        assert sorted(Path(row["file"]).name for row in rows) == sorted(names)
+
+
+def test_help_can_be_printed_anywhere() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    for command in (["restore"], ["models", "list"], ["bench"]):
+        call = [sys.executable, "-m", "lib_facerestore", *command, "--help"]
+        told = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
+        assert told.returncode == 0, told.stderr
+
+
+def test_nothing_is_said_to_be_copied_that_is_not(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(target: str, *more: object) -> str:
+        assert run("restore", album / "inner" / "two.jpg", "-o", tmp_path / target, "--model", "small", *more) == cli.OK
+        return capsys.readouterr().out
+
+    assert "0 of 1 faces restored, copied as it is" in told("a.jpg", "--visibility", 0)
+    assert (tmp_path / "a.jpg").read_bytes() == (album / "inner" / "two.jpg").read_bytes()
+    assert "copied" not in told("a.png", "--visibility", 0)
+    assert "copied" not in told("b.jpg", "--visibility", 0, "--quality", 40)
+    assert "copied" not in told("c.jpg")
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_keeps_what_is_finished(
+    run: Run,
+    tmp_path: Path,
+    photo: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    presses: int,
+) -> None:
+    for index in range(10):  # more than one group; four faces are restored at a time
+        Image.fromarray(photo).save(tmp_path / f"{index}.png")
+    restore, calls = pipeline._restore, []
+
+    def interrupted(*arguments: object) -> None:
+        restore(*arguments)  # type: ignore[arg-type]
+        calls.append(arguments)
+        for _ in range(presses if len(calls) == 3 else 0):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(pipeline, "_restore", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert run("restore", tmp_path, "-o", tmp_path / "out", "--model", "small", "--json") == cli.INTERRUPTED
+    assert signal.getsignal(signal.SIGINT) is before
+    captured = capsys.readouterr()
+    rows = json.loads(captured.out)
+    # The third call of the network holds the two pictures of the second group; the second press ends it at once.
+    done = 10 if presses == 1 else 8
+    assert len(rows) == done == len(list((tmp_path / "out").iterdir()))
+    assert f"interrupted; {done} of 10 pictures are finished" in captured.err
+
+
+def test_ctrl_c_while_detecting_prints_what_was_found(
+    run: Run, album: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = imageio.read_picture
+
+    def interrupted(path: Path) -> imageio.Picture:
+        if path.name == "two.jpg":
+            raise KeyboardInterrupt
+        return read(path)
+
+    monkeypatch.setattr(imageio, "read_picture", interrupted)
+    files = (album / "one.png", album / "inner" / "two.jpg")
+    assert run("detect", *files, "--json") == cli.INTERRUPTED
+    assert [Path(row["file"]).name for row in json.loads(capsys.readouterr().out)] == ["one.png"]
+
+
+def test_the_bar_moves_with_the_faces(
+    run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert run("restore", album / "one.png", "-o", tmp_path / "out.png", "--model", "small") == cli.OK
+    said = capsys.readouterr().err
+    assert " 80%|" in said and "0 of 1 pictures, restore 1/1 faces" in said and "100%|" in said
+
+
+def test_what_is_no_regular_file_is_named(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("restore", os.devnull, "-o", tmp_path / "n.png", "--model", "small") == cli.FAILED
+    assert f"{os.devnull}: is not a regular file" in capsys.readouterr().err
+
+
+def test_a_large_picture_brings_no_warning_of_pillow(
+    run: Run, album: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)
+    assert run("detect", album / "one.png") == cli.OK
+    assert not [one for one in recwarn if issubclass(one.category, Image.DecompressionBombWarning)]
+
+
+def test_a_wrong_model_folder_in_the_environment_is_told(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACERESTORE_MODELS", str(tmp_path / "modles"))
+    monkeypatch.setattr(pipeline, "create_detector", lambda *_: KnownFaces())
+    assert cli.main(["detect", str(album / "one.png"), "--device", "cpu"]) == cli.OK
+    assert f"FACERESTORE_MODELS names {tmp_path / 'modles'}, which is no folder" in capsys.readouterr().err
+
+
+def test_errors_show_what_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    for given, said in (
+        (("--max-faces", "-1"), "max_faces: -1 is not allowed"),
+        (("--quality", "²"), "is not a whole number from 1 to 100"),
+        (("--foo", "1"), "--foo is not known. See"),
+    ):
+        assert cli.main(["restore", "a.png", "-o", "b.png", *given]) == cli.USAGE
+        assert said in capsys.readouterr().err
 
 
 def test_what_cannot_be_written_again_becomes_a_png(run: Run, album: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,18 @@ import pytest
 import safetensors.torch
 import torch
 
-from lib_facerestore import cli, cli_modelpage, load_network, reference, verification
-from lib_facerestore.archs.dfdnet_parts import random_dictionaries
+from lib_facerestore import cli, cli_modelpage, cli_models, load_network, reference, verification
+from lib_facerestore.archs.dfdnet_parts import DICTIONARY_FILES, DICTIONARY_FOLDER, random_dictionaries
 from lib_facerestore.catalogue import ModelEntry, ModelFile, Store, fingerprints, known_model, known_models
 from lib_facerestore.catalogue import download as downloads
 from lib_facerestore.errors import DownloadError, FaceRestoreError
 from tests.conftest import narrow_dfdnet, small_lite
 from tests.test_catalogue import empty_file, shapes_of
+from tests.test_parsing import need_facexlib
 
 Run = Callable[..., int]
+_LAST = ("conv_out.conv_out.weight", shapes_of("bisenet")["conv_out.conv_out.weight"])
+"""With the first tensors of BiSeNet, enough to be taken for it; what lies between is missing."""
 
 
 @pytest.fixture
@@ -30,6 +34,7 @@ def run(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs the command line on a model folder with one small restorer."""
     monkeypatch.setattr(fingerprints, "cache_file", lambda: tmp_path / "sha256.json")
     monkeypatch.delenv(downloads.OFFLINE, raising=False)
+    monkeypatch.setenv("COLUMNS", "110")
 
     def run(*arguments: object) -> int:
         given = ["models", *(str(argument) for argument in arguments), "--models", str(models), "--device", "cpu"]
@@ -57,7 +62,7 @@ def known_net(monkeypatch: pytest.MonkeyPatch) -> ModelEntry:
 def test_list_is_a_page(run: Run, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty_file(models / "GFPGAN" / "favourite.safetensors", shapes_of("codeformer"))
     (models / "copy.safetensors").write_bytes((models / "small.safetensors").read_bytes())
-    (models / "GPEN-BFR-512-D.pth").touch()
+    empty_file(models / "GPEN-BFR-512-D.pth", {"convs.0.weight": (3, 3)})
     assert run("list") == cli.OK
     text = capsys.readouterr().out
     for words in (
@@ -102,6 +107,44 @@ def test_list_as_json_tells_everything(run: Run, models: Path, capsys: pytest.Ca
     assert content["others"][0]["family"] == "lite"
     assert content["duplicates"] == []
     assert content["folders"] == [str(models)]
+    assert (rows["codeformer"]["knobs"], gfpgan["knobs"]) == (["fidelity"], [])
+    assert rows["gpen-1024"]["bytes"] is None and rows["gpen-1024"]["bytes_about"] == 285000000
+
+
+def test_a_model_without_the_files_beside_it_is_incomplete(models: Path) -> None:
+    dfdnet = known_model("dfdnet")
+    assert dfdnet is not None and (dfdnet.beside, dfdnet.beside_folder) == (DICTIONARY_FILES, DICTIONARY_FOLDER)
+    empty_file(models / "own.safetensors", shapes_of("dfdnet"))
+
+    def state() -> tuple[str, bool]:
+        survey = cli_modelpage.survey(Store([models]))
+        (row,) = (row for row in survey.to_dict()["models"] if row["id"] == "dfdnet")
+        return row["state"], "INCOMPLETE" in cli_modelpage.page(survey)
+
+    assert state() == ("incomplete", True)
+    (models / DICTIONARY_FOLDER).mkdir()
+    for name in DICTIONARY_FILES:
+        (models / DICTIONARY_FOLDER / name).touch()
+    assert state() == ("installed", False)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_page_keeps_to_its_width(models: Path, width: int) -> None:
+    (models / "GFPGANv1.4.pth").write_bytes(b"hello")
+    text = cli_modelpage.page(cli_modelpage.survey(Store([models])), everything=True, width=width)
+    fixed = text.splitlines()[1:]  # the first names a folder, whose length is its own
+    assert [line for line in fixed if len(line) > width] == []
+    assert "here, and the built-in one)" in text and "size unknown" not in text.partition("onnxruntime")[0]
+    assert "cannot be used: not a checkpoint" in text
+
+
+def test_a_missing_package_is_named_and_no_other(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    survey = cli_modelpage.survey(Store([models]))
+    monkeypatch.setattr(cli_modelpage.importlib.util, "find_spec", lambda name: None)
+    text = cli_modelpage.page(survey, everything=True)
+    assert text.count("needs the package basicsr") == 3 and "needs the package onnxruntime" in text
+    monkeypatch.setattr(cli_modelpage.importlib.util, "find_spec", lambda name: object())
+    assert "needs the package" not in cli_modelpage.page(survey, everything=True)
 
 
 def test_a_webuis_folders_can_be_named(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,11 +250,21 @@ def test_import_refuses_what_cannot_be_used(
 ) -> None:
     page = tmp_path / "page.pth"
     page.write_text("<!DOCTYPE html>")
-    (tmp_path / "GPEN-BFR-512-D.pth").touch()
+    empty_file(tmp_path / "GPEN-BFR-512-D.pth", {"convs.0.weight": (3, 3)})
+    empty_file(tmp_path / "GPEN-Colorization-1024.pth", shapes_of("gpen-1024"))
+    empty_file(tmp_path / "79999_iter.pth", dict([*list(shapes_of("bisenet").items())[:50], _LAST]))
+    (tmp_path / "GFPGANv1.4.pth").write_text("hello")
+    (tmp_path / "parsing_bisenet.pth").write_text("<!DOCTYPE html><title>Sign in</title>")
+    (tmp_path / "x.onnx").write_bytes(b"\x08\x07\x12\x04junk")
     (tmp_path / "model.txt").write_text("x")
     for file, words in (
         ("page.pth", "it is a web page"),
         ("GPEN-BFR-512-D.pth", "discriminator"),
+        ("GPEN-Colorization-1024.pth", "colouring"),
+        ("79999_iter.pth", "79999_iter.pth"),
+        ("GFPGANv1.4.pth", "in no format"),
+        ("parsing_bisenet.pth", "it is a web page"),
+        ("x.onnx", "without a graph"),
         ("absent.pth", "there is no such file"),
         ("model.txt", "model files end in .pth"),
     ):
@@ -234,6 +287,7 @@ def test_verify_warns_of_an_unknown_hash_and_fails_a_damaged_file(
     run: Run, models: Path, known_net: ModelEntry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = models / "lite-like.safetensors"
+    (models / "small.safetensors").unlink()
     safetensors.torch.save_file(small_lite(seed=8).state_dict(), path)
     assert run("verify", "lite-like", "--json") == cli.OK
     (row,) = json.loads(capsys.readouterr().out)
@@ -252,9 +306,111 @@ def test_verify_takes_paths_detectors_and_the_built_in(
     assert "not a model that is known" in capsys.readouterr().out
     empty_file(models / "detection_Resnet50_Final.safetensors", shapes_of("retinaface-resnet50"))
     assert run("verify", "retinaface-resnet50") == cli.OK
-    assert "names and shapes are those of retinaface-resnet50" in capsys.readouterr().out
-    assert run("verify", "gfpgan-1.4") == cli.USAGE
-    assert "gfpgan-1.4 is not installed" in capsys.readouterr().err
+    assert "every tensor fits: detector retinaface-resnet50" in capsys.readouterr().out
+    assert run("verify", "gfpgan-1.4", "lite", "--json") == cli.FAILED
+    said = capsys.readouterr()
+    assert "gfpgan-1.4 is not installed" in said.err
+    missing, lite = json.loads(said.out)
+    assert "is not installed" in missing["error"] and missing["checks"] == []
+    assert lite["checks"][-1]["status"] == "ok", "one that is missing does not keep the others from being checked"
+
+
+def test_verify_loads_parsers_strictly(run: Run, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    need_facexlib()
+    shapes = shapes_of("bisenet")
+    empty_file(models / "own name.safetensors", shapes)
+    assert run("verify", "bisenet") == cli.OK
+    assert "every tensor fits: parser bisenet" in capsys.readouterr().out
+    empty_file(models / "own name.safetensors", dict([*list(shapes.items())[:50], _LAST]))
+    assert run("verify", "bisenet", "--against", "reference") == cli.FAILED
+    text = capsys.readouterr().out
+    assert "failed   load" in text and "only restorers are compared" in text
+
+
+def test_verify_without_an_id_checks_all_that_is_installed(
+    run: Run, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty_file(models / "detector.safetensors", shapes_of("retinaface-mobilenet"))
+    assert run("verify", "--json") == cli.OK
+    assert [row["model"] for row in json.loads(capsys.readouterr().out)] == ["lite", "retinaface-mobilenet"]
+    (models / "codeformer.pth").write_bytes(b"PK\x03\x04 and no more")
+    assert run("verify") == cli.FAILED
+    assert f"codeformer: {models / 'codeformer.pth'}\n" in capsys.readouterr().out
+
+
+def test_a_published_file_of_another_model_is_named(
+    models: Path, known_net: ModelEntry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (check,) = (
+        check
+        for check in verification.verify(models / "small.safetensors", known_model("codeformer"))
+        if check.subject == "sha256"
+    )
+    assert check.status == "failed" and "published file of lite-like, not of codeformer" in check.detail
+
+
+def test_a_model_in_any_searched_folder_is_not_fetched_again(
+    run: Run, models: Path, tmp_path: Path, known_net: ModelEntry, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(downloads, "download", lambda *_, **__: pytest.fail("was there already"))
+    there = tmp_path / "webui" / "GFPGAN" / "any.safetensors"
+    there.parent.mkdir(parents=True)
+    (models / "small.safetensors").rename(there)
+    assert run("download", "lite-like", "--webui", tmp_path / "webui", "--offline") == cli.OK
+    assert f"lite-like: was there already, {there} (SHA-256 as published)" in capsys.readouterr().out
+    safetensors.torch.save_file(small_lite(seed=8).state_dict(), there)
+    assert run("download", "lite-like", "--webui", tmp_path / "webui", "--json") == cli.OK
+    assert json.loads(capsys.readouterr().out)[0]["verified"] == "nothing"
+
+
+def test_two_published_files_of_one_model_are_both_its_own(
+    run: Run, models: Path, known_net: ModelEntry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = ModelFile("first.safetensors", 5, "0" * 64, ("https://example.org/y",))
+    both = replace(known_net, published=(other, *known_net.published), files=(other.name, *known_net.files))
+    everything = tuple(both if entry is known_net else entry for entry in known_models(None))
+    monkeypatch.setattr("lib_facerestore.catalogue.entries._all", lambda: everything)
+    monkeypatch.setattr(downloads, "download", lambda *_, **__: pytest.fail("was there already"))
+    (models / "small.safetensors").rename(models / other.name)  # the second's bytes under the first's name
+    for wanted in ([], ["--file", other.name], ["--file", "lite-like.safetensors"]):
+        assert run("download", "lite-like", *wanted) == cli.OK
+        assert "was there already" in capsys.readouterr().out
+    assert run("verify", "lite-like") == cli.OK
+    assert "as published for lite-like.safetensors" in capsys.readouterr().out
+
+
+def test_every_published_file_can_be_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[str] = []
+    for entry in known_models(None):
+        for file in entry.published:
+            chosen = cli_models._published(entry, file.name)
+            assert chosen is not None
+            got.append(chosen.sha256 or chosen.urls[0] if chosen.urls else chosen.name)
+    assert len(got) == len(set(got))
+
+
+@pytest.mark.parametrize("option", ["--webui", "--models"])
+def test_folders_that_cannot_be_are_named(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for action in (["list"], ["import", "x.pth"], ["download", "codeformer"]):
+        assert cli.main(["models", *action, option, str(tmp_path / "file")]) == cli.USAGE
+        assert f"{str(tmp_path / 'file')!r} is" in capsys.readouterr().err
+    assert cli.main(["models", "list", "--webui", str(tmp_path / "nope")]) == cli.USAGE
+    assert "nope' is no folder" in capsys.readouterr().err
+
+
+def test_import_says_which_of_several_it_may_be_and_moves_what_was_there(
+    run: Run, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verification, "load", lambda *_: None)
+    source = empty_file(tmp_path / "own.safetensors", shapes_of("gfpgan-1.4"))
+    assert run("import", source) == cli.OK
+    assert "gfpgan-1.4 or gfpgan-1.3 or gfpgan-1.2, not as published" in capsys.readouterr().out
+    assert run("import", source, "--move") == cli.OK
+    assert not source.exists() and (models / "own.safetensors").is_file()
+    assert run("import", models / "own.safetensors", "--move") == cli.OK
+    assert (models / "own.safetensors").is_file(), "it lies where it shall"
 
 
 def test_a_file_of_another_family_under_an_id_fails(models: Path) -> None:
@@ -288,8 +444,9 @@ def test_without_an_original_the_reason_is_said(run: Run, capsys: pytest.Capture
 def test_dfdnet_is_compared_with_the_dictionaries_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "latest_net_G.pth"
     torch.save(narrow_dfdnet().state_dict(), path)
-    check = verification.verify(path, None, against_reference=True)[-1]
-    assert check.status == "skipped" and "16 of 16 dictionaries are missing" in check.detail
+    lacking, check = verification.verify(path, None, against_reference=True)[-2:]
+    assert lacking.status == "failed" and "16 of 16 dictionaries are missing" in lacking.detail
+    assert check.status == "skipped" and "needs the dictionaries" in check.detail
     for name, entries in random_dictionaries((8, 16, 32, 32), 3).items():
         np.save(tmp_path / name, entries.numpy())
     check = verification.verify(path, None, against_reference=True)[-1]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,125 +17,10 @@ from lib_facerestore.catalogue import ModelEntry, ModelFile
 from lib_facerestore.catalogue import download as module
 from lib_facerestore.catalogue.download import MIRROR, OFFLINE, addresses, check_file, download, is_offline
 from lib_facerestore.errors import DownloadError
+from tests import fileserver
+from tests.fileserver import CONTENT, SHA, WHOLE, Place, Server, checkpoint, entry, names
 
-CONTENT = b"PK\x03\x04" + bytes(range(256)) * 3000
-SHA = hashlib.sha256(CONTENT).hexdigest()
-
-
-@dataclass
-class Place:
-    """How one address behaves.
-
-    cuts: bytes sent in answer to the first, second, … request before the connection is closed.
-    """
-
-    content: bytes = CONTENT
-    ranges: bool = True
-    cuts: list[int] = field(default_factory=list)
-    status: int = 200
-    etag: str = '"one"'
-    length: bool = True
-    kind: str = "application/octet-stream"
-    redirect: str = ""
-    failures: int = 0
-    asked: list[str] = field(default_factory=list)
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    places: dict[str, Place]
-
-    def do_GET(self) -> None:
-        place = self.places.get(self.path)
-        if place is None:
-            return self._status(404)
-        wanted = self.headers.get("Range", "")
-        place.asked.append(wanted)
-        if place.failures:
-            place.failures -= 1
-            return self._status(503)
-        if place.redirect:
-            return self._status(302, Location=place.redirect)
-        if place.status != 200:
-            return self._status(place.status)
-        start, changed = 0, self.headers.get("If-Range", place.etag) != place.etag
-        if place.ranges and wanted and not changed:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
-            if start >= len(place.content):
-                return self._status(416, **{"Content-Range": f"bytes */{len(place.content)}"})
-        body = place.content[start:]
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Type", place.kind)
-        if place.length:
-            self.send_header("Content-Length", str(len(body)))
-        else:
-            self.send_header("Connection", "close")
-            self.close_connection = True
-        if place.etag:
-            self.send_header("ETag", place.etag)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(place.content) - 1}/{len(place.content)}")
-        self.end_headers()
-        if place.cuts:
-            body = body[: place.cuts.pop(0)]
-            self.close_connection = True
-        self.wfile.write(body)
-        return None
-
-    def _status(self, status: int, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Silence."""
-
-
-class Quiet(ThreadingHTTPServer):
-    """Clients that hang up in the middle are what is tested here, and nothing to print."""
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Silence."""
-
-
-class Server:
-    """`places` by path; `url` makes an address."""
-
-    def __init__(self) -> None:
-        self.places: dict[str, Place] = {}
-        handler = type("Bound", (Handler,), {"places": self.places})
-        self.http = Quiet(("127.0.0.1", 0), handler)
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def add(self, path: str, **how: Any) -> Place:
-        self.places["/" + path] = Place(**how)
-        return self.places["/" + path]
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.http.server_port}/{path}"
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    for name in (OFFLINE, MIRROR, "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(module, "PAUSE", 0.001)
-    running = Server()
-    yield running
-    running.http.shutdown()
-    running.http.server_close()
-
-
-def entry(*urls: str, sha256: str = SHA, size: int = len(CONTENT), name: str = "net.pth") -> ModelEntry:
-    file = ModelFile(name, size, sha256, urls)
-    return ModelEntry("net", 1, (name,), licence="MIT", published=(file,))
-
-
-def names(folder: Path) -> list[str]:
-    """What lies in the folder, lock files apart."""
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+server = fileserver.server
 
 
 def test_a_file_arrives_whole_under_its_name(server: Server, tmp_path: Path) -> None:
@@ -251,15 +132,16 @@ def test_without_a_hash_the_size_and_the_kind_are_checked(server: Server, tmp_pa
     server.add("lfs", content=b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(DownloadError, match="pointer that Git LFS keeps"):
         download(entry(server.url("lfs"), sha256="", size=0, name="b.pth"), tmp_path)
-    assert download(entry(server.url("a"), sha256="", size=0, name="c.pth"), tmp_path).verified == "nothing"
+    server.add("whole", content=WHOLE)
+    assert download(entry(server.url("whole"), sha256="", size=0, name="c.pth"), tmp_path).verified == "nothing"
 
 
 def test_without_a_hash_only_the_same_file_is_continued(server: Server, tmp_path: Path) -> None:
-    place = server.add("a", cuts=[100_000, 0, 0, 0])
+    place = server.add("a", content=checkpoint(700_000), cuts=[100_000, 0, 0, 0])
     unhashed = entry(server.url("a"), sha256="", size=0)
     with pytest.raises(DownloadError, match="could not be downloaded"):
         download(unhashed, tmp_path)
-    place.content, place.etag = b"PK\x03\x04" + bytes(len(CONTENT) - 4), '"two"'
+    place.content, place.etag = WHOLE, '"two"'
     place.asked.clear()
     assert download(unhashed, tmp_path).path.read_bytes() == place.content
     assert place.asked == ["bytes=100000-"]  # the server saw another tag, and sent the whole
@@ -272,9 +154,7 @@ def test_a_part_that_is_too_long_is_dropped(server: Server, tmp_path: Path) -> N
     assert download(entry(server.url("a")), tmp_path).path.read_bytes() == CONTENT
 
 
-def test_a_full_disk_is_said_before_and_during(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_said_before_and_during(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = server.add("a")
     with monkeypatch.context() as patch:
         usage = type("Usage", (), {"free": 10 * 2**20})
@@ -352,9 +232,7 @@ def test_a_mirror_of_hugging_face_goes_first(monkeypatch: pytest.MonkeyPatch) ->
     assert addresses(file) == ["https://hf-mirror.com/a/resolve/main/x", *file.urls]
 
 
-def test_a_proxy_is_taken_from_the_environment(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_is_taken_from_the_environment(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place()
     server.places["http://models.invalid/a"] = place  # what a proxy is asked for
     for name in ("http_proxy", "HTTP_PROXY"):
@@ -362,6 +240,21 @@ def test_a_proxy_is_taken_from_the_environment(
     monkeypatch.setenv("no_proxy", "")
     assert download(entry("http://models.invalid/a"), tmp_path).path.read_bytes() == CONTENT
     assert len(place.asked) == 1
+
+
+def test_waiting_for_another_process_is_said(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    server.add("a")
+    lock = filelock.FileLock(tmp_path / ".net.pth.lock", thread_local=False)
+    lock.acquire()
+    free = threading.Timer(0.3, lock.release)
+    free.start()
+    assert download(entry(server.url("a")), tmp_path, lock_seconds=60).verified == "sha256"
+    free.join()
+    assert "net.pth: another process is downloading it; waiting" in caplog.text
+    caplog.clear()
+    (tmp_path / "net.pth").unlink()
+    download(entry(server.url("a")), tmp_path)
+    assert not caplog.text
 
 
 def test_another_process_is_waited_for(server: Server, tmp_path: Path) -> None:
@@ -395,6 +288,10 @@ def test_check_file_names_what_differs(tmp_path: Path) -> None:
     path.write_bytes(CONTENT)
     assert check_file(path, ModelFile("net.pth", len(CONTENT), SHA)) == "sha256"
     assert check_file(path, ModelFile("net.pth", len(CONTENT))) == "size"
+    with pytest.raises(DownloadError, match=r"^net\.pth: damaged, or cut off \(File is not a zip file\)"):
+        check_file(path, ModelFile("net.pth"))
+    path.write_bytes(WHOLE)
     assert check_file(path, ModelFile("net.pth")) == "nothing"
+    path.write_bytes(CONTENT)
     with pytest.raises(DownloadError, match="has 768,004 bytes, the published file has 5"):
         check_file(path, ModelFile("net.pth", 5, SHA))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from lib_facerestore import FaceRestorer, ModelFileError, OptionError, Options
 from lib_facerestore.errors import InputError
 from lib_facerestore.imageio import from_array
-from tests.conftest import KnownFaces, small_lite
+from tests.conftest import KnownFaces, narrow_dfdnet, small_lite
 
 SMALL = Options(model="small", color="none")
 
@@ -175,6 +176,34 @@ def test_auto_passes_over_a_damaged_file(models: Path, photo: np.ndarray) -> Non
     (models / "GFPGANv1.4.pth").write_bytes(b"not a checkpoint")
     name, network = FaceRestorer(models, "cpu")._network("auto")
     assert (name, network.family) == ("lite", "lite")
+
+
+def test_what_auto_passes_over_is_told_once(
+    models: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(narrow_dfdnet().state_dict(), models / "latest_net_G.pth")  # without its dictionaries
+    restorer = FaceRestorer(models, "cpu", detector=KnownFaces())
+    restorer.check(Options())
+    for _ in range(2):
+        assert restorer.restore(photo).model == "lite"
+    told = [record.getMessage() for record in caplog.records if "passes over" in record.getMessage()]
+    assert len(told) == 1 and "16 of 16 dictionaries are missing" in told[0] and told[0].count("_center.npy") == 3
+
+
+def test_a_parser_that_cannot_be_used_costs_the_outline_not_the_face(
+    restorer: FaceRestorer, models: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = restorer.restore(photo, SMALL)
+    (models / "parsing_bisenet.pth").write_bytes(b"half a file")
+    for _ in range(2):
+        result = restorer.restore(photo, SMALL)
+        assert np.array_equal(result.image, plain.image)  # with ellipses, as without a parser
+        assert len(result.hints) == 1
+        assert re.match(r"masks are ellipses, .*parsing_bisenet\.pth: .*get it again", result.hints[0])
+    assert sum("masks are ellipses" in record.getMessage() for record in caplog.records) == 1
+    assert restorer.restore(photo, SMALL.replace(mask="box")).hints == ()
+    (models / "parsing_bisenet.pth").unlink()  # what is put right is seen
+    assert restorer.restore(photo, SMALL).hints == ()
 
 
 def test_one_face_may_have_options_of_its_own(restorer: FaceRestorer, models: Path, photo: np.ndarray) -> None:

@@ -112,8 +112,9 @@ def read_dictionaries(folder: str | Path) -> dict[str, torch.Tensor]:
 
 
 def missing_message(names: Sequence[str], where: str) -> str:
-    """What to tell a person who lacks these dictionary files."""
+    """What to tell a person who lacks these dictionary files: how many, and the first few by name."""
+    seen = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     return (
-        f"DFDNet: {len(names)} of {len(DICTIONARY_FILES)} dictionaries are missing in {where}: {', '.join(names)}; "
+        f"DFDNet: {len(names)} of {len(DICTIONARY_FILES)} dictionaries are missing in {where}: {seen}; "
         f"copy the folder {DICTIONARY_FOLDER} of DFDNet beside its model file."
     )

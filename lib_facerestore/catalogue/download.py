@@ -22,10 +22,11 @@ from typing import Literal
 import filelock
 import httpx
 
-from ..errors import DownloadError
+from ..errors import DownloadError, ModelFileError
+from .connection import open_client
 from .entries import ModelEntry, ModelFile
 from .fingerprints import Progress, hash_file
-from .peek import describe, sniff_file
+from .peek import describe, peek, sniff_file
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,10 @@ class Downloaded:
 
 class _NextMirrorError(Exception):
     """This address will not do; the message says why."""
+
+
+class _AgainError(Exception):
+    """This request did not bring the file to its end, another may; the message says why."""
 
 
 def is_offline(offline: bool | None = None) -> bool:
@@ -119,7 +124,7 @@ def download(
         _check_possible(entry, file, folder, offline)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(folder / f".{file.name}.lock", timeout=lock_seconds):
+        with _locked(folder / f".{file.name}.lock", file, lock_seconds):
             if target.exists():  # perhaps since a moment ago: another process was quicker
                 return _already(target, file)
             return _from_mirrors(entry, file, target, progress, mirror)
@@ -131,6 +136,21 @@ def download(
                 f"{file.name}: the disk of {folder} is full; make room and try again, it goes on where it stopped."
             ) from error
         raise DownloadError(f"{file.name}: cannot be written to {folder} ({error}).") from error
+
+
+@contextlib.contextmanager
+def _locked(path: Path, file: ModelFile, seconds: float) -> Iterator[None]:
+    """Hold the lock; where it must be waited for, that is said first. Raises filelock.Timeout."""
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        logger.warning("%s: another process is downloading it; waiting until it is done", file.name)
+        lock.acquire(timeout=seconds)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _choose(entry: ModelEntry, name: str | None) -> ModelFile:
@@ -160,13 +180,14 @@ def _check_possible(entry: ModelEntry, file: ModelFile, folder: Path, offline: b
 
 
 def check_file(path: Path, file: ModelFile) -> Literal["sha256", "size", "nothing"]:
-    """Compare a file with what is published of it: size first, then SHA-256.
+    """Compare a file with what is published of it: size first, then SHA-256; where neither is known, with what it says
+    of its own length.
 
     Returns:
         What it could be checked against.
 
     Raises:
-        DownloadError: it differs, or is no model file at all.
+        DownloadError: it differs, ends too early, or is no model file at all.
         OSError: it cannot be read.
     """
     size = path.stat().st_size
@@ -180,7 +201,13 @@ def check_file(path: Path, file: ModelFile) -> Literal["sha256", "size", "nothin
     kind = sniff_file(path)
     if kind in ("web page", "pointer", "empty", "unknown"):
         raise DownloadError(f"{file.name}: is no model file: {describe(kind)}")
-    return "size" if file.bytes else "nothing"
+    if file.bytes:
+        return "size"
+    try:
+        peek(path)
+    except ModelFileError as error:
+        raise DownloadError(f"{file.name}: {str(error).removeprefix(f'{path}: ').rstrip('.')}") from error
+    return "nothing"
 
 
 def _already(target: Path, file: ModelFile) -> Downloaded:
@@ -195,9 +222,7 @@ def _from_mirrors(
 ) -> Downloaded:
     failures = []
     urls = addresses(file, mirror)
-    timeout = httpx.Timeout(30.0, connect=15.0)
-    headers = {"User-Agent": "facerestore", "Accept-Encoding": "identity"}  # sizes and ranges are those of the file
-    with httpx.Client(follow_redirects=True, timeout=timeout, headers=headers) as client:
+    with open_client() as client:
         for url in urls:
             part = _part(target, file, url, urls)
             try:
@@ -238,9 +263,10 @@ def _fetch(client: httpx.Client, url: str, file: ModelFile, part: Path, progress
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            if _stream(client, url, file, part, progress):
-                return
-            reason = "the connection ended too early"
+            _stream(client, url, file, part, progress)
+            return
+        except _AgainError as error:
+            reason = str(error)
         except httpx.HTTPStatusError as error:
             reason = f"the server answers {error.response.status_code}"
             if error.response.status_code not in _RETRIED:
@@ -259,14 +285,14 @@ def _fetch(client: httpx.Client, url: str, file: ModelFile, part: Path, progress
         time.sleep(PAUSE * 2 ** (failed - 1))
 
 
-def _stream(client: httpx.Client, url: str, file: ModelFile, part: Path, progress: Progress | None) -> bool:
-    """One request, continuing `part` where the server can; whether the file is complete then."""
+def _stream(client: httpx.Client, url: str, file: ModelFile, part: Path, progress: Progress | None) -> None:
+    """One request that completes `part`, continuing it where the server can. Raises _AgainError, _NextMirrorError."""
     tag = part.with_name(part.name + ".etag")
     have = part.stat().st_size if part.exists() else 0
     if file.bytes and have > file.bytes:
         have = 0
     if have and file.bytes == have:
-        return True
+        return
     stored = tag.read_text("utf-8") if tag.is_file() else ""
     headers = {}
     if have and (file.sha256 or stored):  # without a hash, only a tag tells that it is still the same file
@@ -274,16 +300,22 @@ def _stream(client: httpx.Client, url: str, file: ModelFile, part: Path, progres
         if not file.sha256:
             headers["If-Range"] = stored
     with client.stream("GET", url, headers=headers) as response:
-        if response.status_code == 416:  # nothing after what we have: it is complete, or not this file
+        status = response.status_code
+        if status == 416 and headers:  # nothing after what we have: it is complete, or not this file
             total = _total(response, 0)
             if total and total == have and file.bytes in (0, total):
-                return True
-            _drop(part)
-            return False
+                return
+        begins = response.headers.get("content-range", "").replace("bytes ", "").startswith(f"{have}-")
+        start = have if status == 206 and begins else 0
+        if headers and (status == 416 or (status == 206 and not start)):
+            _drop(part)  # what the server makes of our wish would be the same each time: the next request has none
+            raise _AgainError(f"the server cannot continue at byte {have:,} (answer {status})")
         response.raise_for_status()
-        start = have if response.status_code == 206 and _begins_at(response, have) else 0
-        if response.status_code == 206 and not start and have:
-            raise _NextMirrorError("the server sends another part than was asked for")
+        if status not in (200, 206):
+            raise _NextMirrorError(f"the server answers {status}, and no file")
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise _NextMirrorError(f"it sends the file compressed ({encoding}), which nobody asked for")
         total = _total(response, start)
         if file.bytes and total is not None and total != file.bytes:
             raise _NextMirrorError(f"it offers {total:,} bytes, the published file has {file.bytes:,}")
@@ -292,7 +324,7 @@ def _stream(client: httpx.Client, url: str, file: ModelFile, part: Path, progres
         length = file.bytes or total
         _check_room(part.parent, file, length, start)
         etag = response.headers.get("etag", "")
-        if etag and not etag.startswith("W/"):
+        if etag and etag.isascii() and not etag.startswith("W/"):
             tag.write_text(etag, "utf-8")
         elif not start:
             tag.unlink(missing_ok=True)
@@ -306,11 +338,8 @@ def _stream(client: httpx.Client, url: str, file: ModelFile, part: Path, progres
                     progress(done, length)
                 if length and done > length:
                     raise _NextMirrorError(f"it sends more than {length:,} bytes")
-        return length is None or done == length
-
-
-def _begins_at(response: httpx.Response, offset: int) -> bool:
-    return response.headers.get("content-range", "").replace("bytes ", "").startswith(f"{offset}-")
+        if length is not None and done != length:
+            raise _AgainError(f"the connection ended too early, at {done:,} of {length:,} bytes")
 
 
 def _total(response: httpx.Response, start: int) -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from .peek import views
@@ -53,6 +54,8 @@ class ModelEntry:
         published: the files that can be had; the first is what a download gets.
         page: where to get it by hand, if it has no direct address.
         needs: a package without which it cannot run.
+        beside, beside_folder: files that it needs in the folder of its own file, or in the folder of that name there.
+        about: roughly the bytes of its file, from its tensors, for models whose file size nobody states.
         used: whether anything in this package runs it; the others are known so that they can be named.
         has, lacks, shape: tensors by which a file of any name is recognised.
     """
@@ -72,6 +75,9 @@ class ModelEntry:
     published: tuple[ModelFile, ...] = ()
     page: str = ""
     needs: str = ""
+    about: int = 0
+    beside: tuple[str, ...] = ()
+    beside_folder: str = ""
     used: bool = True
     has: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
@@ -81,6 +87,12 @@ class ModelEntry:
     def bytes(self) -> int:
         """Size of the file that a download gets, 0 if unknown."""
         return self.published[0].bytes if self.published else 0
+
+    def lacking(self, path: Path) -> tuple[str, ...]:
+        """Of the files that it needs beside its own, which lies at `path`, those that are not there."""
+        inner = path.parent / self.beside_folder
+        folder = inner if self.beside_folder and inner.is_dir() else path.parent
+        return tuple(name for name in self.beside if not (folder / name).is_file())
 
     def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         """Whether tensors of these names and shapes may be this model."""
@@ -108,7 +120,7 @@ def _entry(row: dict[str, Any]) -> ModelEntry:
         for one in row.pop("file", ())
     )
     names = tuple(dict.fromkeys([*(file.name for file in published), *row.pop("names", ())]))
-    for key in ("has", "lacks", "knobs"):
+    for key in ("has", "lacks", "knobs", "beside"):
         row[key] = tuple(row.get(key, ()))
     row["shape"] = {name: tuple(shape) for name, shape in row.get("shape", {}).items()}
     return ModelEntry(files=names, published=published, **row)

@@ -25,7 +25,7 @@ Progress = Callable[[int, int | None], None]
 _CHUNK = 2**20
 _MOST = 2000  # files remembered
 _lock = threading.Lock()
-_peeked: dict[tuple[str, int, int], Peeked | None] = {}
+_peeked: dict[tuple[str, int, int], Peeked | str] = {}  # a string says what is wrong with the file
 
 
 def cache_file() -> Path:
@@ -33,18 +33,21 @@ def cache_file() -> Path:
     return Path(platformdirs.user_cache_dir("facerestore", False)) / "sha256.json"
 
 
-def peek_quietly(path: Path) -> Peeked | None:
-    """What lies in a file, or None for a file that cannot be read as a checkpoint. Remembered within this run."""
+def look_into(path: Path) -> Peeked:
+    """What lies in a file, remembered within this run. Raises ModelFileError, as `peek`."""
     try:
         key = _key(path)
-    except OSError:
-        return None
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror or error}).") from error
     if key not in _peeked:
         try:
             _peeked[key] = peek(path)
-        except ModelFileError:
-            _peeked[key] = None
-    return _peeked[key]
+        except ModelFileError as error:
+            _peeked[key] = str(error)
+    known = _peeked[key]
+    if isinstance(known, str):
+        raise ModelFileError(known)
+    return known
 
 
 def sha256_of(path: Path, progress: Progress | None = None) -> str:

@@ -2,7 +2,9 @@
 
 A .safetensors file says so in its header. A PyTorch file, old or new, holds a pickle that describes the tensors apart
 from their numbers; it is read here by an unpickler that knows no class at all: every name it is asked for becomes an
-inert placeholder, so that nothing in the file can run. Used to recognise files; `checkpoints` loads them.
+inert placeholder, so that nothing in the file can run. Of an ONNX file only the outermost layer is looked at. Whatever
+the format, a file that is cut off is found out: each says how long it has to be.
+Used to recognise files; `checkpoints` loads them.
 Also here, because both need it: the keys and prefixes that wrap the tensors of public files.
 May import `errors` only.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -21,25 +24,36 @@ from typing import Any, Literal
 
 from ..errors import ModelFileError
 
-WRAPPING_KEYS = ("params_ema", "params", "state_dict", "g_ema")
+WRAPPING_KEYS = ("params_ema", "params", "state_dict", "g_ema", "generator", "net_g", "model")
 """Keys under which public checkpoints keep their tensors, in the order of preference."""
 
-PREFIXES = ("module.", "vqvae.", "generator.", "g_ema.", "net_g.", "netG.", "model.", "network.")
+PREFIXES = (
+    "module.", "vqvae.", "generator.", "g_ema.", "net_g.", "netG.", "model.", "network.", "_orig_mod.", "ema.",
+    "net_g_ema.",
+)  # fmt: skip
 """What training code puts before the names of a network's tensors; the groups beside it are not the network's."""
 
 Format = Literal["safetensors", "zip", "pickle", "onnx", "web page", "pointer", "empty", "unknown"]
 Shapes = dict[str, tuple[int, ...]]
 
+_ONNX_GRAPH = 7  # the field of ModelProto that holds the network
 _HEADER_LIMIT = 100 * 2**20  # larger descriptions than this belong to no network; they would only fill the memory
 
 
 @dataclass(frozen=True)
 class Peeked:
-    """shapes: names and shapes without wrapping key; asks_for: names of classes and functions that the pickle wants
-    beyond plain tensors (a loader that obeyed would run them)."""
+    """What is in a file.
+
+    Attributes:
+        shapes: names and shapes without wrapping key; none for an ONNX file.
+        asks_for: names of classes and functions that the pickle wants beyond plain tensors (a loader that obeyed would
+            run them).
+        is_onnx: whether it is an ONNX file.
+    """
 
     shapes: Shapes
     asks_for: tuple[str, ...] = ()
+    is_onnx: bool = False
 
 
 def sniff(head: bytes) -> Format:
@@ -69,10 +83,10 @@ def sniff_file(path: Path) -> Format:
 
 
 def peek(path: Path) -> Peeked:
-    """Names and shapes of the tensors of a .pth, .pt, .ckpt or .safetensors file, whatever its suffix.
+    """What is in a .pth, .pt, .ckpt, .safetensors or .onnx file, whatever its suffix.
 
     Raises:
-        ModelFileError: the file is missing, damaged, or of another format.
+        ModelFileError: the file is missing, damaged, cut off, or of another format.
     """
     try:
         kind = sniff_file(path)
@@ -83,11 +97,14 @@ def peek(path: Path) -> Peeked:
                 return _described(_zip_pickle(file))
             if kind == "pickle":
                 return _described(_legacy_pickle(file))
+            if kind == "onnx":
+                _walk_onnx(file)
+                return Peeked({}, is_onnx=True)
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise ModelFileError(f"{path}: damaged, or cut off ({error}); get it again.") from error
     except Exception as error:  # a pickle made by somebody may fail in any way; all of them mean the same here
-        raise ModelFileError(f"{path}: not a checkpoint ({type(error).__name__}: {error}).") from error
-    raise ModelFileError(f"{path}: not a checkpoint ({describe(kind)}).")
+        raise ModelFileError(f"{path}: not a checkpoint ({type(error).__name__}: {error}); get it again.") from error
+    raise ModelFileError(f"{path}: not a checkpoint ({describe(kind)}); get it again.")
 
 
 def describe(kind: Format) -> str:
@@ -102,8 +119,10 @@ def describe(kind: Format) -> str:
 
 
 def unwrap(content: object) -> object:
-    """The mapping inside of a public checkpoint's wrapping key, if there is one."""
-    while isinstance(content, Mapping):
+    """The mapping inside of a public checkpoint's wrapping keys (a few at most: a file can hold itself)."""
+    for _ in range(4):
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[key] for key in WRAPPING_KEYS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break
@@ -132,7 +151,48 @@ def views(names: Mapping[str, Any]) -> Iterator[dict[str, str]]:
 def _safetensors_shapes(file: io.BufferedReader) -> Shapes:
     length = int.from_bytes(file.read(8), "little")
     header = json.loads(file.read(length))
-    return {name: tuple(row["shape"]) for name, row in header.items() if name != "__metadata__"}
+    rows = {name: row for name, row in header.items() if name != "__metadata__"}
+    _check_end(file, 8 + length + max((row["data_offsets"][1] for row in rows.values()), default=0))
+    return {name: tuple(row["shape"]) for name, row in rows.items()}
+
+
+def _check_end(file: io.BufferedReader, needed: int) -> None:
+    there = os.fstat(file.fileno()).st_size
+    if there < needed:
+        raise ValueError(f"{there:,} bytes, where {needed:,} are announced")
+
+
+def _walk_onnx(file: io.BufferedReader) -> None:
+    """The outermost fields of an ONNX model (protobuf), hopping over their contents: they end where the file does, and
+    one of them is the graph."""
+    end = os.fstat(file.fileno()).st_size
+    fields = set()
+    while file.tell() < end:
+        key = _varint(file)
+        fields.add(key >> 3)
+        width = {0: 0, 1: 8, 5: 4}.get(key & 7)
+        if key & 7 == 2:  # a length, then as many bytes
+            width = _varint(file)
+        elif key & 7 == 0:
+            _varint(file)
+        if width is None or not key >> 3:
+            raise ValueError("its fields are in disorder")
+        _check_end(file, file.tell() + width)
+        file.seek(width, os.SEEK_CUR)
+    if _ONNX_GRAPH not in fields:
+        raise ValueError("an ONNX file without a graph")
+
+
+def _varint(file: io.BufferedReader) -> int:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            raise EOFError("it ends within a field")
+        value |= (byte[0] & 127) << shift
+        if byte[0] < 128:
+            return value
+    raise ValueError("a number without end")
 
 
 def _zip_pickle(file: io.BufferedReader) -> tuple[object, set[str]]:
@@ -155,6 +215,9 @@ def _legacy_pickle(file: io.BufferedReader) -> tuple[object, set[str]]:
         reader.load()
         reader.load()
         content = reader.load()
+        keys = reader.load()  # what follows: of each storage its count in 8 bytes, then its numbers
+        sizes = [8 + reader.storages.get(key, 0) for key in keys] if isinstance(keys, list) else []
+        _check_end(file, file.tell() + sum(sizes))
     return content, reader.asked
 
 
@@ -169,6 +232,19 @@ def _described(read: tuple[object, set[str]]) -> Peeked:
 @dataclass(frozen=True)
 class _Tensor:
     shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """A type of storage, e.g. "FloatStorage"; a pickle may name it, not call it."""
+
+    name: str
+
+
+_STORAGE_BYTES = {
+    "ByteStorage": 1, "CharStorage": 1, "BoolStorage": 1, "ShortStorage": 2, "HalfStorage": 2, "BFloat16Storage": 2,
+    "IntStorage": 4, "FloatStorage": 4, "LongStorage": 8, "DoubleStorage": 8,
+}  # fmt: skip
 
 
 class _Call:
@@ -239,15 +315,21 @@ class _Reader(pickle.Unpickler):
     def __init__(self, file: Any) -> None:
         super().__init__(file, encoding="latin1")  # files written by Python 2 are still about
         self.asked: set[str] = set()
+        self.storages: dict[object, int] = {}
+        """Bytes of each storage, by its key, where its type is known."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Never a real class, whatever the file asks for."""
         if (module, name) in _PLAIN:
             return _Call(_PLAIN[module, name])
+        if module == "torch" and name in _STORAGE_BYTES:
+            return _Storage(name)
         if module not in _TENSOR_ROOMS:
             self.asked.add(f"{module}.{name}")
         return _Inert
 
     def persistent_load(self, pid: object) -> object:
-        """A tensor's numbers: not needed."""
+        """A tensor's numbers: not needed, only how many bytes they take."""
+        if isinstance(pid, tuple) and len(pid) > 4 and isinstance(pid[1], _Storage) and isinstance(pid[4], int):
+            self.storages[pid[2]] = pid[4] * _STORAGE_BYTES[pid[1].name]
         return None

@@ -1,14 +1,15 @@
 """The store: which folders are searched, what lies in them, and what an id, a name or a path stands for.
 
-A file with a known name is what its name says unless its tensors contradict; a file with any other name is what its
-tensors say. May import the files of this room, `errors` and `options`.
+A file is what its tensors say. Its name decides only between models that have the same tensors, and for ONNX files,
+whose tensors have no names that last; a published hash overrules it. A file that cannot be read is nothing at all.
+May import the files of this room, `errors` and `options`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,8 @@ import platformdirs
 from ..errors import ModelFileError
 from ..optionspec import did_you_mean
 from .entries import Kind, ModelEntry, known_model, known_models, other_files, recognise
-from .fingerprints import peek_quietly, same_content, sha256_of
+from .fingerprints import look_into, same_content, sha256_of
+from .peek import Peeked
 
 MODEL_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx")
 ENVIRONMENT = "FACERESTORE_MODELS"
@@ -39,12 +41,16 @@ class Found:
         models: what it may be, the likeliest first; several where its tensors fit several; none if unknown.
         told_by: what told: its name, its tensors, or its hash.
         remark: what is known of a file that is none of our models, else "".
+        damaged: why the file cannot be used whatever it was meant to be, in words, else "".
+        content: what was seen in it; None if it is damaged.
     """
 
     path: Path
     models: tuple[ModelEntry, ...]
     told_by: Literal["name", "tensors", "hash", ""]
     remark: str = ""
+    damaged: str = ""
+    content: Peeked | None = field(default=None, compare=False, repr=False)
 
 
 def weights_path(name: str) -> Path:
@@ -95,16 +101,13 @@ class Store:
                 found.update(dict.fromkeys(sorted(paths)))
         return list(found)
 
-    def subfolders(self) -> tuple[Path, ...]:
-        """The folders and every folder in them that holds a model file: for stages that look for a file by its name."""
-        return tuple(dict.fromkeys([*self.folders, *(path.parent for path in self.files())]))
-
     def installed(self, kind: Kind | None = "restorer") -> dict[str, Path]:
         """Path of each known model of a kind that is installed, the preferred one first; the built-in one comes last.
 
-        Files whose tensors fit several models (GFPGAN 1.2 to 1.4 under a name of somebody's own) are left out.
+        Files that may be several models (GFPGAN 1.2 to 1.4, not as published, under a name of somebody's own) are left
+        out, and so is everything that cannot be read.
         """
-        paths = self._by_id(self.files())
+        paths = self._by_id(identify(path) for path in self.files())
         found = {entry.id: paths[entry.id] for entry in known_models(kind) if entry.id in paths}
         if kind in (None, "restorer"):
             found.pop(BUILT_IN, None)
@@ -112,22 +115,33 @@ class Store:
         return found
 
     def others(self) -> list[Path]:
-        """The model files that `installed` does not name: unknown ones, undecided ones, second copies."""
-        files = self.files()
-        used = set(self._by_id(files).values())
-        return [path for path in files if path not in used]
+        """The model files that `installed` does not name: unknown ones, undecided ones, second copies, damaged ones."""
+        told = [identify(path) for path in self.files()]
+        used = set(self._by_id(told).values())
+        return [one.path for one in told if one.path not in used]
+
+    def misfits(self, kind: Kind | None = "restorer") -> dict[str, Found]:
+        """For each model of a kind that is not installed although a file has its name: that file. It is damaged, or
+        something else."""
+        told = [identify(path) for path in self.files()]
+        there = self._by_id(told)
+        bearers: dict[str, Found] = {}
+        for one in told:
+            for entry in _named(one.path):
+                bearers.setdefault(entry.id, one)
+        wanted = [entry.id for entry in known_models(kind) if entry.id not in there]
+        return {name: bearers[name] for name in wanted if name in bearers}
 
     @staticmethod
-    def _by_id(files: Iterable[Path]) -> dict[str, Path]:
+    def _by_id(told: Iterable[Found]) -> dict[str, Path]:
+        # A file of the usual name is preferred to one of another; where both have it, the one that is found first.
         found: dict[str, Path] = {}
-        told = [identify(path) for path in files]
-        for way in ("name", "tensors"):  # a file of the usual name is preferred to one that was recognised
-            for one in told:
-                if one.told_by == way and len(one.models) == 1:
-                    best = one.models[0]
-                    here = found.get(best.id)
-                    if here is None or (way == "name" and _place(best, one.path) < _place(best, here)):
-                        found[best.id] = one.path
+        for one in told:
+            if len(one.models) == 1:
+                best = one.models[0]
+                here = found.get(best.id)
+                if here is None or _place(best, one.path) < _place(best, here):
+                    found[best.id] = one.path
         return found
 
     def find(self, model: str, kind: Kind | None = "restorer") -> Path:
@@ -147,6 +161,9 @@ class Store:
         if entry is not None:
             if entry.id in installed:
                 return installed[entry.id]
+            misfit = self.misfits(entry.kind).get(entry.id)
+            if misfit is not None:
+                raise ModelFileError(f"model {entry.id}: {misfit_message(misfit)}")
             raise ModelFileError(
                 f"model {entry.id} is not installed: put its file {entry.files[0]} into {self.folders[0]}, "
                 f"get it with `facerestore models download {entry.id}`, or choose "
@@ -181,43 +198,73 @@ class Store:
         return groups
 
 
+def installed_in(folders: Sequence[Path], kind: Kind) -> tuple[dict[str, Path], dict[str, Path]]:
+    """For a stage that looks for its own files: which of its models are installed in the folders, and the misfits."""
+    if not folders:  # a store without folders would look into the default one
+        return {}, {}
+    store = Store(folders)
+    return store.installed(kind), {name: found.path for name, found in store.misfits(kind).items()}
+
+
+def misfit_message(found: Found) -> str:
+    """What to tell somebody whose file has a model's name and cannot be it."""
+    what = " or ".join(entry.id for entry in found.models) or "something else"
+    return f"{found.path}: {found.damaged or f'is {what}, in spite of its name; get it again.'}"
+
+
+def _named(path: Path) -> tuple[ModelEntry, ...]:
+    """The models that a file's name stands for."""
+    name = path.name.lower()
+    return tuple(entry for entry in known_models(None) if name in (file.lower() for file in entry.files))
+
+
 def _place(entry: ModelEntry, path: Path) -> int:
-    """Where a file's name stands in the entry's list: its usual name first."""
-    return [name.lower() for name in entry.files].index(path.name.lower())
+    """Where a file's name stands in the entry's list: its usual name first, names of somebody's own last."""
+    names = [name.lower() for name in entry.files]
+    return names.index(path.name.lower()) if path.name.lower() in names else len(names)
 
 
 def identify(path: Path, by_hash: bool = False) -> Found:
-    """What a file is: by its name unless its tensors contradict, else by its tensors.
+    """What a file is: what its tensors say.
+
+    Where several published files have the same tensors, its hash decides, then its name (also one that the catalogue
+    knows as that of another thing). Such files are hashed once, which takes a second or two; hashes are remembered.
 
     Args:
         path: the file.
-        by_hash: where name and tensors leave it open and the size is that of a published file, hash it (a second or
-            two for a large file, once: hashes are remembered).
+        by_hash: also hash a file of which neither name nor tensors tell anything, if a published one has its size.
     """
+    try:
+        content = look_into(path)
+    except ModelFileError as error:
+        return Found(path, (), "", damaged=str(error).removeprefix(f"{path}: "))
+    fitting = recognise(content.shapes)
+    # An entry without tensors of its own is known by name alone, among files of its format.
+    named = tuple(
+        entry
+        for entry in _named(path)
+        if (entry in fitting if entry.has else not fitting and content.is_onnx == path.name.lower().endswith(".onnx"))
+    )
     name = path.name.lower()
-    named = tuple(entry for entry in known_models(None) if name in (file.lower() for file in entry.files))
-    content = peek_quietly(path) if path.suffix.lower() != ".onnx" else None
-    fitting = recognise(content.shapes) if content and content.shapes else ()
-    if content and content.shapes:  # its tensors can be read: they decide whether the name is true
-        named = tuple(entry for entry in named if not entry.has or entry in fitting)
-    if len(named) == 1:
-        return Found(path, named, "name")
-    if len(fitting) == 1:
-        return Found(path, fitting, "tensors")
-    if by_hash:
-        exact = identify_by_hash(path)
-        if exact is not None:
-            return Found(path, (exact,), "hash")
     remark = next((other.what for other in other_files() if name in (file.lower() for file in other.files)), "")
-    return Found(path, () if remark else fitting, "tensors" if fitting and not remark else "", remark)
+    unknown = not named and not fitting
+    if len(fitting) > 1 or (remark and fitting) or (by_hash and unknown):
+        exact = identify_by_hash(path, fitting or known_models(None))
+        if exact is not None:
+            return Found(path, (exact,), "hash", content=content)
+    if remark:
+        return Found(path, (), "", remark, content=content)
+    if len(named) == 1:
+        return Found(path, named, "name", content=content)
+    return Found(path, fitting, "tensors" if fitting else "", content=content)
 
 
-def identify_by_hash(path: Path) -> ModelEntry | None:
+def identify_by_hash(path: Path, among: Iterable[ModelEntry]) -> ModelEntry | None:
     """The model whose published file has these very bytes. Only files of a published size are hashed."""
     try:
         size = path.stat().st_size
         digest = ""
-        for entry in known_models(None):
+        for entry in among:
             for file in entry.published:
                 if file.sha256 and file.bytes in (0, size):
                     if file.bytes == 0 and path.suffix.lower() != Path(file.name).suffix.lower():

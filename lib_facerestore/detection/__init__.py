@@ -1,6 +1,7 @@
 """Finding faces: pictures in, boxes with five landmarks and scores out.
 
-`create_detector` is the door; every detector follows `Detector`. May import `compat`, `checkpoints`, `faces`, `errors`.
+`create_detector` is the door; every detector follows `Detector`. May import `catalogue`, `compat`, `checkpoints`,
+`faces`, `errors`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lib_facerestore.catalogue import installed_in
 from lib_facerestore.errors import FaceRestoreError, ModelFileError, OptionError
 from lib_facerestore.faces import Face
 
@@ -47,7 +49,8 @@ def create_detector(name: str, model_dirs: Sequence[Path] = (), device: str | to
     Args:
         name: "auto" (the best that is installed), "retinaface-resnet50", "retinaface-mobilenet", "yunet", "lite", or
             the path of a RetinaFace file (.pth, .pt, .safetensors).
-        model_dirs: folders in which the files are looked for, in this order.
+        model_dirs: folders in which the files are looked for, in this order and with their sub-folders; they are
+            recognised by their tensors, whatever their names.
         device: where the network runs (yunet always runs on the CPU).
 
     Raises:
@@ -58,7 +61,7 @@ def create_detector(name: str, model_dirs: Sequence[Path] = (), device: str | to
     if name == "auto":
         return _best(model_dirs, device)
     if name == "lite" or name in FILES:
-        return _named(name, find_file(name, model_dirs), model_dirs, device)
+        return _named(name, find_files(model_dirs).get(name), model_dirs, device)
     if name.lower().endswith(SUFFIXES):
         from lib_facerestore.detection.retinaface import load_retinaface
 
@@ -69,20 +72,22 @@ def create_detector(name: str, model_dirs: Sequence[Path] = (), device: str | to
     )
 
 
-def find_file(name: str, model_dirs: Sequence[Path]) -> Path | None:
-    """Where the file of the detector is, or None if it is not installed (or needs none)."""
-    if name not in FILES:
-        return None
-    return next((path for folder in model_dirs if (path := Path(folder) / FILES[name]).is_file()), None)
+def find_files(model_dirs: Sequence[Path]) -> dict[str, Path]:
+    """Where the file of each detector is that is installed.
+
+    A file that only has a detector's name counts where there is no better one: loading it says what is wrong with it.
+    """
+    installed, misfits = installed_in(model_dirs, "detector")
+    return {name: path for name, path in (misfits | installed).items() if name in FILES}
 
 
 def _best(model_dirs: Sequence[Path], device: str | torch.device) -> Detector:
+    files = find_files(model_dirs)
     for name in ("retinaface-resnet50", "retinaface-mobilenet"):
-        path = find_file(name, model_dirs)
-        if path is None:
+        if name not in files:
             continue
         try:
-            return _named(name, path, model_dirs, device)
+            return _named(name, files[name], model_dirs, device)
         except FaceRestoreError as error:
             logger.warning("detector %s cannot be used, trying the next: %s", name, error)
     return _named("lite", None, model_dirs, device)
@@ -99,6 +104,12 @@ def _named(name: str, path: Path | None, model_dirs: Sequence[Path], device: str
             f"detector {name}: {FILES[name]} is not installed (looked in: {looked}); put it into one of these folders, "
             "or choose the detector lite."
         )
+    return load_detector(name, path, device)
+
+
+def load_detector(name: str, path: Path, device: str | torch.device = "cpu") -> Detector:
+    """The detector of that name (one of `FILES`) from a file. Raises ModelFileError, and FaceRestoreError where a
+    package cannot be imported."""
     if name == "yunet":
         from lib_facerestore.detection.yunet import YuNetDetector
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from lib_facerestore.detection.refine import MIRRORED, Residual, layer, look, upright
+from lib_facerestore.detection.refine import MIRRORED, Features, look, upright
 
 SIDE = 96
 """Side of the network's input in pixels."""
@@ -24,39 +24,24 @@ MARGIN = 1.1
 """Side of the square over that of the middle of the face (see `frames`)."""
 
 
-class LandmarkNet(nn.Module):
+class LandmarkNet(Features):
     """B×3×96×96 RGB in [-1, 1] → B×5×2: landmarks (x, y) as shares of the square's side measured from its centre."""
 
     def __init__(self, widths: tuple[int, int, int, int] = (24, 48, 96, 128)) -> None:
-        super().__init__()
-        half, quarter, eighth, trunk = widths
-        self.down_quarter = nn.Sequential(layer(3, half, 2), layer(half, quarter, 2), Residual(quarter))
-        self.down_eighth = nn.Sequential(layer(quarter, eighth, 2), Residual(eighth), Residual(eighth))
-        self.down_trunk = nn.Sequential(layer(eighth, trunk, 2), Residual(trunk), Residual(trunk))
-        self.to_eighth = nn.Conv2d(trunk, eighth, 1)
-        self.up_eighth = Residual(eighth)
-        self.to_quarter = nn.Conv2d(eighth, quarter, 1)
-        self.up_quarter = Residual(quarter)
+        super().__init__(SIDE, widths)
+        _, quarter, _, trunk = widths
         self.maps = nn.Conv2d(quarter, 5, 1)
         self.squeeze = nn.Sequential(nn.Conv2d(trunk, 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
         self.hidden = nn.Linear(32 * (SIDE // 16) ** 2, 128)
         self.output = nn.Linear(128, 10)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
-        cells = (torch.arange(SIDE // 4) + 0.5) / (SIDE // 4) - 0.5
-        self.register_buffer("cells", cells, persistent=False)
 
     def forward(self, squares: torch.Tensor) -> torch.Tensor:
-        quarter = self.down_quarter(squares)
-        eighth = self.down_eighth(quarter)
-        trunk = self.down_trunk(eighth)
-        eighth = self.up_eighth(eighth + functional.interpolate(self.to_eighth(trunk), scale_factor=2.0))
-        quarter = self.up_quarter(quarter + functional.interpolate(self.to_quarter(eighth), scale_factor=2.0))
-        heat = self.maps(quarter).flatten(2).softmax(2).unflatten(2, (SIDE // 4, SIDE // 4))
-        points = torch.stack([heat.sum(2) @ self.cells, heat.sum(3) @ self.cells], 2)
+        quarter, trunk = self.see(squares)
         moved = self.output(functional.relu(self.hidden(self.squeeze(trunk).flatten(1))))
         # The heat maps say where, the fully connected layer corrects what lies hidden.
-        return points + moved.unflatten(1, (5, 2))
+        return self.centres(self.maps(quarter)) + moved.unflatten(1, (5, 2))
 
 
 def frames(points: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

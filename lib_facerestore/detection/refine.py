@@ -32,11 +32,15 @@ MIRRORED = (1, 0, 2, 4, 3)
 """Order of the five landmarks in a mirrored picture."""
 
 
-class RefinerNet(nn.Module):
-    """B×3×96×96 RGB in [-1, 1] → B×15: face logit, box (x0, y0, x1, y1), five points (x, y), as shares of the square's
-    side measured from its centre."""
+class Features(nn.Module):
+    """What the networks of the second and third stage have in common: an hourglass, and centres of gravity.
 
-    def __init__(self, widths: tuple[int, int, int, int] = (16, 40, 80, 128)) -> None:
+    Args:
+        side: of the pictures in pixels, a multiple of 16.
+        widths: channels at a half, a quarter, an eighth and a sixteenth of the side.
+    """
+
+    def __init__(self, side: int, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
         half, quarter, eighth, trunk = widths
         self.stem = layer(3, half, 2)
@@ -47,25 +51,41 @@ class RefinerNet(nn.Module):
         self.up_eighth = Residual(eighth)
         self.to_quarter = nn.Conv2d(eighth, quarter, 1)
         self.up_quarter = Residual(quarter)
+        cells = (torch.arange(side // 4) + 0.5) / (side // 4) - 0.5
+        self.register_buffer("cells", cells, persistent=False)
+
+    def see(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features at a quarter and at a sixteenth of the side, from B×3×side×side."""
+        quarter = self.down_quarter(self.stem(squares))
+        eighth = self.down_eighth(quarter)
+        trunk = self.down_trunk(eighth)
+        eighth = self.up_eighth(eighth + functional.interpolate(self.to_eighth(trunk), scale_factor=2.0))
+        return self.up_quarter(quarter + functional.interpolate(self.to_quarter(eighth), scale_factor=2.0)), trunk
+
+    def centres(self, maps: torch.Tensor) -> torch.Tensor:
+        """B×K×2 centres of gravity (x, y) of B×K maps at a quarter of the side, as shares from the middle."""
+        heat = maps.flatten(2).softmax(2).unflatten(2, maps.shape[2:])
+        return torch.stack([heat.sum(2) @ self.cells, heat.sum(3) @ self.cells], 2)
+
+
+class RefinerNet(Features):
+    """B×3×96×96 RGB in [-1, 1] → B×15: face logit, box (x0, y0, x1, y1), five points (x, y), as shares of the square's
+    side measured from its centre."""
+
+    def __init__(self, widths: tuple[int, int, int, int] = (16, 40, 80, 128)) -> None:
+        super().__init__(SIDE, widths)
+        _, quarter, _, trunk = widths
         self.maps = nn.Sequential(layer(quarter, quarter, 1), nn.Conv2d(quarter, 5, 1))
         self.hidden = nn.Linear(trunk * (SIDE // 16) ** 2, 128)
         self.output = nn.Linear(128, 15)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
-        cells = (torch.arange(SIDE // 4) + 0.5) / (SIDE // 4) - 0.5
-        self.register_buffer("cells", cells, persistent=False)
 
     def forward(self, squares: torch.Tensor) -> torch.Tensor:
-        quarter = self.down_quarter(self.stem(squares))
-        eighth = self.down_eighth(quarter)
-        trunk = self.down_trunk(eighth)
-        eighth = self.up_eighth(eighth + functional.interpolate(self.to_eighth(trunk), scale_factor=2.0))
-        quarter = self.up_quarter(quarter + functional.interpolate(self.to_quarter(eighth), scale_factor=2.0))
-        heat = self.maps(quarter).flatten(2).softmax(2).unflatten(2, (SIDE // 4, SIDE // 4))
-        points = torch.stack([heat.sum(2) @ self.cells, heat.sum(3) @ self.cells], 2)
+        quarter, trunk = self.see(squares)
         rest = self.output(functional.relu(self.hidden(trunk.flatten(1))))
         # The heat maps say where, the fully connected layer corrects what lies hidden or outside the square.
-        return torch.cat([rest[:, :5], points.flatten(1) + rest[:, 5:]], 1)
+        return torch.cat([rest[:, :5], self.centres(self.maps(quarter)).flatten(1) + rest[:, 5:]], 1)
 
 
 class Residual(nn.Module):

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..catalogue import BUILT_IN, Store, known_model
-from ..catalogue.fingerprints import peek_quietly, stamp
-from ..catalogue.store import identify
+from ..catalogue import BUILT_IN, Store, identify, known_model
+from ..catalogue.fingerprints import stamp
+from ..catalogue.peek import Peeked
 from ..errors import ModelFileError
 from ..options import Options
 from . import host
@@ -242,21 +242,20 @@ def _list(there: Store) -> list[ModelChoice]:
 def _other(path: Path) -> ModelChoice | None:
     """A file that the catalogue does not name: offered where its tensors are a restorer's, or cannot be told."""
     what = identify(path)
-    if what.remark or any(entry.kind != "restorer" for entry in what.models):
+    if what.content is None or what.remark or any(entry.kind != "restorer" for entry in what.models):
         return None
     if what.models:
         entry = what.models[0]
         return ModelChoice(path.name, f"{path.name} ({entry.family})", frozenset(entry.knobs), True, entry.family)
-    if path.suffix.lower() == ".onnx":  # whether it has a weight is seen only when it is loaded
+    if what.content.is_onnx:  # whether it has a weight is seen only when it is loaded
         needs = "" if importlib.util.find_spec("onnxruntime") else "onnxruntime"
         return ModelChoice(path.name, path.name, frozenset({"fidelity"}), True, "", needs)
-    return _by_family(path)
+    return _by_family(path, what.content)
 
 
-def _by_family(path: Path) -> ModelChoice | None:
+def _by_family(path: Path, content: Peeked) -> ModelChoice | None:
     """A checkpoint of a supported family that is no published one: somebody's own training, say."""
-    content = peek_quietly(path)
-    if content is None or not content.shapes or content.asks_for:
+    if not content.shapes or content.asks_for:
         return None
     from ..checkpoints import find_family  # needs torch, which a WebUI has loaded long before
 

@@ -15,6 +15,7 @@ from lib_facerestore.archs import FAMILIES, codeformer
 from lib_facerestore.archs.vqgan import Downsample, ResidualBlock, SelfAttention, Upsample, group_norm
 from lib_facerestore.checkpoints import Network, load_network
 from lib_facerestore.errors import ModelFileError, OptionError
+from tests.archs.conftest import LONG, face_by_face
 from tests.oracle import check, synth
 
 SPECS = Path(check.HERE) / "specs"
@@ -64,6 +65,9 @@ def test_public_file_gives_its_authors_output(public: Network) -> None:
     out = public(picture(512, batch=3), fidelity=0.5)
     assert_golden("out_w0.5_adain1", out[:1])
     assert_golden("fwd_seed1", out[1:2])
+    if LONG:  # the next test runs its parts on one face
+        with face_by_face():
+            assert_golden("out_w0.5_adain1", public(picture(512), fidelity=0.5))
 
 
 def test_public_file_codes_and_knobs(public: Network) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from lib_facerestore.archs import gpen
 from lib_facerestore.checkpoints import load_network
 from lib_facerestore.errors import ModelFileError, OptionError
-from tests.archs.conftest import LONG
+from tests.archs.conftest import LONG, face_by_face
 from tests.oracle import check, synth
 
 State = dict[str, torch.Tensor]
@@ -38,6 +38,10 @@ def test_public_file_gives_its_authors_output(size: int, batches: tuple[int, ...
             difference = check.compare(gold, key, out[element : element + 1], step)
             assert max(difference.values()) <= 1e-4, (key, difference)
             assert max(difference.values()) * float(gold[f"{key}_stats"][1]) <= 1e-3
+    if size == 512 or (size == 1024 and LONG):
+        with face_by_face():
+            difference = check.compare(gold, "out", network(picture(size)), size // gold["out"].shape[-1])
+        assert max(difference.values()) <= 1e-4, difference
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -61,6 +61,9 @@ def test_files_that_restore_nothing_are_not_offered(host: Host) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "inswapper_128.onnx").write_bytes(b"\x08\x07")
     (folder / "broken.pth").write_bytes(b"no checkpoint")
+    (folder / "GFPGANv1.4.pth").write_bytes(b"no checkpoint under a model's name")
+    (folder / "gfpgan_1.4.onnx").write_bytes(b"\x08\x07")
+    (folder / "own.onnx").write_bytes(b"\x08\x07")
     assert [choice.id for choice in service.models()] == ["auto", "lite"]
 
 
