@@ -140,31 +140,35 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def bench_network(model: str, store: Store, device: torch.device, repeats: int = 3) -> Row:
-    """Seconds a face at batch 1 and 4. Raises as `network_pair`."""
+    """Seconds a face at batch 1 and 4. Raises as `network_pair`.
+
+    Batch 1 are the same faces one after the other: a machine's speed wavers within seconds, so that both must be
+    measured over as long.
+    """
     pair = network_pair(model, store, device)
     ours, notes = pair.ours, [pair.why] if pair.why else []
     faces = torch.rand(BATCH, 3, ours.size, ours.size, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
     count = BATCH if ours.size <= 1024 else 1
-    calls: dict[str, Callable[[], Any]] = {"ours": lambda: ours(faces[:1])}
+    calls: dict[str, Callable[[], Any]] = {"ours": lambda: [ours(face) for face in faces[:count].split(1)]}
     if count > 1:
         calls[OURS_BATCH] = lambda: ours(faces)
     else:
         notes.append(f"one face only, {BATCH} faces of {ours.size} px take more memory than most machines have")
     if pair.original is not None:
         run = torch.inference_mode()(pair.original.run)
-        calls["reference"] = lambda: run(faces[:1])
-        calls[REFERENCE_BATCH] = lambda: run(faces)
+        calls["reference"] = lambda: [run(face) for face in faces[:count].split(1)]
+        calls[REFERENCE_BATCH] = lambda: run(faces[:count])
     measured = _compare(calls, repeats, device)
-    last = measured.peaks.get(OURS_BATCH, measured.peaks.get("ours"))
+
+    def each(call: str) -> float | None:
+        seconds = measured.seconds.get(call)
+        return None if seconds is None else seconds / count
+
     return Row(
-        model, pair.weights, measured.seconds.get("ours"), _each(measured.seconds.get(OURS_BATCH)),
-        measured.seconds.get("reference"), _each(measured.seconds.get(REFERENCE_BATCH)), last,
-        measured.peaks.get(REFERENCE_BATCH), (*notes, *measured.failures),
+        model, pair.weights, each("ours"), each(OURS_BATCH), each("reference"), each(REFERENCE_BATCH),
+        measured.peaks.get(OURS_BATCH, measured.peaks.get("ours")), measured.peaks.get(REFERENCE_BATCH),
+        (*notes, *measured.failures),
     )  # fmt: skip
-
-
-def _each(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds / BATCH
 
 
 def attempt(what: str, measure: Callable[[], Row]) -> Row:
