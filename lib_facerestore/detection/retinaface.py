@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lib_facerestore import compat
-from lib_facerestore.checkpoints import read_state
+from lib_facerestore.checkpoints import fill, read_state
 from lib_facerestore.detection import looks
 from lib_facerestore.detection.mobilenet import MobileRetinaFace
 from lib_facerestore.detection.postprocess import Found, decode, prior_boxes, suppress
@@ -138,7 +138,7 @@ def load_retinaface(
             "named detection_Resnet50_Final.pth or detection_mobilenet0.25_Final.pth."
         )
     network = build_network(found)
-    _fill(network, state, path)
+    fill(network, state, "RetinaFace", str(path))
     return RetinaFaceDetector(network, name, device)
 
 
@@ -155,26 +155,6 @@ def build_network(kind: str) -> nn.Module:
         warnings.simplefilter("ignore")  # facexlib still says pretrained=False, which torchvision renamed
         network: nn.Module = retinaface.RetinaFace(network_name=kind, device=torch.device("cpu"))
     return network.requires_grad_(False)
-
-
-def _fill(network: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Load strictly, save for the batch counters, which inference never reads and not every file has."""
-    own = network.state_dict()
-    needed = [key for key in own if not key.endswith("num_batches_tracked")]
-    missing = [key for key in needed if key not in state]
-    extra = [key for key in state if key not in own]
-    other = [key for key in needed if key in state and own[key].shape != state[key].shape]
-    faults = [
-        f"{len(keys)} {what} ({', '.join(keys[:3])})"
-        for what, keys in (("missing", missing), ("unknown", extra), ("of another shape", other))
-        if keys
-    ]
-    if faults:
-        raise ModelFileError(
-            f"{path}: is not a whole RetinaFace file, tensors {'; '.join(faults)}; delete it and get "
-            "it again."
-        )
-    network.load_state_dict(own | {key: state[key].to(own[key].dtype) for key in needed}, strict=True)
 
 
 def _check(image: NDArray[np.uint8], number: int) -> None:
