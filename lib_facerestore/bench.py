@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from . import bench_reference, compat
+from . import bench_reference, compat, heap
 from .bench_networks import network_pair
 from .bench_table import BATCH, Row
 from .catalogue import Store
@@ -54,6 +54,7 @@ class Peak(AbstractContextManager["Peak"]):
 
     def __enter__(self) -> Peak:
         gc.collect()
+        heap.give_back_freed_memory()  # what is kept from earlier calls would hide what this one takes
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             self._start = torch.cuda.memory_allocated(self.device)
@@ -104,12 +105,15 @@ class _Measured:
 
 
 def _compare(calls: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> _Measured:
-    """Measure the calls: they run in turn, after a first run each that tells the memory. One that runs out of memory,
-    or fails in the reference's code, is left out from there on."""
+    """Measure the calls: they run in turn, there and back, after a first run each that tells the memory.
+
+    There and back, because a machine that grows slower or faster would favour whoever always comes first or last. A
+    call that runs out of memory, or fails in the reference's code, is left out from there on.
+    """
     measured = _Measured()
     runs: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(repeats + 1):
-        for name in list(runs):
+        for name in list(runs)[:: -1 if number % 2 else 1]:
             try:
                 with Peak(device) if number == 0 else contextlib.nullcontext() as peak:
                     runs[name].append(_timed(calls[name], device))

@@ -2,13 +2,14 @@
 
 Which network it is, is read off the tensors' names and shapes, never off the file's name or suffix;
 `checkpoint_files` reads them.
-May import `archs`, `catalogue`, `checkpoint_files`, `onnx_restorer` and `errors`.
+May import `archs`, `catalogue`, `checkpoint_files`, `onnx_restorer`, `sidebyside` and `errors`.
 """
 
 from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from . import sidebyside
 from .archs import FAMILIES
 from .catalogue.entries import recognise
 from .catalogue.peek import views
@@ -36,10 +38,8 @@ HARMLESS_EXTRAS = frozenset({"quantize.utility_counter"})
 
 LARGEST_SEED = 2**63 - 1
 
-CPU_PIXELS = 4 * 256**2
-"""Pixels of faces that go through a network at once on a CPU. With more, the feature maps no longer fit its caches, and
-a batch takes up to a tenth longer than its faces one by one; a GPU is given the whole batch."""
-
+SIDE_BY_SIDE = 4
+"""Parts of a batch in work at a time on a CPU, where the network does not say."""
 
 class UnknownFamilyError(ModelFileError):
     """The tensors are of no network that is supported; the message lists what was seen and what is supported."""
@@ -54,6 +54,7 @@ class Network:
         template: which landmark template the crop is aligned with: "ffhq" or "gpen".
         knobs: names of the extra arguments that it takes, e.g. {"fidelity"}.
         precisions: dtype names that give the same picture as float32 to the eye.
+        side_by_side: how many parts of a batch may be in work at a time on a CPU; each takes memory of its own.
     """
 
     def __init__(self, module: nn.Module, device: str | torch.device, dtype: torch.dtype) -> None:
@@ -62,6 +63,7 @@ class Network:
         self.template: str = module.template  # type: ignore[assignment]
         self.knobs: frozenset[str] = module.knobs  # type: ignore[assignment]
         self.precisions: tuple[str, ...] = module.precisions  # type: ignore[assignment]
+        self.side_by_side: int = getattr(module, "side_by_side", SIDE_BY_SIDE)
         self.device = torch.device(device)
         self.dtype = dtype
         self.module = module.to(device=self.device, dtype=dtype).eval().requires_grad_(False)
@@ -122,10 +124,12 @@ class Network:
         faces = faces.to(self.device, self.dtype)
         if not len(faces):
             return faces.float()
-        most = max(1, CPU_PIXELS // self.size**2) if self.device.type == "cpu" else len(faces)
+        network = partial(self.module, **arguments)
+        if self.device.type == "cpu":
+            return sidebyside.run(network, faces, self.side_by_side)
         with torch.inference_mode():
-            restored = [self.module(part, **arguments).float() for part in faces.split(most)]
-            return restored[0] if len(restored) == 1 else torch.cat(restored)
+            restored: torch.Tensor = network(faces).float()
+            return restored
 
 
 def load_network(

@@ -34,8 +34,6 @@ _DETECTION_OPTIONS = ("detector", "confidence", "order")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    # Read by torch at its first allocation: large pages make the networks' big temporaries a third cheaper on Linux.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     print_anything()
     parser = build_parser()
     try:

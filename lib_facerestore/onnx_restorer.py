@@ -43,6 +43,7 @@ class OnnxRestorer(nn.Module):
     """
 
     family = "onnx"
+    side_by_side = 1  # onnxruntime has threads of its own
     precisions = ("float32",)
 
     def __init__(self, session: Any, name: str) -> None:

@@ -13,13 +13,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from lib_facerestore import alignment, compat
+from lib_facerestore import alignment, compat, heap
 from lib_facerestore.archs import dfdnet
 from lib_facerestore.archs.lite import LiteRestorer
 from lib_facerestore.faces import Face
 from lib_facerestore.pipeline import FaceRestorer
 
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does; torch reads it at its first allocation
+heap.keep_freed_memory()  # as the command line does
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores; more threads would only wait for each other
 

@@ -376,20 +376,6 @@ def test_networks_made_in_inference_mode_can_be_moved() -> None:
     assert next(network.module.parameters()).dtype == torch.float64
 
 
-@pytest.mark.parametrize(("pixels", "sizes"), [(2**40, [5]), (2 * 256**2, [2, 2, 1]), (1, [1, 1, 1, 1, 1])])
-def test_a_cpu_is_given_no_more_than_its_caches_hold(
-    monkeypatch: pytest.MonkeyPatch, pixels: int, sizes: list[int]
-) -> None:
-    network = load_network(small_lite().state_dict())
-    faces = torch.rand(5, 3, 256, 256, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    alone = torch.cat([network(face[None]) for face in faces])
-    monkeypatch.setattr(checkpoints, "CPU_PIXELS", pixels)
-    seen: list[int] = []
-    network.module.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
-    assert torch.allclose(network(faces), alone, atol=1e-5)
-    assert seen == sizes
-
-
 def test_an_empty_batch_gives_an_empty_batch() -> None:
     network = load_network(small_lite().state_dict())
     assert network(torch.zeros(0, 3, 256, 256)).shape == (0, 3, 256, 256)

@@ -319,16 +319,6 @@ def test_doctor_reports_required_packages(run: Run, capsys: pytest.CaptureFixtur
     assert findings["parser bisenet"]["remedy"].startswith("put parsing_bisenet.pth into")
 
 
-def test_large_pages_are_asked_for_unless_the_user_chose(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "")  # so that it is put back afterwards
-    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
-    cli.main(["--version"])
-    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
-    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
-    cli.main(["--version"])
-    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
-
-
 def test_a_misspelt_option_is_named_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["restore", "a.png", "-o", "b.png", "--visibilty", "0.5"]) == cli.USAGE
     said = capsys.readouterr().err

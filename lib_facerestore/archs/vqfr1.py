@@ -54,6 +54,7 @@ class VQFRv1(nn.Module):
     template = "ffhq"
     knobs: frozenset[str] = frozenset()
     precisions = ("float32",)
+    side_by_side = 2  # a face takes 1.5 GiB
 
     def __init__(
         self,
