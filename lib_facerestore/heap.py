@@ -2,7 +2,7 @@
 
 A network's feature maps of tens of megabytes live for milliseconds. glibc fetches each such block from the kernel and
 gives it back when it is freed, so that for every face gigabytes of pages are zeroed and mapped anew, by one thread at a
-time: a fifth to two fifths of the time on a CPU (docs/performance.md).
+time: up to two fifths of the time on a CPU (docs/performance.md).
 Imports nothing of the package.
 """
 

@@ -27,7 +27,8 @@ PIXELS = 2 * 1024**2
 """Pixels of faces that are in work at a time, on all threads together: each takes memory of its own."""
 
 BYTES = 4096
-"""Memory that a pixel of a face in work is given before another face begins beside it; most networks take half."""
+"""Memory that a pixel of a face in work is given before another face begins beside it; most networks take less, VQFR
+more."""
 
 
 def run(network: Network, faces: torch.Tensor, most: int) -> torch.Tensor:
