@@ -55,6 +55,7 @@ class Network:
         knobs: names of the extra arguments that it takes, e.g. {"fidelity"}.
         precisions: dtype names that give the same picture as float32 to the eye.
         side_by_side: how many parts of a batch may be in work at a time on a CPU; each takes memory of its own.
+        bytes_a_pixel: how much of it, for each pixel of its faces.
     """
 
     def __init__(self, module: nn.Module, device: str | torch.device, dtype: torch.dtype) -> None:
@@ -64,6 +65,7 @@ class Network:
         self.knobs: frozenset[str] = module.knobs  # type: ignore[assignment]
         self.precisions: tuple[str, ...] = module.precisions  # type: ignore[assignment]
         self.side_by_side: int = getattr(module, "side_by_side", SIDE_BY_SIDE)
+        self.bytes_a_pixel: int = getattr(module, "bytes_a_pixel", sidebyside.BYTES)
         self.device = torch.device(device)
         self.dtype = dtype
         self.module = module.to(device=self.device, dtype=dtype).eval().requires_grad_(False)
@@ -126,7 +128,7 @@ class Network:
             return faces.float()
         network = partial(self.module, **arguments)
         if self.device.type == "cpu":
-            return sidebyside.run(network, faces, self.side_by_side)
+            return sidebyside.run(network, faces, self.side_by_side, self.bytes_a_pixel)
         with torch.inference_mode():
             restored: torch.Tensor = network(faces).float()
             return restored

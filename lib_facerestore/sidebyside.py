@@ -8,9 +8,11 @@ Imports torch and, when it runs, psutil; nothing of the package.
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import torch
@@ -23,21 +25,28 @@ CACHED_PIXELS = 4 * 256**2
 """Pixels of faces that go through a network in one go. With more, the feature maps no longer fit a CPU's caches, and a
 batch takes up to a tenth longer than its faces one by one."""
 
-PIXELS = 2 * 1024**2
+PIXELS = 2 * 2048**2
 """Pixels of faces that are in work at a time, on all threads together: each takes memory of its own."""
 
+CGROUP = Path("/sys/fs/cgroup")
+"""Where a container sees its own limits."""
+
+PIXELS_UNSEEN = 2 * 1024**2
+"""The same where nobody tells how much memory is free."""
+
 BYTES = 4096
-"""Memory that a pixel of a face in work is given before another face begins beside it; most networks take less, VQFR
-more."""
+"""Memory that a pixel of a face in work is given before another face begins beside it, where the network does not say;
+most take less, VQFR more."""
 
 
-def run(network: Network, faces: torch.Tensor, most: int) -> torch.Tensor:
+def run(network: Network, faces: torch.Tensor, most: int, bytes_a_pixel: int = BYTES) -> torch.Tensor:
     """Put a batch through a network that runs on the CPU.
 
     Args:
         network: takes and gives B×C×S×S, for any B, and may run in several threads at once.
         faces: such a batch, of one face at least.
         most: how many parts of the batch may be in work at a time.
+        bytes_a_pixel: memory that must be free for each pixel of the faces in work.
 
     Returns:
         float32 of the shape of `faces`. What the network raises comes out as it is, once the faces in work are done;
@@ -48,7 +57,7 @@ def run(network: Network, faces: torch.Tensor, most: int) -> torch.Tensor:
         most = 1
     together = min(len(faces), most, threads)
     parts = faces.split(max(1, min(-(-len(faces) // together), CACHED_PIXELS // pixels)))
-    at_once = max(1, min(most, room() // (parts[0].shape[0] * pixels)))
+    at_once = max(1, min(most, room(bytes_a_pixel) // (parts[0].shape[0] * pixels)))
     with torch.inference_mode():
         restored = torch.empty(faces.shape, dtype=torch.float32)
         pairs = list(zip(parts, restored.split(parts[0].shape[0]), strict=True))
@@ -64,14 +73,31 @@ def run(network: Network, faces: torch.Tensor, most: int) -> torch.Tensor:
     return restored
 
 
-def room() -> int:
+def room(bytes_a_pixel: int) -> int:
     """Pixels of faces that may be in work at a time in the memory that is free now."""
     try:
         import psutil
 
-        return min(PIXELS, psutil.virtual_memory().available // BYTES)
+        free = psutil.virtual_memory().available
     except Exception:  # it is not installed, or cannot read this system: the fixed limit is for usual machines
-        return PIXELS
+        return PIXELS_UNSEEN
+    return min(PIXELS, min(free, free_in_container(CGROUP)) // bytes_a_pixel)
+
+
+def free_in_container(group: Path) -> int:
+    """Bytes that this process' container may still take; `sys.maxsize` where there is no limit, or none to be read.
+
+    Args:
+        group: a folder of Linux's control groups, version 2 (Documentation/admin-guide/cgroup-v2.rst, "Memory").
+    """
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        lines = (line.split() for line in (group / "memory.stat").read_text().splitlines())
+        files = sum(int(count) for name, count in lines if name == "inactive_file")  # given up when it is needed
+    except (OSError, ValueError):  # "max" is no number
+        return sys.maxsize
+    return max(0, limit - used + files)
 
 
 def plan(parts: int, at_once: int, threads: int) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -101,18 +102,36 @@ def test_where_little_memory_is_free_fewer_faces_are_in_work(
 ) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
     spy = Spy()
-    sidebyside.run(spy, torch.zeros(2, 1, 512, 512), 4)
+    sidebyside.run(spy, torch.zeros(2, 1, 512, 512), 4, 4096)
+    assert [threads for _, _, threads in spy.seen] == [2 // expected] * 2
+    spy = Spy()
+    sidebyside.run(spy, torch.zeros(2, 1, 1024, 1024), 4, 1024)  # as much in all
     assert [threads for _, _, threads in spy.seen] == [2 // expected] * 2
 
 
 def test_without_psutil_the_fixed_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
-    assert sidebyside.room() == sidebyside.PIXELS
+    assert sidebyside.room(1) == sidebyside.PIXELS_UNSEEN
 
 
-def test_faces_too_large_for_the_memory_are_not_in_work_together() -> None:
+def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert sidebyside.free_in_container(tmp_path) == sys.maxsize  # no control groups
+    for name, text in (("max", "max"), ("current", "3000"), ("stat", "anon 1500\ninactive_file 500\nslab 9")):
+        (tmp_path / f"memory.{name}").write_text(text + "\n")
+    assert sidebyside.free_in_container(tmp_path) == sys.maxsize
+    (tmp_path / "memory.max").write_text("4000\n")
+    assert sidebyside.free_in_container(tmp_path) == 1500
+    monkeypatch.setattr(sidebyside, "CGROUP", tmp_path)
+    assert sidebyside.room(10) == 150
+    (tmp_path / "memory.max").write_text("2000\n")
+    assert sidebyside.room(10) == 0
+    (tmp_path / "memory.stat").unlink()
+    assert sidebyside.free_in_container(tmp_path) == sys.maxsize
+
+
+def test_faces_too_large_for_any_memory_are_not_in_work_together() -> None:
     spy = Spy()
-    sidebyside.run(spy, torch.zeros(3, 1, 2048, 2048), 4)
+    sidebyside.run(spy, torch.zeros(3, 1, 1, 1).expand(3, 1, 4096, 2049), 4, 1)
     assert [name for name, _, _ in spy.seen] == ["MainThread"] * 3
 
 

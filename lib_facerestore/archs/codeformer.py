@@ -25,6 +25,7 @@ from .vqgan import (
     group_norm,
     shape_of,
 )
+from .winograd import Conv3x3, own_layout
 
 FAMILY = "codeformer"
 HEADS = 8
@@ -71,9 +72,9 @@ class Fusion(nn.Module):
     @staticmethod
     def _head(channels: int) -> nn.Sequential:
         return nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1),
+            Conv3x3(channels, channels),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(channels, channels, 3, padding=1),
+            Conv3x3(channels, channels),
         )
 
     def forward(self, degraded: torch.Tensor, x: torch.Tensor, fidelity: float) -> torch.Tensor:
@@ -148,7 +149,7 @@ class CodeFormer(nn.Module):
     def encode(self, faces: torch.Tensor, keep: bool = True) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The latent (B×C×s×s), and if `keep` the features to blend in, by their side in pixels."""
         features: dict[str, torch.Tensor] = {}
-        x = faces
+        x = own_layout(faces)
         for block in self.encoder.blocks:
             side = str(x.shape[-1])
             if keep and isinstance(block, Downsample) and side in self.fuse_convs_dict:
@@ -165,7 +166,7 @@ class CodeFormer(nn.Module):
 
     def generate(self, clean: torch.Tensor, features: dict[str, torch.Tensor], fidelity: float) -> torch.Tensor:
         """Faces from the codes' features (B×C×s×s) and those of the degraded face; `features` is used up."""
-        x = clean
+        x = own_layout(clean)
         for block in self.generator.blocks:
             x = block(x)
             # After the first residual block of each resolution.
@@ -224,4 +225,4 @@ def _block(shapes: Shapes, name: str, resample: type[Downsample] | type[Upsample
         return resample(shapes[f"{name}.conv.weight"][0])
     shape = shape_of(shapes, f"{name}.weight", FAMILY)
     # What remains is the convolution at either end and the normalisation before the last (with no swish in between).
-    return group_norm(shape[0]) if len(shape) == 1 else nn.Conv2d(shape[1], shape[0], 3, padding=1)
+    return group_norm(shape[0]) if len(shape) == 1 else Conv3x3(shape[1], shape[0])

@@ -3,7 +3,7 @@
 Li et al., "Blind Face Restoration via Deep Multi-scale Component Dictionaries", 2020, section 3. Upstream:
 csxmli2016/DFDNet (branch whole), models/networks.py, class UNetDictFace. The public file latest_net_G.pth brings its
 VGG-19 with it; the sixteen dictionaries (`DICTIONARY_FILES`, upstream's folder DictionaryCenter512) lie beside it, and
-`set_dictionaries` takes them. May import torch, `dfdnet_parts`, `alignment` and `errors`.
+`set_dictionaries` takes them. May import torch, `dfdnet_parts`, `winograd`, `alignment` and `errors`.
 
 The part boxes come from the five landmarks: `dfdnet_parts` says how far that is from upstream's 68.
 """
@@ -35,6 +35,7 @@ from .dfdnet_parts import (
     part_boxes,
     read_dictionaries,
 )
+from .winograd import Conv3x3, Winograd, suits
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -57,9 +58,12 @@ class SpectralConv2d(nn.Module):
         self.weight_orig = nn.Parameter(torch.zeros(width_out, width_in, 3, 3))
         self.register_buffer("weight_u", torch.zeros(width_out))
         self.register_buffer("weight_v", torch.zeros(width_in * 9))
+        self._winograd = Winograd()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         sigma = torch.dot(self.weight_u, torch.mv(self.weight_orig.flatten(1), self.weight_v))
+        if self.dilation == 1 and suits(x, self.weight_orig):
+            return torch.addcmul(self.bias[:, None, None], self._winograd(x, self.weight_orig), sigma.reciprocal())
         weight = self.weight_orig / sigma
         return functional.conv2d(x, weight, self.bias, padding=self.dilation, dilation=self.dilation)
 
@@ -78,7 +82,7 @@ class Vgg(nn.Module):
         before = 3
         for multiple in _VGG:
             if multiple:
-                layers += [nn.Conv2d(before, multiple * width, 3, padding=1), nn.ReLU(True)]
+                layers += [Conv3x3(before, multiple * width), nn.ReLU(True)]
                 before = multiple * width
             else:
                 layers.append(nn.MaxPool2d(2))
@@ -157,7 +161,7 @@ class Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        first, second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        first, second = (Conv3x3(width, width) for _ in range(2))
         self.Model = nn.Sequential(first, nn.LeakyReLU(0.2, True), second)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

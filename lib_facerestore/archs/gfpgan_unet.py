@@ -14,11 +14,15 @@ from torch import nn
 from torch.nn import functional
 
 from .stylegan import SQRT2, Bias, ConvLayer, EqualConv, double, leaky
+from .winograd import Conv3x3
 
 
 def plain_conv(inputs: int, outputs: int, side: int, *, bias: bool = True) -> nn.Conv2d:
     """A convolution that keeps the size, its weights not yet set."""
-    conv = nn.utils.skip_init(nn.Conv2d, inputs, outputs, side, padding=side // 2, bias=bias)
+    if side == 3:
+        conv = nn.utils.skip_init(Conv3x3, inputs, outputs, bias=bias)
+    else:
+        conv = nn.utils.skip_init(nn.Conv2d, inputs, outputs, side, padding=side // 2, bias=bias)
     return cast(nn.Conv2d, conv)
 
 

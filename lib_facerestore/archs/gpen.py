@@ -145,6 +145,7 @@ class GPEN(nn.Module):
         super().__init__()
         self.size = 4 << (len(encoder) - 1)
         self.levels = len(encoder)
+        self.bytes_a_pixel = 48 * encoder[0]  # 38 to 42 were measured from 512 to 2048 px, two faces side by side
         self.ecd0 = nn.Sequential(ConvLayer(3, encoder[0], 1))
         for level in range(1, self.levels):
             layer = ConvLayer(encoder[level - 1], encoder[level], 3, halve=True, stored=True)

@@ -27,6 +27,7 @@ from .vqgan import (
     shape_of,
     swish,
 )
+from .winograd import own_layout
 
 FAMILY = "restoreformer"
 LATENT_SIDE = 16
@@ -125,7 +126,7 @@ class Encoder(nn.Module):
     def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """The latent, and features by level; -1 is the middle's."""
         features: dict[int, torch.Tensor] = {}
-        x = self.conv_in(faces)
+        x = self.conv_in(own_layout(faces))
         deepest = len(self.down) - 1
         for level, room in enumerate(cast("Iterable[Level]", self.down)):
             x = room(x)
@@ -160,7 +161,7 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
 
     def forward(self, latent: torch.Tensor, features: dict[int, torch.Tensor]) -> torch.Tensor:
-        x = self.mid.block_1(self.conv_in(latent))
+        x = self.mid.block_1(self.conv_in(own_layout(latent)))
         x = self.mid.block_2(self.mid.attn_1(x, features[-1]))
         for level in reversed(range(len(self.up))):
             room = cast(Level, self.up[level])

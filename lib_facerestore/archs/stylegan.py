@@ -9,7 +9,7 @@ Three habits keep them fast and let them batch:
   block of memory costs more than the arithmetic;
 * on a CPU activations are channels-last, which spares oneDNN two reorders a convolution.
 
-For inference only: activations are overwritten, so gradients cannot be had. May import nothing of the package.
+For inference only: activations are overwritten, so gradients cannot be had. May import `winograd`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import cast
 import torch
 from torch import nn
 from torch.nn import functional
+
+from .winograd import Kept, Winograd
 
 SQRT2 = math.sqrt(2.0)
 EPSILON = 1e-8
@@ -102,6 +104,7 @@ class EqualConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, inputs, side, side))
         self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
         self.scale = 1.0 / math.sqrt(inputs * side * side)
+        self._winograd = Winograd()
 
     def forward(
         self,
@@ -115,8 +118,10 @@ class EqualConv(nn.Module):
         bias = self.bias if bias is None else bias
         if padding is None:
             padding = self.weight.shape[-1] // 2
-        weight = self.weight * (self.scale * gain)
-        return functional.conv2d(x, weight, None if bias is None else bias * gain, stride=stride, padding=padding)
+        bias = None if bias is None else bias * gain
+        if self.weight.shape[-1] == 3 and stride == padding == 1:
+            return self._winograd(x, self.weight, bias, self.scale * gain)
+        return functional.conv2d(x, self.weight * (self.scale * gain), bias, stride=stride, padding=padding)
 
 
 class Bias(nn.Module):
@@ -183,6 +188,8 @@ class ModulatedConv(nn.Module):
             self.modulation = cast(nn.Module, nn.utils.skip_init(nn.Linear, style, inputs))
         self.blur = Blur(4.0, stored=blur == "stored") if blur else None
         self.scale = 1.0 / math.sqrt(inputs * side * side) if equalised else 1.0
+        self._winograd = Winograd()
+        self._power = Kept(_power)
 
     def forward(
         self, x: torch.Tensor, style: torch.Tensor, *, bilinear: bool = False
@@ -201,13 +208,13 @@ class ModulatedConv(nn.Module):
         weight = self.weight[0]
         x.mul_(per_channel(scale))
         # equation 3: the sum over taps does not depend on the face, so that a matrix product is left
-        demodulation = (scale.square() @ weight.square().sum((2, 3)).t() + EPSILON).rsqrt()
+        demodulation = (scale.square() @ self._power(weight).t() + EPSILON).rsqrt()
         if self.blur is not None:
             x = functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
             return self.blur(x, 1), demodulation
         if bilinear:
             x = double(x)
-        return functional.conv2d(x, weight, padding=weight.shape[-1] // 2), demodulation
+        return self._winograd(x, weight), demodulation
 
     def image(self, x: torch.Tensor, style: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """Image head: B×inputs×H×W → B×outputs×H×W by a 1×1 kernel, without demodulation; x is left as it is.
@@ -216,6 +223,11 @@ class ModulatedConv(nn.Module):
         """
         matrices = self.weight[0, :, :, 0, 0] * (self.modulation(style) * self.scale)[:, None, :]
         return torch.bmm(matrices, x.flatten(2)).unflatten(2, x.shape[2:]).add_(bias)
+
+
+def _power(weight: torch.Tensor, gain: float) -> torch.Tensor:
+    """Squares of a kernel's taps, summed: outputs×inputs×S×S, times the gain → outputs×inputs."""
+    return weight.detach().square().sum((2, 3)).mul_(gain * gain)
 
 
 def randomise(network: nn.Module) -> None:

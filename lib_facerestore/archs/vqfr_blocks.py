@@ -1,7 +1,7 @@
 """What VQFR v1 and v2 share: residual blocks, codebook look-up, and the warping of textures to the input's shape.
 
 Gu et al., "VQFR: Blind Face Restoration with Vector-Quantized Dictionary and Parallel Decoder", 2022. Upstream:
-TencentARC/VQFR, vqfr/archs. May import torch and `deform`.
+TencentARC/VQFR, vqfr/archs. May import torch, `deform`, `groupnorm` and `winograd`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from torch import nn
 from torch.nn import functional
 
 from .deform import DeformableConv2d
+from .groupnorm import GroupNorm
+from .winograd import Conv3x3, own_layout
 
 Shapes = Mapping[str, tuple[int, ...]]
 OFFSET_CHANNELS = 27
 """Channels that one deformable group needs for its offsets and masks: nine taps of dy, dx and factor."""
 
 
-def norm(channels: int) -> nn.GroupNorm:
+def norm(channels: int) -> GroupNorm:
     """Group normalisation as everywhere in VQFR: 32 groups (no tensor shows their number)."""
-    return nn.GroupNorm(32, channels, eps=1e-6)
+    return GroupNorm(32, channels, eps=1e-6)
 
 
 def conv3(width_in: int, width_out: int) -> nn.Conv2d:
     """3×3 convolution that keeps height and width."""
-    return nn.Conv2d(width_in, width_out, 3, padding=1)
+    return Conv3x3(width_in, width_out)
 
 
 def level(index: int) -> str:
@@ -91,6 +93,7 @@ class ResidualBlock(nn.Module):
             self.add_module(shortcut, nn.Conv2d(width_in, width_out, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = own_layout(x)
         branch = self.conv1(functional.silu(self.norm1(x), inplace=True))
         branch = self.conv2(functional.silu(self.norm2(branch), inplace=True))
         return branch.add_(getattr(self, self.shortcut)(x) if self.shortcut else x)

@@ -3,7 +3,7 @@ for High-Resolution Image Synthesis", CVPR 2021) and its codebook (van den Oord 
 Learning", NeurIPS 2017).
 
 Names of sub-modules are those of the public files, so that these load strictly. All feature maps are B×C×H×W. May
-import torch and `errors` only.
+import torch, `errors`, `groupnorm` and `winograd` only.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import ModelFileError
+from .groupnorm import GroupNorm
+from .winograd import Conv3x3, Kept, own_layout
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Tensor names of a checkpoint with their shapes."""
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+def group_norm(channels: int) -> GroupNorm:
     """The normalisation of every block: 32 groups, epsilon 1e-6. `channels` must be a multiple of 32."""
-    return nn.GroupNorm(32, channels, eps=1e-6)
+    return GroupNorm(32, channels, eps=1e-6)
 
 
 def swish(x: torch.Tensor) -> torch.Tensor:
@@ -42,14 +44,15 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, shortcut: str = "nin_shortcut") -> None:
         super().__init__()
         self.norm1 = group_norm(channels_in)
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.conv1 = Conv3x3(channels_in, channels_out)
         self.norm2 = group_norm(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        self.conv2 = Conv3x3(channels_out, channels_out)
         self._shortcut = shortcut if channels_in != channels_out else ""
         if self._shortcut:
             self.add_module(shortcut, nn.Conv2d(channels_in, channels_out, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = own_layout(x)
         # One expression, so that each step's input is given back before the next but one is computed.
         change = self.conv2(swish(self.norm2(self.conv1(swish(self.norm1(x))))))
         return change.add_(getattr(self, self._shortcut)(x) if self._shortcut else x)
@@ -77,23 +80,33 @@ class Upsample(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self._kernels = Kept(_phase_kernels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, channels, height, width = x.shape
         if height * width < 2 * channels:
             return self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
-        across = _phase_taps(self.conv.weight)  # out, in, row tap, x phase, column tap
-        both = _phase_taps(across.movedim(2, -1))  # out, in, x phase, column tap, y phase, row tap
-        kernels = both.permute(0, 4, 2, 1, 5, 3).reshape(4 * channels, channels, 2, 2)
-        bias = None if self.conv.bias is None else self.conv.bias.repeat_interleave(4)
-        phases = functional.conv2d(x, kernels, bias, padding=1).view(batch, channels, 2, 2, height + 1, width + 1)
-        doubled = x.new_empty(batch, channels, height, 2, width, 2)
+        bias = None if self.conv.bias is None else self.conv.bias.repeat(4)
+        phases = functional.conv2d(x, self._kernels(self.conv.weight), bias, padding=1).unflatten(1, (2, 2, channels))
+        size = (batch, channels, 2 * height, 2 * width)
+        doubled = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=_layout(x))
         for row in (0, 1):  # the second phase looks one pixel further down or right
             for column in (0, 1):
-                doubled[:, :, :, row, :, column] = phases[
-                    :, :, row, column, row : row + height, column : column + width
-                ]
-        return doubled.view(batch, channels, 2 * height, 2 * width)
+                phase = phases[:, row, column, :, row : row + height, column : column + width]
+                doubled[:, :, row::2, column::2] = phase
+        return doubled
+
+
+def _layout(x: torch.Tensor) -> torch.memory_format:
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _phase_kernels(weight: torch.Tensor, gain: float) -> torch.Tensor:
+    """Channels×channels×3×3, times the gain → (y phase, x phase, channels)×channels×2×2."""
+    across = _phase_taps(weight * gain)  # out, in, row tap, x phase, column tap
+    both = _phase_taps(across.movedim(2, -1))  # out, in, x phase, column tap, y phase, row tap
+    return both.permute(4, 2, 0, 1, 5, 3).reshape(-1, weight.shape[1], 2, 2)
 
 
 def _phase_taps(weight: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ LONG = os.environ.get("FACERESTORE_LONG_TESTS", "") not in ("", "0")
 USUAL = sidebyside.run
 
 
-def whole(network: sidebyside.Network, faces: torch.Tensor, most: int) -> torch.Tensor:
+def whole(network: sidebyside.Network, faces: torch.Tensor, most: int, bytes_a_pixel: int) -> torch.Tensor:
     """Instead of `sidebyside.run`: the network is given the batch as it is."""
     with torch.inference_mode():
         return network(faces).float()
