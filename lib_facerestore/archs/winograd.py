@@ -33,6 +33,7 @@ PIXELS = 32 * 32
 TILES = 256
 """Tiles in work at a time: enough for each product of matrices, few enough for little memory."""
 
+
 def _slow_multiplier() -> bool:
     named = getattr(getattr(torch.backends, "cpu", None), "get_cpu_capability", None)  # torch 2.1 and later
     return named is not None and named() == "AVX2"
