@@ -12,24 +12,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .checkpoints import Network, load_network
     from .errors import DownloadError, FaceRestoreError, InputError, ModelFileError, OptionError
-    from .faces import Face, FaceReport
-    from .imageio import Picture, read_picture, write_picture
-    from .options import Options
+    from .faces.face import Face, FaceReport
+    from .images.files import Picture, read_picture, write_picture
+    from .networks.load import Network, load_network
+    from .options.table import Options
     from .pipeline import FaceRestorer, Result
 
 __version__ = "0.1.0"
 
-_ROOMS = {
-    "checkpoints": ("Network", "load_network"),
+_PUBLIC = {
     "errors": ("DownloadError", "FaceRestoreError", "InputError", "ModelFileError", "OptionError"),
-    "faces": ("Face", "FaceReport"),
-    "imageio": ("Picture", "read_picture", "write_picture"),
-    "options": ("Options",),
+    "faces.face": ("Face", "FaceReport"),
+    "images.files": ("Picture", "read_picture", "write_picture"),
+    "networks.load": ("Network", "load_network"),
+    "options.table": ("Options",),
     "pipeline": ("FaceRestorer", "Result"),
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = [
     "DownloadError",
@@ -51,10 +51,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted([*globals(), *_MODULE_OF])

@@ -3,8 +3,8 @@
 import os
 import sys
 
-from .cli import main
-from .heap import keep_freed_memory
+from .cli.main import main
+from .system.heap import keep_freed_memory
 
 
 def run() -> int:

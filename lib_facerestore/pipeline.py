@@ -18,20 +18,21 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from . import facejob, imageio
-from .background import Upscaler, enlarge, load_upscaler
 from .catalogue import BUILT_IN, Store, misfit_message
-from .checkpoints import Network
-from .detection import Detector, create_detector
 from .errors import FaceRestoreError, InputError, ModelFileError, OptionError
-from .facejob import Job
-from .faces import Face, FaceReport, number_faces, select_faces
-from .imageio import Picture
-from .options import SPECS, Options
-from .overrides import SKIP, Overrides, check_overrides, for_face
-from .parsing import Parser, create_parser
+from .faces.face import Face, FaceReport, number_faces, select_faces
+from .images import files as image_files
+from .images.files import Picture
+from .networks.load import Network
+from .networks.shelf import Shelf, choose_device
+from .options.per_face import SKIP, Overrides, check_overrides, for_face
+from .options.table import SPECS, Options
 from .results import Image, Result, as_given, give_back, make_result, notes_on
-from .runtime import Shelf, choose_device
+from .stages import face_job
+from .stages.background import Upscaler, enlarge, load_upscaler
+from .stages.detection import Detector, create_detector
+from .stages.face_job import Job
+from .stages.parsing import Parser, create_parser
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ class FaceRestorer:
                     if reason:
                         reports[index][face.number] = FaceReport.of(face, name, False, reason)
                     else:
-                        jobs.append(facejob.cut(index, face, name, own, picture.pixels, runs.size, runs.template))
+                        jobs.append(face_job.cut(index, face, name, own, picture.pixels, runs.size, runs.template))
             unfinished = self._run(dict(networks.values()), jobs, watch)
             canvases = [enlarge(picture.pixels, options.upscale, upscaler) for picture in pictures]
             self._paste(jobs, canvases, options.upscale, watch)
@@ -328,7 +329,7 @@ class FaceRestorer:
             parsing = (time.perf_counter() - started) / len(batch)
             for job, labels in zip(batch, parsed, strict=True):
                 job.timings["parse"] = parsing
-                facejob.paste(job, labels, canvases[job.picture], upscale)
+                face_job.paste(job, labels, canvases[job.picture], upscale)
         watch("paste", len(ready), len(ready))
 
 
@@ -382,9 +383,9 @@ def _as_picture(image: Image) -> Picture:
     if isinstance(image, Picture):
         return image
     if isinstance(image, PIL.Image.Image):
-        return imageio.from_pil(image)  # upright, for no detector finds a face that lies; give_back turns it back
+        return image_files.from_pil(image)  # upright, for no detector finds a face that lies; give_back turns it back
     if isinstance(image, np.ndarray):
-        return imageio.from_array(image)
+        return image_files.from_array(image)
     raise InputError(f"picture: a {type(image).__name__} cannot be used; give a NumPy array, a PIL image or a Picture.")
 
 

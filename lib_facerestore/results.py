@@ -1,7 +1,4 @@
-"""What `FaceRestorer` gives back: `Result`, and how it is put together for one picture.
-
-May import `faces`, `imageio`, `options`, `overrides` and `picturemeta`.
-"""
+"""What `FaceRestorer` gives back: `Result`, and how it is put together for one picture."""
 
 from __future__ import annotations
 
@@ -13,12 +10,12 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from . import imageio
-from .faces import Face, FaceReport, missing_numbers
-from .imageio import Picture
-from .options import Options
-from .overrides import Overrides
-from .picturemeta import turn_back_points
+from .faces.face import Face, FaceReport, missing_numbers
+from .images import files as image_files
+from .images.files import Picture
+from .images.metadata import turn_back_points
+from .options.per_face import Overrides
+from .options.table import Options
 
 STOPPED = "stopped"
 Image: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16] | PIL.Image.Image | Picture"
@@ -69,12 +66,12 @@ def give_back(image: Image, picture: Picture, canvas: NDArray[Any], faces: list[
     """The picture in the form in which it came in; a copy of what came in where nothing was done."""
     if not any(report.applied for report in faces) and options.upscale == 1:
         return image if isinstance(image, Picture) else image.copy()
-    changed = imageio.replace_pixels(picture, canvas)
+    changed = image_files.replace_pixels(picture, canvas)
     if isinstance(image, Picture):
         return changed
     if isinstance(image, PIL.Image.Image):
-        return imageio.to_pil(changed, upright=False)
-    return imageio.to_array(changed)
+        return image_files.to_pil(changed, upright=False)
+    return image_files.to_array(changed)
 
 
 def as_given(faces: Sequence[Found], image: Image, picture: Picture) -> list[Found]:

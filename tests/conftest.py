@@ -13,11 +13,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from lib_facerestore import alignment, compat, heap
-from lib_facerestore.archs import dfdnet
-from lib_facerestore.archs.lite import LiteRestorer
-from lib_facerestore.faces import Face
+from lib_facerestore.faces import alignment
+from lib_facerestore.faces.face import Face
+from lib_facerestore.networks.archs import dfdnet
+from lib_facerestore.networks.archs.lite import LiteRestorer
 from lib_facerestore.pipeline import FaceRestorer
+from lib_facerestore.system import facexlib_import, heap
 
 heap.keep_freed_memory()  # as the command line does
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -70,7 +71,7 @@ def narrow_dfdnet(width: int = 4) -> dfdnet.DFDNet:
 @pytest.fixture
 def narrow_original(monkeypatch: pytest.MonkeyPatch) -> None:
     """basicsr's DFDNet is built with 4 channels for 64, as `narrow_dfdnet` is; its own code fixes some of them."""
-    compat.prepare()
+    facexlib_import.prepare()
     arch = pytest.importorskip("basicsr.archs.dfdnet_arch", reason="comes with the extra `reference`")
     vgg = importlib.import_module("torchvision.models.vgg")
     network, attention = arch.DFDNet, arch.AttentionBlock

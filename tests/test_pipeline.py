@@ -14,8 +14,9 @@ from PIL import Image
 
 from lib_facerestore import FaceRestorer, ModelFileError, OptionError, Options
 from lib_facerestore.errors import InputError
-from lib_facerestore.imageio import from_array
-from tests.conftest import KnownFaces, narrow_dfdnet, small_lite
+from lib_facerestore.images.files import from_array
+
+from .conftest import KnownFaces, narrow_dfdnet, small_lite
 
 SMALL = Options(model="small", color="none")
 

@@ -22,8 +22,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from detector_data import PhotoCache, Scene, SceneMaker, read_labels
 
-from lib_facerestore.detection import Detector, create_detector
-from lib_facerestore.faces import Face
+from lib_facerestore.faces.face import Face
+from lib_facerestore.stages.detection import Detector, create_detector
 
 COUNTED = {"00.jpg": 4, "01.jpg": 4, "02.png": 4, "04.jpg": 1, "05.jpg": 1, "Blake_Lively.jpg": 2, "two-faces.jpg": 2}
 

@@ -26,7 +26,7 @@ from perceptual import DetectorFeatures  # noqa: E402
 from restorer_data import load_crops  # noqa: E402
 
 from lib_facerestore.catalogue import weights_path  # noqa: E402
-from lib_facerestore.checkpoints import load_network  # noqa: E402
+from lib_facerestore.networks.load import load_network  # noqa: E402
 
 
 def psnr(one: np.ndarray, two: np.ndarray) -> float:

@@ -22,7 +22,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from lib_facerestore.detection import create_detector  # noqa: E402
+from lib_facerestore.stages.detection import create_detector  # noqa: E402
 
 MESH = 478
 IRISES = (slice(468, 473), slice(473, 478))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lib_facerestore import compat
+from lib_facerestore.system import facexlib_import
 
 
 class DetectorFeatures(nn.Module):
@@ -24,7 +24,7 @@ class DetectorFeatures(nn.Module):
 
     def __init__(self, weights: Path) -> None:
         super().__init__()
-        compat.prepare()
+        facexlib_import.prepare()
         from facexlib.detection.retinaface import RetinaFace
 
         detector = RetinaFace(network_name="mobile0.25")

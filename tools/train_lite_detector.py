@@ -26,8 +26,8 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from detector_data import PhotoCache, Scene, SceneMaker
 
-from lib_facerestore import compat
-from lib_facerestore.detection.postprocess import VARIANCES, prior_boxes
+from lib_facerestore.stages.detection.postprocess import VARIANCES, prior_boxes
+from lib_facerestore.system import facexlib_import
 
 logger = logging.getLogger("train_lite_detector")
 MEAN = torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
@@ -37,7 +37,7 @@ LEVEL_WEIGHTS = torch.tensor([0.4, 0.4, 0.4])  # of the strides 8, 16, 32
 
 def build() -> torch.nn.Module:
     """The network with random weights, giving logits."""
-    retinaface = compat.import_facexlib("facexlib.detection.retinaface")
+    retinaface = facexlib_import.import_facexlib("facexlib.detection.retinaface")
     return retinaface.RetinaFace(network_name="mobile0.25", phase="train", device=torch.device("cpu"))
 
 

@@ -27,8 +27,8 @@ from detector_data import FLIP_ORDER, read_labels  # noqa: E402
 from muon import Muon  # noqa: E402
 from train_lite_refiner import spoil  # noqa: E402
 
-from lib_facerestore.detection.landmark_net import SIDE, LandmarkNet, frames  # noqa: E402
-from lib_facerestore.detection.refine import square_matrix  # noqa: E402
+from lib_facerestore.stages.detection.landmark_net import SIDE, LandmarkNet, frames  # noqa: E402
+from lib_facerestore.stages.detection.refine import square_matrix  # noqa: E402
 
 logger = logging.getLogger("train_lite_landmarks")
 STORED, ROOM = 232, 2.1

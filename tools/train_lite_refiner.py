@@ -25,10 +25,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from detector_data import Photo, PhotoCache, flip, read_labels  # noqa: E402
 
-from lib_facerestore import alignment  # noqa: E402
 from lib_facerestore.catalogue import weights_path  # noqa: E402
-from lib_facerestore.detection.refine import CLOSE, CONTEXT, SIDE, RefinerNet, square_matrix, upright  # noqa: E402
-from lib_facerestore.detection.retinaface import MOBILENET, RetinaFaceDetector, load_retinaface  # noqa: E402
+from lib_facerestore.faces import alignment  # noqa: E402
+from lib_facerestore.stages.detection import refine  # noqa: E402
+from lib_facerestore.stages.detection.refine import CLOSE, CONTEXT, SIDE, RefinerNet, upright  # noqa: E402
+from lib_facerestore.stages.detection.retinaface import MOBILENET, RetinaFaceDetector, load_retinaface  # noqa: E402
 
 logger = logging.getLogger("train_lite_refiner")
 MINED = 144
@@ -37,7 +38,7 @@ MINED = 144
 
 def square(pixels: np.ndarray, centre: np.ndarray, side: float, angle: float) -> tuple[np.ndarray, np.ndarray]:
     """The turned square as 96×96×3, and the 2×3 matrix picture → square."""
-    inverse = square_matrix(centre, side, angle, False, SIDE)
+    inverse = refine.square_matrix(centre, side, angle, False, SIDE)
     step = side / SIDE
     if step > 1.25:
         pixels = cv2.GaussianBlur(pixels, (0, 0), 0.5 * math.sqrt(step**2 - 1))

@@ -31,8 +31,8 @@ from muon import Muon  # noqa: E402
 from perceptual import DetectorFeatures  # noqa: E402
 from restorer_data import load_crops  # noqa: E402
 
-from lib_facerestore.archs.lite import LiteRestorer  # noqa: E402
-from lib_facerestore.checkpoints import read_state  # noqa: E402
+from lib_facerestore.networks.archs.lite import LiteRestorer  # noqa: E402
+from lib_facerestore.networks.load import read_state  # noqa: E402
 
 logger = logging.getLogger("train_lite_restorer")
 SIZE, MARGIN = 256, 8

@@ -1,7 +1,7 @@
 """Known model files as data, and the store: which folders are searched and what lies in them.
 
 `models.toml` is the data, `entries` reads it; `store` says what is installed; `peek` and `fingerprints` look into
-files; `download` (imported when needed) gets them. May import `errors`, `options` and nothing above.
+files; `download` (imported when needed) gets them.
 """
 
 from __future__ import annotations

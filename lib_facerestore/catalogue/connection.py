@@ -1,6 +1,4 @@
-"""The HTTP client that files are fetched with, as the environment has it: its proxies, its certificates.
-May import `errors` only.
-"""
+"""The HTTP client that files are fetched with, as the environment has it: its proxies, its certificates."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 What has arrived is kept in a hidden `.part` file beside the target, so that a cut, a full disk or a second try costs
 nothing twice. A lock file keeps two processes from fetching the same thing. Nothing here is called unasked: the page
 and the command line call it when a user says so, after they have shown the licence.
-Proxies come from the environment (HTTPS_PROXY, NO_PROXY). May import the files of this room and `errors`.
+Proxies come from the environment (HTTPS_PROXY, NO_PROXY).
 """
 
 from __future__ import annotations

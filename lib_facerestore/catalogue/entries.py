@@ -1,7 +1,4 @@
-"""The known models as data: `models.toml` beside this file, read once into frozen records.
-
-May import `errors` only.
-"""
+"""The known models as data: `models.toml` beside this file, read once into frozen records."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """SHA-256 of model files, remembered from run to run, and what lies in a file, remembered within a run.
 
 Both are kept by path, time of change and size: a file that was replaced is looked at again.
-May import `peek` and `errors`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ inert placeholder, so that nothing in the file can run. Of an ONNX file only the
 the format, a file that is cut off is found out: each says how long it has to be.
 Used to recognise files; `checkpoints` loads them.
 Also here, because both need it: the keys and prefixes that wrap the tensors of public files.
-May import `errors` only.
 """
 
 from __future__ import annotations

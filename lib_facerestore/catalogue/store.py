@@ -2,7 +2,6 @@
 
 A file is what its tensors say. Its name decides only between models that have the same tensors, and for ONNX files,
 whose tensors have no names that last; a published hash overrules it. A file that cannot be read is nothing at all.
-May import the files of this room, `errors` and `options`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Literal
 import platformdirs
 
 from ..errors import ModelFileError
-from ..optionspec import did_you_mean
+from ..wording import did_you_mean
 from .entries import Kind, ModelEntry, known_model, known_models, other_files, recognise
 from .fingerprints import look_into, same_content, sha256_of
 from .peek import Peeked

@@ -1,7 +1,6 @@
 """What the WebUI calls at its start and at "Reload UI", each piece by itself: one that fails never disturbs another.
 
-Imports nothing of ours before it is called: the WebUI measures how long an extension takes to load. May import
-`modules.script_callbacks` inside `register`.
+Imports nothing of ours before it is called: the WebUI measures how long an extension takes to load.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ logger = logging.getLogger(__name__)
 
 CALLBACKS: tuple[tuple[str, str, str, int], ...] = (
     ("ui_settings", "settings", "register", 0),
-    ("before_ui", "checkbox", "register", 0),
-    ("before_ui", "xyz", "add_axes", 0),
-    ("ui_tabs", "downloads_panel", "tabs", 0),
+    ("before_ui", "face_restorers", "register", 0),
+    ("before_ui", "generation.xyz", "add_axes", 0),
+    ("ui_tabs", "page.models_tab", "tabs", 0),
     ("app_started", "settings", "register", 0),  # once more: with --nowebui nobody fires ui_settings
-    ("app_started", "api", "register", 1),
-    ("script_unloaded", "checkbox", "unregister", 0),
+    ("app_started", "api.routes", "register", 1),
+    ("script_unloaded", "face_restorers", "unregister", 0),
 )
 """When, the module beside this one, its function, and how many of the last arguments it gets.
 
@@ -36,7 +35,7 @@ def register() -> None:
         return
     for kind, module, function, takes in CALLBACKS:
         call = guarded(module, function, takes)
-        name = f"facerestore-{module.replace('_', '-')}"
+        name = f"facerestore-{module.rpartition('.')[2].replace('_', '-')}"
         try:
             if not _added(script_callbacks, kind, call, name):
                 _add(script_callbacks, kind, call, name)

@@ -1,7 +1,6 @@
 """The downloads that the page and the API start: one background thread each, with progress, cancelling and an end.
 
-Nothing here runs unasked. `start` is the one door, and it opens only to somebody who accepts the licence. May import
-`catalogue`, `settings`, `host`, `service` and `errors`.
+Nothing here runs unasked. `start` is the one door, and it opens only to somebody who accepts the licence.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Literal
 
 from ..catalogue import BUILT_IN, ModelEntry, known_model, known_models
 from ..errors import DownloadError, FaceRestoreError, ModelFileError
-from ..optionspec import did_you_mean
+from ..wording import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -272,9 +271,9 @@ def manager() -> DownloadManager:
         return settings.read().mirror or None
 
     def done() -> None:
-        from . import checkbox, service
+        from . import face_restorers, service
 
         service.reset()
-        checkbox.register()
+        face_restorers.register()
 
     return DownloadManager(download_folder, offline, mirror, done)

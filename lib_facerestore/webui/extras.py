@@ -15,7 +15,7 @@ import PIL.Image
 from modules import scripts_postprocessing
 
 from ..errors import FaceRestoreError, OptionError
-from ..optionspec import did_you_mean, shown
+from ..wording import did_you_mean, shown
 from . import host, infotext, service
 from .request import Request, request_from_values
 
@@ -62,7 +62,7 @@ class FaceRestoreExtras(scripts_postprocessing.ScriptPostprocessing):
 
 
 def _controls() -> dict[str, Any]:
-    from . import controls
+    from .page import controls
 
     tab = _tab()
     own = tab == "extras"

@@ -1,7 +1,7 @@
 """The "Face restore ..." lines of a picture's infotext: written from a run, and pasted back into the controls.
 
 Pure: no WebUI, no gradio. Values are plain; the WebUI quotes them where they hold a comma or a colon, and its parser
-gives text back. May import `options`, `overrides`, `errors`, `pipeline`'s results (by their attributes) and `request`.
+gives text back.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ..errors import OptionError
-from ..options import SPECS
-from ..overrides import show_overrides
+from ..options.per_face import show_overrides
+from ..options.table import SPECS
 from .request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """What one generation asks for: the arguments of the Script, as a list or as one dict, read into a `Request`.
 
-Pure: no WebUI, no gradio. May import `options`, `overrides` and `errors`.
+Pure: no WebUI, no gradio.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import OptionError
-from ..options import SPECS, Options, specs_in
-from ..optionspec import Value, did_you_mean, shown
-from ..overrides import Overrides, check_overrides, parse_overrides
+from ..options.per_face import Overrides, check_overrides, parse_overrides
+from ..options.spec import Value
+from ..options.table import SPECS, Options, specs_in
+from ..wording import did_you_mean, shown
 
 STAGES: tuple[str, ...] = ("decode", "composite", "last")
 STAGE_LABELS: dict[str, str] = {

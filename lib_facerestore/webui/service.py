@@ -20,14 +20,14 @@ from ..catalogue import BUILT_IN, Store, identify, known_model
 from ..catalogue.fingerprints import stamp
 from ..catalogue.peek import Peeked
 from ..errors import ModelFileError
-from ..options import Options
+from ..options.table import Options
 from . import host
 from .settings import Settings, read
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from ..faces import Face, FaceReport
+    from ..faces.face import Face, FaceReport
     from ..pipeline import FaceRestorer, Result
 
 logger = logging.getLogger(__name__)
@@ -257,7 +257,7 @@ def _by_family(path: Path, content: Peeked) -> ModelChoice | None:
     """A checkpoint of a supported family that is no published one: somebody's own training, say."""
     if not content.shapes or content.asks_for:
         return None
-    from ..checkpoints import find_family  # needs torch, which a WebUI has loaded long before
+    from ..networks.load import find_family  # needs torch, which a WebUI has loaded long before
 
     module, _ = find_family(content.shapes)
     if module is None:

@@ -1,8 +1,7 @@
 """The section "Face Restore" of the WebUI's Settings: registered once per start of the page, read as one record.
 
 The values live in the WebUI's own settings file. Whatever is there (GET /options turns whole numbers into floats, a
-file may have been edited by hand), `read` gives a complete and valid `Settings`. May import `host`, `service` and
-`modules.*` inside functions.
+file may have been edited by hand), `read` gives a complete and valid `Settings`.
 """
 
 from __future__ import annotations
@@ -148,9 +147,9 @@ def _reset_service() -> None:
 
 
 def _register_restorers() -> None:
-    from . import checkbox
+    from . import face_restorers
 
-    checkbox.register()
+    face_restorers.register()
 
 
 def read(values: Mapping[str, object] | None = None) -> Settings:

@@ -13,7 +13,7 @@ import os
 
 import numpy as np
 
-from tests.oracle import synth
+from . import synth
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 

@@ -13,7 +13,8 @@ import safetensors.torch
 from lib_facerestore import pipeline
 from lib_facerestore.pipeline import FaceRestorer
 from lib_facerestore.webui import service
-from tests.conftest import KnownFaces, small_lite
+
+from ..conftest import KnownFaces, small_lite
 
 LEFT, RIGHT = (48.0, 56.0, 44.0), (144.0, 64.0, 44.0)  # centre x, y and side of the crop, in pixels
 OPTIONS: dict[str, Any] = {"model": "small.safetensors", "mask": "ellipse"}
@@ -53,7 +54,7 @@ class Known:
 
     def restored(self, picture: np.ndarray, **options: Any) -> np.ndarray:
         """What the library makes of the picture, without any WebUI."""
-        from lib_facerestore.options import Options
+        from lib_facerestore.options.table import Options
 
         result = self.restorer.restore(picture, Options(**(OPTIONS | options)))
         self.batches.clear()

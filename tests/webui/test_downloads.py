@@ -17,8 +17,9 @@ from lib_facerestore.catalogue import ModelEntry, ModelFile, known_model
 from lib_facerestore.catalogue import download as downloading
 from lib_facerestore.catalogue.download import MIRROR, OFFLINE, Downloaded, addresses
 from lib_facerestore.errors import DownloadError, ModelFileError
-from lib_facerestore.webui import callbacks, downloads, downloads_panel, service, settings
+from lib_facerestore.webui import callbacks, downloads, service, settings
 from lib_facerestore.webui.downloads import AT_ONCE, DownloadManager, LicenceError, download_folder, licence_text
+from lib_facerestore.webui.page import models_tab
 
 from .double import Host
 
@@ -279,9 +280,9 @@ def handlers(blocks: Any, elem_id: str, event: str) -> list[Any]:
 def panel(host: Host, manager: DownloadManager, tmp_path: Path) -> SimpleNamespace:
     gradio = pytest.importorskip("gradio")
     with gradio.Blocks() as blocks:
-        downloads_panel.build(manager, queued=True)
+        models_tab.build(manager, queued=True)
     with gradio.Blocks() as plain:
-        downloads_panel.build(manager, queued=False)
+        models_tab.build(manager, queued=False)
     return SimpleNamespace(blocks=blocks, plain=plain, manager=manager)
 
 
@@ -304,7 +305,7 @@ def test_another_model_shows_its_licence_and_takes_the_consent_back(panel: Simpl
 
 
 def test_a_download_from_the_tab(panel: SimpleNamespace, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads_panel, "POLL", 0.01)
+    monkeypatch.setattr(models_tab, "POLL", 0.01)
     [start] = handlers(panel.blocks, "facerestore_models_download", "click")
     assert "S-Lab" in list(start("codeformer", False))[-1][2] and script.asked == []
     assert "Choose" in list(start(None, True))[-1][2]
@@ -334,7 +335,7 @@ def test_file_names_and_messages_are_escaped(manager: DownloadManager, script: S
     script.go()
     manager.start("codeformer", True)
     manager.wait("codeformer", 20)
-    shown = downloads_panel.states_html(manager)
+    shown = models_tab.states_html(manager)
     assert "<script>" not in shown and "&lt;script&gt;" in shown and "<br>line two" in shown
 
 
@@ -342,8 +343,8 @@ def test_the_tab_is_left_out_where_it_cannot_be_made(host: Host, monkeypatch: py
     def fail(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(downloads_panel, "build", fail)
-    assert downloads_panel.tabs() == []
+    monkeypatch.setattr(models_tab, "build", fail)
+    assert models_tab.tabs() == []
 
 
 # -- callbacks
@@ -413,7 +414,7 @@ def test_one_that_fails_disturbs_no_other(
     def fail(*args: Any) -> None:
         raise RuntimeError("broken piece")
 
-    monkeypatch.setattr("lib_facerestore.webui.xyz.add_axes", fail)
+    monkeypatch.setattr("lib_facerestore.webui.generation.xyz.add_axes", fail)
     callbacks.register()
     with caplog.at_level(logging.ERROR):
         host.modules.script_callbacks.fire("before_ui")

@@ -266,7 +266,7 @@ def test_in_the_main_ui_it_has_ids_of_its_own_and_works(tab: Host, photo: np.nda
 def test_controls_that_cannot_be_made_do_not_take_the_tab_with_them(
     tab: Host, image: PIL.Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lib_facerestore.webui import controls
+    from lib_facerestore.webui.page import controls
 
     def fail(*_: object, **__: object) -> Any:
         raise RuntimeError("no")

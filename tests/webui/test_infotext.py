@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib_facerestore.faces import FaceReport
-from lib_facerestore.options import PER_FACE, SPECS, Options
-from lib_facerestore.optionspec import OptionSpec
+from lib_facerestore.faces.face import FaceReport
+from lib_facerestore.options.spec import OptionSpec
+from lib_facerestore.options.table import PER_FACE, SPECS, Options
 from lib_facerestore.webui import infotext
 from lib_facerestore.webui.request import ARGUMENTS, OPTION_NAMES, STAGES, Request, request_from_args
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lib_facerestore.errors import OptionError
-from lib_facerestore.options import Options, specs_in
+from lib_facerestore.options.table import Options, specs_in
 from lib_facerestore.webui.request import ARGUMENTS, STAGE_LABELS, STAGES, Request, request_from_args
 
 

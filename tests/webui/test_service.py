@@ -13,8 +13,8 @@ import safetensors.torch
 from lib_facerestore import ModelFileError, Options
 from lib_facerestore.webui import service
 from lib_facerestore.webui.service import RunPicture
-from tests.conftest import KnownFaces, small_lite
 
+from ..conftest import KnownFaces, small_lite
 from .double import Host
 
 
@@ -38,7 +38,7 @@ def test_models_are_listed_auto_first_and_the_built_in_one_last(host: Host, smal
 
 
 def test_families_with_a_fidelity_knob_are_those_whose_networks_have_it() -> None:
-    from lib_facerestore.archs import FAMILIES
+    from lib_facerestore.networks.archs import FAMILIES
 
     having = {
         family.__name__.rsplit(".", 1)[-1]

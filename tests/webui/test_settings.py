@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lib_facerestore.webui import checkbox, service, settings
+from lib_facerestore.webui import face_restorers, service, settings
 from lib_facerestore.webui.settings import PREFIX, ROWS, Settings
 
 from .double import Host
@@ -103,7 +103,7 @@ def test_a_change_resets_the_service_and_the_list(host: Host, monkeypatch: pytes
     settings.register()
     told: list[str] = []
     monkeypatch.setattr(service, "reset", lambda: told.append("reset"))
-    monkeypatch.setattr(checkbox, "register", lambda: told.append("list"))
+    monkeypatch.setattr(face_restorers, "register", lambda: told.append("list"))
     assert host.shared.opts.set(PREFIX + "device", "cpu")
     assert told == ["reset", "list"] and settings.read().device == "cpu"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib_facerestore import compat, parsing
 from lib_facerestore.errors import FaceRestoreError
+from lib_facerestore.stages import parsing
+from lib_facerestore.system import facexlib_import
 
 from .double import Host
 
@@ -64,7 +65,7 @@ def test_the_host_gives_none_for_what_it_dislikes(host: Host, tmp_path: Path, co
 @pytest.mark.parametrize("host", ["a1111", "forge"], indirect=True)
 def test_parsers_load_inside_the_host(host: Host, tmp_path: Path, kind: str) -> None:
     try:
-        bisenet = compat.import_facexlib("facexlib.parsing.bisenet")
+        bisenet = facexlib_import.import_facexlib("facexlib.parsing.bisenet")
     except FaceRestoreError as error:
         pytest.skip(str(error))
     path = save(bisenet.BiSeNet(num_class=19).state_dict(), tmp_path / parsing.BISENET_FILE, kind)

@@ -1,0 +1,1 @@
+"""Measurements: each stage and network, and the whole job, beside the reference packages."""

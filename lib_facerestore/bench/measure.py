@@ -1,0 +1,266 @@
+"""`facerestore bench`: each network and the whole job, ours beside the reference packages, in one run.
+
+Ours and the reference run in turn on the same weights (the installed file, else random ones), so that whatever else the
+machine does hits both; the table gives medians and ratios. Above 1 means that ours is faster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ..catalogue import Store
+from ..errors import FaceRestoreError
+from ..faces.face import Face
+from ..networks.load import Network
+from ..options.table import Options
+from ..pipeline import FaceRestorer
+from ..stages.detection import looks
+from ..stages.detection.postprocess import Found
+from ..stages.detection.retinaface import RESNET50, RetinaFaceDetector, build_network
+from ..stages.parsing import Parser, network_parser
+from ..system import facexlib_import, heap
+from . import reference_job
+from .networks import network_pair
+from .table import BATCH, Row
+
+OURS_BATCH, REFERENCE_BATCH = f"ours at batch {BATCH}", f"reference at batch {BATCH}"
+OUT_OF_MEMORY = "out of memory; close other programs, or measure it on a machine with more"
+
+
+class Peak(AbstractContextManager["Peak"]):
+    """The most memory in use inside the block above what was in use at its start, in bytes; None where nobody tells.
+
+    On CUDA torch's own count, else the resident pages of the process (Linux), looked at every few milliseconds."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.bytes: int | None = None
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Peak:
+        gc.collect()
+        heap.give_back_freed_memory()  # what is kept from earlier calls would hide what this one takes
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self._start = torch.cuda.memory_allocated(self.device)
+        else:
+            self._start = self._most = _resident()
+            self._watcher = threading.Thread(target=self._watch, daemon=True)
+            self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.device.type == "cuda":
+            self.bytes = torch.cuda.max_memory_allocated(self.device) - self._start
+            return
+        self._stop.set()
+        self._watcher.join()
+        self.bytes = self._most - self._start if self._start else None
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.005):
+            self._most = max(self._most, _resident())
+
+
+def _resident() -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
+def _timed(call: Callable[[], Any], device: torch.device) -> float:
+    started = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+@dataclass
+class _Measured:
+    """Median seconds and peak bytes of each call; and of those that failed, why."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    peaks: dict[str, int | None] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
+def _compare(calls: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> _Measured:
+    """Measure the calls: they run in turn, there and back, after a first run each that tells the memory.
+
+    There and back, because a machine that grows slower or faster would favour whoever always comes first or last. A
+    call that runs out of memory, or fails in the reference's code, is left out from there on.
+    """
+    measured = _Measured()
+    runs: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(repeats + 1):
+        for name in list(runs)[:: -1 if number % 2 else 1]:
+            try:
+                with Peak(device) if number == 0 else contextlib.nullcontext() as peak:
+                    runs[name].append(_timed(calls[name], device))
+            except Exception as error:  # the reference packages may raise anything
+                if name.startswith("ours") and not is_out_of_memory(error):
+                    raise
+                reason = OUT_OF_MEMORY if is_out_of_memory(error) else f"{type(error).__name__} {error}".splitlines()[0]
+                measured.failures.append(f"{name}: {reason}")
+                del runs[name]
+            else:
+                if peak is not None:
+                    measured.peaks[name] = peak.bytes
+    for name, seconds in runs.items():
+        measured.seconds[name] = statistics.median(seconds[1:] or seconds)
+    measured.peaks = {name: measured.peaks[name] for name in runs}
+    if None in measured.peaks.values():
+        measured.failures.append("no peak of memory: this system does not tell it")
+    return measured
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it means that the memory is not enough; torch's allocator on the CPU says so by a bare RuntimeError."""
+    said = str(error).lower()
+    texts = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(text in said for text in texts)
+    )
+
+
+def bench_network(model: str, store: Store, device: torch.device, repeats: int = 3) -> Row:
+    """Seconds a face at batch 1 and 4. Raises as `network_pair`.
+
+    Batch 1 are the same faces one after the other: a machine's speed wavers within seconds, so that both must be
+    measured over as long.
+    """
+    pair = network_pair(model, store, device)
+    ours, notes = pair.ours, [pair.why] if pair.why else []
+    faces = torch.rand(BATCH, 3, ours.size, ours.size, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
+    count = BATCH if ours.size <= 1024 or device.type == "cpu" else 1  # a CPU takes as many at a time as memory allows
+    calls: dict[str, Callable[[], Any]] = {"ours": lambda: [ours(face) for face in faces[:count].split(1)]}
+    if count > 1:
+        calls[OURS_BATCH] = lambda: ours(faces)
+    else:
+        notes.append(f"one face only, {BATCH} faces of {ours.size} px at a time take more memory than most GPUs have")
+    if pair.original is not None:
+        run = torch.inference_mode()(pair.original.run)
+        calls["reference"] = lambda: [run(face) for face in faces[:count].split(1)]
+        calls[REFERENCE_BATCH] = lambda: run(faces[:count])
+    measured = _compare(calls, repeats, device)
+
+    def each(call: str) -> float | None:
+        seconds = measured.seconds.get(call)
+        return None if seconds is None else seconds / count
+
+    return Row(
+        model, pair.weights, each("ours"), each(OURS_BATCH), each("reference"), each(REFERENCE_BATCH),
+        measured.peaks.get(OURS_BATCH, measured.peaks.get("ours")), measured.peaks.get(REFERENCE_BATCH),
+        (*notes, *measured.failures),
+    )  # fmt: skip
+
+
+def attempt(what: str, measure: Callable[[], Row]) -> Row:
+    """What `measure` gives, or a row that says why there is nothing: what cannot be measured must not cost the rest."""
+    try:
+        return measure()
+    except FaceRestoreError as error:
+        return Row.unmeasured(what, str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return Row.unmeasured(what, OUT_OF_MEMORY)
+
+
+class _Finds(RetinaFaceDetector):
+    """Our detector doing all its work on one picture, and finding the faces that the reference is given too, so that it
+    takes its second look where it would for these faces."""
+
+    def __init__(self, network: nn.Module, faces: Sequence[Face], device: torch.device) -> None:
+        super().__init__(network, "bench", device)
+        boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
+        scores = np.array([face.score for face in faces], np.float32)
+        points = np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2)
+        self._known = Found(boxes, scores, points)
+
+    def _run(self, pieces: Sequence[looks.Piece], confidence: float, tiles: bool = False) -> list[Found]:
+        super()._run(pieces, 0.999999, tiles)
+        return [Found.nothing() if tiles else self._known for _ in pieces]
+
+
+def _blind(detector: nn.Module) -> nn.Module:
+    """A random detector that is sure of finding nothing: as much work in the network, and no made-up boxes after it."""
+    with torch.no_grad():
+        for name, parameter in detector.named_parameters():
+            if "ClassHead" in name and parameter.ndim > 1:
+                parameter.zero_()
+            elif "ClassHead" in name:
+                parameter.copy_(torch.tensor([20.0, -20.0]).repeat(len(parameter) // 2))
+    return detector
+
+
+class _Job(FaceRestorer):
+    """A `FaceRestorer` with given networks; no detector: the built-in one."""
+
+    def __init__(self, network: Network, parser: Parser | None, detector: _Finds | None) -> None:
+        super().__init__(device=str(network.device), detector=detector, batch_size=BATCH)
+        self._given = network
+        self._parser, self._parser_loaded = parser, True
+
+    def _network(self, model: str) -> tuple[str, Network]:
+        return "bench", self._given
+
+
+def bench_job(
+    name: str, image: NDArray[np.uint8], faces: list[Face], model: str, store: Store, device: torch.device, repeats: int
+) -> Row:
+    """Seconds of the whole job on one picture, with the faces known to both sides and RetinaFace-R50 run by both.
+
+    Ours masks with BiSeNet, the reference with ParseNet, as each does by default. Without facexlib, which has all
+    three, ours runs as it would on such a machine. Raises as `network_pair`.
+    """
+    pair = network_pair(model, store, device)
+    notes = [pair.why] if pair.why else []
+    calls: dict[str, Callable[[], Any]] = {}
+    try:
+        bisenet, parsenet = (
+            facexlib_import.import_facexlib(f"facexlib.parsing.{name}") for name in ("bisenet", "parsenet")
+        )
+        with torch.inference_mode(False):
+            finder = _blind(build_network(RESNET50)).eval().to(device)
+            parser = network_parser("bisenet", bisenet.BiSeNet(num_class=19).eval().to(device), device)
+            old_parser = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19).eval().to(device)
+        job = _Job(pair.ours, parser, _Finds(finder, faces, device))
+        if pair.original is not None:
+            theirs = reference_job.ReferenceJob(finder, old_parser, pair.original.run, faces, device)
+            calls["reference"] = lambda: theirs(image)
+    except FaceRestoreError as error:
+        notes.append(f"no reference, and ours with the built-in detector and an ellipse for a mask: {error}")
+        job = _Job(pair.ours, None, None)
+    calls = {"ours": lambda: job.restore(image, Options(model=model)), **calls}
+    measured = _compare(calls, repeats, device)
+    what = job_title(name, image, faces)
+    return Row(
+        what, pair.weights, measured.seconds.get("ours"), None, measured.seconds.get("reference"), None,
+        measured.peaks.get("ours"), measured.peaks.get("reference"), (*notes, *measured.failures),
+    )  # fmt: skip
+
+
+def job_title(name: str, image: NDArray[np.uint8], faces: Sequence[Face]) -> str:
+    """What a picture's row is called."""
+    return f"{name}: {len(faces)} face{'' if len(faces) == 1 else 's'}, {image.shape[1]}×{image.shape[0]}"

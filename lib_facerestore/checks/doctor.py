@@ -1,0 +1,131 @@
+"""What is installed, which device and precision will be used, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+from dataclasses import dataclass
+from typing import Literal
+
+from ..catalogue import Store, known_model, known_models, misfit_message
+from ..errors import FaceRestoreError
+from ..system import facexlib_import
+
+Status = Literal["ok", "missing", "broken", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `remedy` is "" where nothing needs doing."""
+
+    subject: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+_REQUIRED = (
+    ("torch", "torch"),
+    ("numpy", "numpy"),
+    ("opencv-python", "cv2"),
+    ("Pillow", "PIL"),
+    ("safetensors", "safetensors"),
+    ("facexlib", "facexlib"),
+)
+_OPTIONAL = (
+    ("gradio", "the stand-alone page needs it"),
+    ("gfpgan", "only to compare ours with the original"),
+    ("basicsr", "only to compare ours with the original"),
+    ("spandrel", "reads other upscalers' files"),
+    ("onnxruntime", "runs .onnx restorers"),
+)
+_HELPERS = (
+    ("retinaface-resnet50", "the embedded detector is used"),
+    ("retinaface-mobilenet", "the embedded detector is used"),
+    ("bisenet", "masks are ellipses fitted to the landmarks"),
+    ("parsenet", "masks are ellipses fitted to the landmarks"),
+)
+"""Models that are used where they are installed, and what happens without."""
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def examine(store: Store, device: str = "auto") -> list[Finding]:
+    """Look at this machine. Never raises for what it finds; every fault is a `Finding`."""
+    system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    findings = [Finding("system", "ok", system)]
+    for distribution, module in _REQUIRED:
+        findings.append(_package(distribution, module))
+    for distribution, purpose in _OPTIONAL:
+        version = _version(distribution)
+        remedy = "" if version else f"pip install {'--no-deps ' if 'compare' in purpose else ''}{distribution}"
+        findings.append(Finding(distribution, "ok" if version else "note", version or f"absent: {purpose}", remedy))
+    findings.append(_device(device))
+    findings += _models(store)
+    return findings
+
+
+def _package(distribution: str, module: str) -> Finding:
+    try:
+        if module == "facexlib":
+            facexlib_import.prepare()
+        found = importlib.import_module(module)
+    except ImportError as error:
+        version = _version(distribution)
+        status: Status = "broken" if version else "missing"
+        return Finding(distribution, status, f"cannot be imported ({error})", f"pip install {distribution}")
+    except Exception as error:  # a broken binary raises whatever it likes; that is what is being looked for
+        return Finding(distribution, "broken", f"fails on import ({error})", f"pip install --force {distribution}")
+    return Finding(distribution, "ok", _version(distribution) or str(getattr(found, "__version__", "?")))
+
+
+def _device(name: str) -> Finding:
+    try:
+        from ..networks.shelf import choose_device
+
+        device = choose_device(name)
+    except (FaceRestoreError, ImportError) as error:
+        return Finding("device", "broken", str(error), "choose --device cpu")
+    import torch
+
+    what = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    return Finding("device", "ok", f"{device} ({what}), precision float32")
+
+
+def _models(store: Store) -> list[Finding]:
+    folder = store.folders[0]
+    exists = folder.is_dir()
+    remedy = "" if exists else "put model files there, or name another folder with --models or FACERESTORE_MODELS"
+    findings = [Finding("model folder", "ok" if exists else "note", f"{folder}", remedy)]
+    try:
+        installed = store.installed(None)
+    except FaceRestoreError as error:
+        return [*findings, Finding("restorers", "broken", str(error), "install lib_facerestore again")]
+    there = [entry for entry in known_models() if entry.id in installed]
+    restorers = [entry.id for entry in there]
+    incomplete = {entry.id: lacking for entry in there if (lacking := entry.lacking(installed[entry.id]))}
+    findings.append(Finding("restorers", "ok", ", ".join(name for name in restorers if name not in incomplete)))
+    for name, lacking in incomplete.items():
+        detail = f"{installed[name]}: beside it there is no {', '.join(lacking)}"
+        findings.append(Finding(f"file of {name}", "note", detail, "copy these files there"))
+    misfits = store.misfits(None)
+    for name, otherwise in _HELPERS:
+        entry = known_model(name)
+        subject = f"{entry.kind if entry else 'model'} {name}"
+        if name in installed:
+            findings.append(Finding(subject, "ok", installed[name].name))
+        elif name not in misfits:
+            file = entry.files[0] if entry else name
+            remedy = f"put {file} into {folder}, or get it with `facerestore models download {name}`"
+            findings.append(Finding(subject, "note", f"not installed: {otherwise}", remedy))
+    for name, misfit in misfits.items():
+        remedy = f"move it away, then `facerestore models download {name}`"
+        findings.append(Finding(f"file of {name}", "note", misfit_message(misfit), remedy))
+    return findings

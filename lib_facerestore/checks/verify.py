@@ -1,0 +1,179 @@
+"""Whether a model file is what it should be: size, hash, strict load, family, and the comparison with the original."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..catalogue import BUILT_IN, known_models
+from ..catalogue.fingerprints import hash_file, look_into
+from ..errors import FaceRestoreError, ModelFileError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..catalogue import ModelEntry
+    from ..networks.load import Network
+
+CLOSE_ENOUGH = 1e-3
+"""Largest difference from the original network, on values from -1 to 1, that still counts as the same."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of `verify`. warning: worth knowing, the file is usable; skipped: could not be tried here."""
+
+    status: Literal["ok", "warning", "failed", "skipped"]
+    subject: str
+    detail: str
+
+
+def verify(path: Path, entry: ModelEntry | None, device: str = "cpu", against_reference: bool = False) -> list[Check]:
+    """Everything that can be checked of one file. Never raises for what it finds."""
+    checks = _published_checks(path, entry)
+    network = None
+    try:
+        package = missing_package(path, entry)
+        if package:
+            checks.append(Check("skipped", "load", f"needs the package {package}: pip install {package}"))
+        elif entry and not entry.used:
+            checks.append(Check("skipped", "load", "nothing here uses it, so nothing here can load it"))
+        else:
+            network = load(path, entry, device)
+            checks.append(Check("ok", "load", _loaded(path, entry, network)))
+    except ModelFileError as error:
+        checks.append(Check("failed", "load", str(error)))
+    except FaceRestoreError as error:  # a package that cannot be imported, a device that is not there
+        checks.append(Check("skipped", "load", str(error)))
+    if network is not None:
+        family = entry.family if entry and not look_into(path).is_onnx else network.family  # ONNX does not tell its own
+        if entry and (network.family, network.size) != (family, entry.size):
+            expected = f"{entry.id} is of family {entry.family}, {entry.size} pixels"
+            checks.append(Check("failed", "family", f"{expected}; this file is not it"))
+        try:
+            companions = network.read_companions(path.parent)
+        except ModelFileError as error:
+            checks.append(Check("failed", "companions", str(error)))
+            companions = {}
+        if against_reference:
+            checks.append(_reference(path, network, companions))
+    elif against_reference:
+        other = entry is not None and entry.kind != "restorer"
+        why = "only restorers are compared" if other else "nothing was loaded that could be compared"
+        checks.append(Check("skipped", "reference", why))
+    return checks
+
+
+def missing_package(path: Path, entry: ModelEntry | None) -> str:
+    """The package without which this file cannot be loaded, if it is missing here. Raises ModelFileError."""
+    needs = entry.needs if entry else "onnxruntime" if look_into(path).is_onnx else ""
+    return needs if needs and importlib.util.find_spec(needs) is None else ""
+
+
+def load(path: Path, entry: ModelEntry | None, device: str = "cpu") -> Network | None:
+    """Load a file as the stage that uses it does: strictly, every tensor in its place.
+
+    The files that a network needs beside its own are not asked for.
+
+    Args:
+        path: the file.
+        entry: what it is; None takes it for a restorer of somebody's own.
+        device: as users name it.
+
+    Returns:
+        The network of a restorer, None for other kinds.
+
+    Raises:
+        ModelFileError: the file cannot be used.
+        FaceRestoreError: something else is in the way: a package or a device.
+    """
+    look_into(path)  # says what is wrong with a damaged file, whatever it was meant to be
+    from ..networks.shelf import choose_device
+
+    where = choose_device(device)
+    if entry is None or entry.kind == "restorer":
+        from ..networks.load import load_network, read_state
+
+        if look_into(path).is_onnx:
+            return load_network(path, where)
+        state = read_state(path)
+        try:
+            return load_network(state, where)  # not the path: that would also read what lies beside it
+        except ModelFileError as error:
+            raise ModelFileError(f"{path}: {error}") from error
+    if entry.kind == "parser":
+        from ..stages.parsing import load_parser
+
+        is_named = load_parser(path, where).name
+        if is_named != entry.id:
+            raise ModelFileError(f"{path}: is {is_named}, not {entry.id}.")
+    elif entry.kind == "upscaler":
+        from ..stages.background import load_upscaler
+
+        load_upscaler(path, where)
+    else:
+        from ..stages.detection import load_detector
+
+        load_detector(entry.id, path, where)
+    return None
+
+
+def _loaded(path: Path, entry: ModelEntry | None, network: Network | None) -> str:
+    how = "every tensor fits"
+    if look_into(path).is_onnx:
+        how = "OpenCV takes it" if network is None else "onnxruntime takes it"
+    if network is None:
+        return f"{how}: {entry.kind} {entry.id}" if entry else how
+    knobs = ", ".join(sorted(network.knobs)) or "none"
+    return f"{how}: family {network.family}, {network.size} pixels, knobs: {knobs}"
+
+
+def _reference(path: Path, network: Network, companions: Mapping[str, torch.Tensor]) -> Check:
+    from ..networks.load import read_state
+    from .originals import compare
+
+    try:
+        state = {} if look_into(path).is_onnx else read_state(path)
+        apart = compare(network, state, companions)
+    except FaceRestoreError as error:
+        return Check("skipped", "reference", str(error))
+    detail = (
+        f"{apart.source}: largest difference {apart.largest:.2e}, mean {apart.mean:.2e} "
+        f"({apart.crops} crops, values from -1 to 1; {apart.share:.1e} of the picture's contrast)"
+    )
+    return Check("ok" if apart.largest <= CLOSE_ENOUGH else "failed", "reference", detail)
+
+
+def _published_checks(path: Path, entry: ModelEntry | None) -> list[Check]:
+    size = path.stat().st_size
+    if entry is None:
+        return [Check("warning", "name", "not a model that is known; size and hash cannot be compared")]
+    if entry.id == BUILT_IN:
+        return [Check("ok", "size", f"{size:,} bytes, part of this package")]
+    sizes = {file.bytes for file in entry.published}
+    digest = hash_file(path)
+    theirs = next((one.id for one in known_models(None) for file in one.published if file.sha256 == digest), entry.id)
+    if theirs != entry.id:
+        return [Check("failed", "sha256", f"{digest}: this is the published file of {theirs}, not of {entry.id}")]
+    exact = next((file for file in entry.published if file.sha256 == digest), None)
+    if exact:
+        return [
+            Check("ok", "size", f"{size:,} bytes"),
+            Check("ok", "sha256", f"{digest}, as published for {exact.name}"),
+        ]
+    checks = []
+    if size in sizes:
+        checks.append(Check("ok", "size", f"{size:,} bytes, as published"))
+    elif 0 in sizes or not sizes:
+        checks.append(Check("skipped", "size", f"{size:,} bytes; nobody states the published size"))
+    else:
+        wanted = ", ".join(f"{one:,}" for one in sorted(sizes))
+        checks.append(Check("warning", "size", f"{size:,} bytes; the published file has {wanted}"))
+    if any(not file.sha256 for file in entry.published) or not entry.published:
+        checks.append(Check("skipped", "sha256", f"{digest}; nobody states the published one"))
+    else:
+        checks.append(Check("warning", "sha256", f"{digest} is not a published one: converted, retrained or damaged"))
+    return checks

@@ -1,0 +1,254 @@
+"""The page that `facerestore models list` prints: what there is, what is here, on which terms, what it is good for.
+
+`survey` gathers, `page` sets the text; both are free of printing, so that tests and other interfaces can use them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..catalogue import BUILT_IN, Found, ModelEntry, Store, identify, known_models
+
+COMMERCIAL = {"yes": "commercial use allowed", "no": "no commercial use", "unclear": "commercial use unclear"}
+_HEADINGS = {
+    "restorer": "Restorers",
+    "onnx": "Restorers for onnxruntime",
+    "detector": "Face detectors",
+    "parser": "Face parsers",
+    "upscaler": "Upscalers for the background",
+}
+_BESIDES = {"detector": ", and the built-in one", "parser": "; without one, masks are ellipses"}
+"""What there is of a group when nothing of it is installed."""
+
+_ONE_LINE = 106
+"""From this width on the terms stand in a model's first line; the longest just fit."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known and what is there.
+
+    Attributes:
+        folders: the folders that were searched; downloads go to the first.
+        models: every known model with its file, or None.
+        others: the model files that are none of them.
+        duplicates: groups of files that hold the same bytes.
+        families: family of those `others` that are restorers of somebody's own.
+    """
+
+    folders: tuple[Path, ...]
+    models: tuple[tuple[ModelEntry, Path | None], ...]
+    others: tuple[Found, ...]
+    duplicates: tuple[tuple[Path, ...], ...]
+    families: dict[Path, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "folders": [str(folder) for folder in self.folders],
+            "models": [_row(entry, path) for entry, path in self.models],
+            "other_files": [str(found.path) for found in self.others],
+            "others": [
+                {
+                    "file": str(found.path),
+                    "may_be": [entry.id for entry in found.models],
+                    "family": self.families.get(found.path) or (found.models[0].family if found.models else None),
+                    "told_by": found.told_by or None,
+                    "remark": found.remark or None,
+                    "damaged": found.damaged or None,
+                }
+                for found in self.others
+            ],
+            "duplicates": [[str(path) for path in group] for group in self.duplicates],
+        }
+
+
+def survey(store: Store) -> Survey:
+    """Look through the store's folders."""
+    installed = store.installed(None)
+    models = tuple((entry, installed.get(entry.id)) for entry in known_models(None))
+    others = tuple(identify(path, by_hash=True) for path in store.others())
+    duplicates = tuple(tuple(group) for group in store.duplicates())
+    unknown = [found for found in others if not found.models and not found.remark]
+    return Survey(store.folders, models, others, duplicates, _families(unknown))
+
+
+def _families(unknown: list[Found]) -> dict[Path, str]:
+    """Family of each file whose tensors one of our networks takes: torch is imported only where there are any."""
+    found: dict[Path, str] = {}
+    for one in unknown:
+        if one.content is None or not one.content.shapes:
+            continue
+        from ..networks.load import find_family
+
+        family, _ = find_family(one.content.shapes)
+        if family is not None:
+            found[one.path] = family.__name__.rsplit(".", 1)[-1]
+    return found
+
+
+def _state(entry: ModelEntry, path: Path | None) -> str:
+    if entry.id == BUILT_IN:
+        return "built in"
+    if path is None:
+        return "not installed"
+    return "incomplete" if entry.lacking(path) else "installed"
+
+
+def _row(entry: ModelEntry, path: Path | None) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "family": entry.family,
+        "state": _state(entry, path),
+        "file": str(path) if path else None,
+        "wanted": list(entry.files),
+        "size": entry.size or None,
+        "bytes": entry.bytes or None,
+        "bytes_about": entry.about or None,
+        "knobs": list(entry.knobs),
+        "licence": entry.licence,
+        "licence_note": entry.licence_note,
+        "commercial_use": entry.commercial,
+        "good_for": entry.good_for,
+        "needs": entry.needs or None,
+        "used": entry.used,
+        "downloadable": any(file.urls for file in entry.published),
+        "page": entry.page or None,
+    }
+
+
+def megabytes(count: int) -> str:
+    """"332 MB", "1.7 MB"; a megabyte is 2^20 bytes, as file managers count."""
+    value = count / 2**20
+    return f"{value:.0f} MB" if value >= 10 else f"{value:.1f} MB"
+
+
+def page(survey: Survey, everything: bool = False, width: int = 110, encoding: str = "utf-8") -> str:
+    """The text, for a terminal `width` columns wide."""
+    return "\n".join(_lines(survey, everything, max(60, min(width, 120)), _mark(encoding)))
+
+
+def _mark(encoding: str) -> str:
+    try:
+        "●".encode(encoding)
+    except (UnicodeError, LookupError):
+        return "*"
+    return "●"
+
+
+def _lines(survey: Survey, everything: bool, width: int, mark: str) -> Iterator[str]:
+    yield f"Model folder: {survey.folders[0]}{'' if survey.folders[0].is_dir() else '  (not there yet)'}"
+    for folder in survey.folders[1:]:
+        yield f"Also searched: {folder}"
+    for group, heading in _HEADINGS.items():
+        rows = [(entry, path) for entry, path in survey.models if _group(entry) == group]
+        shown = [row for row in rows if everything or row[1] or (row[0].used and group != "onnx")]
+        hidden = len([row for row in rows if row not in shown and (row[0].used or group == "onnx")])
+        if not shown and not hidden:
+            continue
+        here = sum(path is not None for _, path in rows)
+        yield ""
+        count = len([row for row in rows if row[0].used or row[1]])
+        yield f"{heading}  ({here} of {count} here{_BESIDES.get(group, '')})"
+        for entry, path in sorted(shown, key=lambda row: row[1] is None):
+            yield from _model(entry, path, survey.folders, width, mark)
+        if hidden:
+            yield f"  {hidden} more; `facerestore models list --all` shows them."
+    yield from _rest(survey, width)
+    yield ""
+    yield "Get one:    facerestore models download gfpgan-1.4  (its licence comes first)"
+    yield "Have one:   facerestore models import FILE"
+    yield "Check all:  facerestore models verify"
+
+
+def _group(entry: ModelEntry) -> str:
+    return "onnx" if entry.kind == "restorer" and entry.needs == "onnxruntime" else entry.kind
+
+
+def _model(
+    entry: ModelEntry, path: Path | None, folders: tuple[Path, ...], width: int, mark: str
+) -> Iterator[str]:
+    crop = f"{entry.size} px" if entry.size else ""
+    head = f"  {mark if path else ' '} {entry.id:<21} {crop:>7} {_size(entry, path):>13}"
+    terms = f"{entry.licence}, {COMMERCIAL[entry.commercial]}"
+    if width >= _ONE_LINE:
+        yield f"{head}  {terms}"
+    else:
+        yield head
+        yield from _indented(terms, width)
+    knobs = f" Knobs: {', '.join(entry.knobs)}." if entry.knobs else ""
+    yield from _indented(entry.good_for + knobs, width)
+    if entry.id == BUILT_IN:
+        return
+    if path:
+        yield f"      {_short(path, folders)}"
+        lacking = entry.lacking(path)
+        if lacking:
+            names = f"{lacking[0]} and {len(lacking) - 1} more" if lacking[1:] else lacking[0]
+            folder = f"; copy its folder {entry.beside_folder} there" if entry.beside_folder else ""
+            yield from _indented(f"INCOMPLETE: beside it there is no {names}{folder}", width)
+    else:
+        hint = "" if any(file.urls for file in entry.published) else f"; get it by hand from {entry.page}"
+        yield from _indented(f"not installed, wants {entry.files[0]}{hint}", width)
+    if not entry.used:
+        yield "      known, but nothing here uses it"
+    elif entry.needs and importlib.util.find_spec(entry.needs) is None:
+        yield f"      needs the package {entry.needs}, which is not installed"
+
+
+def _size(entry: ModelEntry, path: Path | None) -> str:
+    if path:
+        return megabytes(path.stat().st_size)
+    return megabytes(entry.bytes) if entry.bytes else about(entry)
+
+
+def about(entry: ModelEntry) -> str:
+    """The size of a file whose size nobody states, from its tensors: "about 270 MB"."""
+    return f"about {megabytes(entry.about)}" if entry.about else "size unknown"
+
+
+def _indented(text: str, width: int) -> list[str]:
+    indent = " " * 6
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _short(path: Path, folders: tuple[Path, ...]) -> str:
+    """The path inside the first folder, whole elsewhere."""
+    try:
+        return str(path.relative_to(folders[0]))
+    except ValueError:
+        return str(path)
+
+
+def _rest(survey: Survey, width: int) -> Iterator[str]:
+    copies = {path for group in survey.duplicates for path in group[1:]}
+    others = [found for found in survey.others if found.path not in copies]
+    if others:
+        yield ""
+        yield "Other files in these folders"
+    for found in others:
+        ids = " or ".join(entry.id for entry in found.models)
+        if found.path in survey.families:
+            what = f"a {survey.families[found.path]} restorer that is not in the catalogue; choose it by its name"
+        elif ids:
+            what = f"{ids}, told by its {found.told_by}"
+        elif found.damaged:
+            what = f"cannot be used: {found.damaged}"
+        else:
+            what = found.remark or "unknown"
+        yield from _indented(f"{_short(found.path, survey.folders)}: {what}", width)
+    if survey.duplicates:
+        yield ""
+        yield "The same content more than once"
+        for group in survey.duplicates:
+            size = megabytes(group[0].stat().st_size)
+            names = ", ".join(_short(path, survey.folders) for path in group)
+            yield from _indented(f"{size} each: {names}", width)

@@ -1,0 +1,1 @@
+"""Faces as data: boxes, landmarks, numbering, selection, and the alignment of their crops."""

@@ -1,0 +1,275 @@
+"""`Face`, `FaceReport`, and the pure rules that number faces and choose which of them are restored.
+
+Data and rules only, no pixels, no networks. This room may import `errors`, `options`, numpy and the standard library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, OptionError
+from ..options.table import SPECS, Options
+from ..wording import did_you_mean
+
+Box = tuple[float, float, float, float]
+SortKey = tuple[object, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One detected face, in pixels of the picture it was found in. Compares and hashes by value.
+
+    number: what `Options.faces` calls it, from 1; 0 means that it is not numbered yet.
+    box: x0, y0, x1, y1 with x0 < x1 and y0 < y1; may reach beyond the picture.
+    landmarks: (5, 2) float32, read-only, as x, y: eyes, nose tip, mouth corners; of a pair, the image's left one first.
+    score: how sure the detector is, 0 to 1.
+
+    Raises InputError that names the field.
+    """
+
+    number: int
+    box: Box
+    landmarks: npt.NDArray[np.float32]
+    score: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "number", _valid_number(self.number))
+        object.__setattr__(self, "box", _valid_box(self.box))
+        object.__setattr__(self, "landmarks", _valid_landmarks(self.landmarks))
+        object.__setattr__(self, "score", _valid_score(self.score))
+
+    @property
+    def width(self) -> float:
+        """Width of the box in pixels."""
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> float:
+        """Height of the box in pixels."""
+        return self.box[3] - self.box[1]
+
+    @property
+    def side(self) -> float:
+        """The longer side of the box in pixels: what min_face and max_face are compared with."""
+        return max(self.width, self.height)
+
+    @property
+    def area(self) -> float:
+        """Area of the box in square pixels: what "large" means in `order`, `faces` and `max_faces`."""
+        return self.width * self.height
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Centre of the box, x and y in pixels."""
+        return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON: number, box and landmarks rounded to 1/100 pixel, score to four places."""
+        return {
+            "number": self.number,
+            "box": [round(value, 2) for value in self.box],
+            "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks],
+            "score": round(self.score, 4),
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, Face) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def _values(self) -> tuple[object, ...]:
+        return self.number, self.box, tuple(self.landmarks.ravel().tolist()), self.score
+
+
+@dataclass(frozen=True, eq=False)
+class FaceReport:
+    """What was done with one face. The first four fields are those of `Face`; see there for units and ranges.
+
+    model: id of the restorer, "" when none was used. applied: whether the picture was changed.
+    reason: why the face was left alone (then it must be given), or a remark on how it was restored.
+    timings: seconds by stage name. Compares and hashes by value. Raises InputError that names the field.
+    """
+
+    box: Box
+    landmarks: npt.NDArray[np.float32]
+    score: float
+    number: int
+    model: str
+    applied: bool
+    reason: str = ""
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        face = Face(self.number, self.box, self.landmarks, self.score)
+        for name in ("number", "box", "landmarks", "score"):
+            object.__setattr__(self, name, getattr(face, name))
+        object.__setattr__(self, "timings", dict(self.timings))
+        if not self.applied and not self.reason:
+            raise InputError(f"reason: face {self.number} was left alone; say why.")
+
+    @classmethod
+    def of(
+        cls, face: Face, model: str, applied: bool, reason: str = "", timings: dict[str, float] | None = None
+    ) -> FaceReport:
+        """The report on `face`."""
+        return cls(face.box, face.landmarks, face.score, face.number, model, applied, reason, timings or {})
+
+    @property
+    def face(self) -> Face:
+        """The face that this report is on."""
+        return Face(self.number, self.box, self.landmarks, self.score)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON: those of `Face.to_dict`, then model, applied, reason and timings (to 0.1 ms)."""
+        timings = {stage: round(seconds, 4) for stage, seconds in self.timings.items()}
+        return self.face.to_dict() | {
+            "model": self.model,
+            "applied": self.applied,
+            "reason": self.reason,
+            "timings": timings,
+        }
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FaceReport):
+            return NotImplemented
+        return self._values() == other._values() and self.timings == other.timings
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def _values(self) -> tuple[object, ...]:
+        return self.face, self.model, self.applied, self.reason
+
+
+def number_faces(faces: Iterable[Face], order: str) -> list[Face]:
+    """The faces sorted by `order` (a value of `Options.order`) and numbered from 1; the numbers they bring are ignored.
+
+    left-right goes by the centre's x, top-bottom by its y, large-small by area, confidence by score. Ties go left to
+    right, then top to bottom, then by the rest of the face's values, so the order of the input never matters.
+    Raises OptionError for an unknown order.
+    """
+    if order not in _KEYS:
+        allowed = SPECS["order"].allowed
+        raise OptionError(f"order: {order!r} is not allowed; give {allowed}.{did_you_mean(order, _KEYS)}")
+    return [replace(face, number=number) for number, face in enumerate(sorted(faces, key=_KEYS[order]), start=1)]
+
+
+def select_faces(faces: Sequence[Face], options: Options) -> list[tuple[Face, str]]:
+    """Each numbered face, in the order given, with "" if it is to be restored or the reason why it is not.
+
+    Applied in turn, each to what the one before has left: min_face and max_face, faces, max_faces (keeps the largest).
+    """
+    reasons = {index: _size_reason(face, options) for index, face in enumerate(faces)}
+
+    def remaining() -> list[int]:
+        """Indices of the faces not yet ruled out, largest first."""
+        left = (index for index, reason in reasons.items() if not reason)
+        return sorted(left, key=lambda index: (_by_size(faces[index]), faces[index].number))
+
+    if options.faces == "largest":
+        by_size = remaining()
+        for index in by_size[1:]:
+            reasons[index] = f"faces largest chose face {faces[by_size[0]].number}"
+    elif options.face_numbers:
+        wanted = set(options.face_numbers)
+        for index in remaining():
+            if faces[index].number not in wanted:
+                reasons[index] = f"not among faces {options.faces}"
+    if options.max_faces:
+        for index in remaining()[options.max_faces :]:
+            reasons[index] = f"left out by max_faces {options.max_faces}"
+    return [
+        (face, f"face {face.number}: skipped, {reasons[index]}" if reasons[index] else "")
+        for index, face in enumerate(faces)
+    ]
+
+
+def missing_numbers(faces: Iterable[Face], options: Options) -> list[int]:
+    """The numbers in `options.faces` that no face carries, ascending; empty for "all" and "largest"."""
+    present = {face.number for face in faces}
+    return [number for number in options.face_numbers if number not in present]
+
+
+def _by_place(face: Face) -> SortKey:
+    return *face.centre, face.box, -face.score, tuple(face.landmarks.ravel().tolist())
+
+
+def _by_height(face: Face) -> SortKey:
+    return face.centre[1], _by_place(face)
+
+
+def _by_size(face: Face) -> SortKey:
+    return -face.area, _by_place(face)
+
+
+def _by_score(face: Face) -> SortKey:
+    return -face.score, _by_place(face)
+
+
+_KEYS: dict[str, Callable[[Face], SortKey]] = {
+    "left-right": _by_place,
+    "top-bottom": _by_height,
+    "large-small": _by_size,
+    "confidence": _by_score,
+}
+
+
+def _size_reason(face: Face, options: Options) -> str:
+    if face.side < options.min_face:
+        return f"{_pixels(face.side, options.min_face)} px is below min_face {options.min_face}"
+    if options.max_face and face.side > options.max_face:
+        return f"{_pixels(face.side, options.max_face)} px is above max_face {options.max_face}"
+    return ""
+
+
+def _pixels(side: float, limit: int) -> str:
+    """`side` with as few digits as still show that it differs from `limit`."""
+    for digits in range(4):
+        if round(side, digits) != limit:
+            return f"{side:.{digits}f}"
+    return repr(side)
+
+
+def _valid_number(number: object) -> int:
+    if isinstance(number, bool) or not isinstance(number, Integral) or number < 0:
+        raise InputError(f"number: {number!r} is not a face number; give a whole number from 1, or 0 for none yet.")
+    return int(number)
+
+
+def _valid_box(box: Sequence[float]) -> Box:
+    try:
+        x0, y0, x1, y1 = (float(value) + 0.0 for value in box)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"box: {box!r} is not a box; give four numbers x0, y0, x1, y1 in pixels.") from None
+    if not all(map(math.isfinite, (x0, y0, x1, y1))):
+        raise InputError(f"box: {box!r} has a value that is not finite; give four finite numbers in pixels.")
+    if not (x0 < x1 and y0 < y1):
+        raise InputError(f"box: {box!r} is empty or turned around; x0 must be below x1 and y0 below y1.")
+    return x0, y0, x1, y1
+
+
+def _valid_landmarks(landmarks: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    try:
+        with np.errstate(over="ignore"):
+            points = np.array(landmarks, dtype=np.float32, order="C")
+    except (TypeError, ValueError, OverflowError):
+        raise InputError("landmarks: not an array of numbers; give five x, y points in pixels.") from None
+    if points.shape != (5, 2):
+        raise InputError(f"landmarks: shape {points.shape} is not (5, 2); give five x, y points in pixels.")
+    if not np.isfinite(points).all():
+        raise InputError("landmarks: a value is not finite; give five finite x, y points in pixels.")
+    points.setflags(write=False)
+    return points
+
+
+def _valid_score(score: object) -> float:
+    if isinstance(score, (bool, np.bool_)) or not isinstance(score, Real) or not 0.0 <= float(score) <= 1.0:
+        raise InputError(f"score: {score!r} is not a score; give a number from 0 to 1.")
+    return float(score) + 0.0

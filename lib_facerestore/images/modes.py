@@ -1,0 +1,286 @@
+"""Pillow modes to RGB pixels and back, without touching what did not change.
+
+``from_pil`` and ``to_pil`` are the public pair; ``settle_mode`` and ``array_in_mode`` serve the file encoders.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from ..errors import InputError
+from .metadata import (
+    exif_orientation,
+    exif_upright,
+    strip_exif_prefix,
+    turn_back,
+    upright,
+    xmp_orientation,
+    xmp_upright,
+)
+from .picture import Picture, luma
+
+logger = logging.getLogger(__name__)
+
+GREY = frozenset({"1", "L", "LA", "I", "I;16", "LA;16"})
+_NATIVE = frozenset({"CMYK", "YCbCr", "HSV"})  # modes whose values RGB cannot carry
+# What a mode becomes where it has to be held by something wider; palette pictures are handled apart.
+_WIDER = {"1": "L", "L": "RGB", "LA": "RGBA", "I": "I;16", "I;16": "RGB;16", "LA;16": "RGBA;16"}
+_WIDER.update(dict.fromkeys(_NATIVE, "RGB"))
+
+
+def from_pil(image: Image.Image, *, upright: bool = True) -> Picture:
+    """A Picture of a Pillow image; the image itself is not changed.
+
+    With upright (the default) an EXIF or XMP orientation is applied and set to 1; with upright=False pixels and
+    metadata stay as they are. InputError for empty images and for modes that are not photographs of 8 or 16 bits
+    (F, LAB, 32-bit I).
+    """
+    if not isinstance(image, Image.Image):
+        raise InputError(f"expected a Pillow image, got {type(image).__name__}")
+    if 0 in image.size:
+        raise InputError(f"the image is {image.width}×{image.height}; width and height must be at least 1")
+    image.load()
+    info: dict[str, Any] = {key: value for key, value in image.info.items() if isinstance(key, str)}
+    exif = strip_exif_prefix(info.get("exif") if isinstance(info.get("exif"), bytes) else None)
+    xmp = info.get("xmp")
+    xmp = xmp.encode("utf-8") if isinstance(xmp, str) else xmp
+    orientation = exif_orientation(exif) if exif_orientation(exif) != 1 else xmp_orientation(xmp)
+    dpi = info.get("dpi")
+    fields = decode_mode(image, orientation if upright else 1)
+    if upright:
+        exif = exif and exif_upright(exif)
+        xmp = xmp and xmp_upright(xmp)
+    return Picture(
+        **fields,
+        format=image.format or "",
+        icc_profile=info.get("icc_profile") or None,
+        exif=exif,
+        xmp=xmp,
+        dpi=(float(dpi[0]), float(dpi[1])) if isinstance(dpi, tuple) and len(dpi) == 2 else None,
+        orientation=orientation,
+        info=info,
+    )
+
+
+def to_pil(picture: Picture, *, upright: bool = True) -> Image.Image:
+    """A Pillow image of the picture's own mode, with its info (profile, EXIF, dpi, text) attached.
+
+    With upright=False a picture that `from_pil` turned upright is turned back, and has the EXIF and XMP that it came
+    with. Two modes widen where the pixels changed, because they cannot hold a restored face: P becomes RGB or RGBA, 1
+    becomes L. InputError for 16-bit colour and 16-bit grey with alpha, which Pillow cannot hold: use to_array.
+    """
+    mode = natural_mode(picture)
+    if mode.endswith(";16") and mode != "I;16":
+        raise InputError(f"Pillow cannot hold a {mode} picture; use to_array, or write it with write_picture")
+    turned = not upright and picture.orientation != 1
+    values = array_in_mode(picture, mode)
+    image = array_to_pil(turn_back(values, picture.orientation) if turned else values, mode, picture.palette)
+    info: dict[str | tuple[int, int], Any] = dict(picture.info.items())
+    info.update({item.key: item.value for item in picture.text})
+    if mode != "P":
+        info.pop("transparency", None)
+    elif picture.alpha is not None and "transparency" not in info and picture.palette is not None:
+        info["transparency"] = picture.palette[:, 3].tobytes()
+    carried = {"icc_profile": picture.icc_profile, "xmp": picture.xmp, "dpi": picture.dpi}
+    carried["exif"] = b"Exif\0\0" + picture.exif if picture.exif else None
+    info.update({key: value for key, value in carried.items() if value is not None})
+    if turned:
+        info.update({key: picture.info[key] for key in ("exif", "xmp") if key in picture.info})
+    image.info = info
+    return image
+
+
+def decode_mode(image: Image.Image, orientation: int) -> dict[str, Any]:
+    """The fields pixels, alpha, mode, native and palette of a loaded Pillow image, turned upright."""
+    mode = image.mode
+    if mode in ("RGBX",):
+        image, mode = image.convert("RGB"), "RGB"
+    elif mode in ("RGBa", "La"):
+        image = image.convert(mode[:-1] + "A")
+        mode = image.mode
+    elif mode == "PA":
+        image, mode = image.convert("RGBA"), "RGBA"
+    elif mode in ("RGB", "L", "1") and "transparency" in image.info:
+        image = image.convert("RGBA" if mode == "RGB" else "LA")
+        mode = image.mode
+    if mode == "P":
+        return _decode_palette(image, orientation)
+    if mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
+        deep = np.asarray(image)
+        if int(deep.min()) < 0 or int(deep.max()) > 65535:
+            raise InputError("32-bit grey values do not fit 16 bits; convert the picture to 16-bit or 8-bit grey first")
+        grey = upright(deep.astype(np.uint16), orientation)
+        return {"pixels": np.repeat(grey[:, :, None], 3, axis=2), "mode": "I" if mode == "I" else "I;16"}
+    if mode not in ("1", "L", "LA", "RGB", "RGBA") and mode not in _NATIVE:
+        raise InputError(f"pictures of mode {mode} are not supported; convert to RGB, or to 16-bit PNG or TIFF")
+    values = upright(np.asarray(image.convert("L") if mode == "1" else image), orientation)
+    if mode in _NATIVE:
+        profile = image.info.get("icc_profile")
+        return {"pixels": native_to_rgb(values, mode, profile), "mode": mode, "native": values}
+    if mode in ("1", "L"):
+        return {"pixels": np.repeat(values[:, :, None], 3, axis=2), "mode": mode}
+    if mode == "LA":
+        grey, alpha = np.repeat(values[:, :, :1], 3, axis=2), np.ascontiguousarray(values[:, :, 1])
+        return {"pixels": grey, "alpha": alpha, "mode": mode}
+    if mode == "RGBA":
+        rgb, alpha = np.ascontiguousarray(values[:, :, :3]), np.ascontiguousarray(values[:, :, 3])
+        return {"pixels": rgb, "alpha": alpha, "mode": mode}
+    return {"pixels": values if values.flags.writeable else values.copy(), "mode": mode}
+
+
+def _decode_palette(image: Image.Image, orientation: int) -> dict[str, Any]:
+    indices = upright(np.asarray(image), orientation).copy()
+    rgb = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+    own_alpha = image.palette is not None and image.palette.mode == "RGBA"
+    palette = np.full((max(len(rgb), int(indices.max()) + 1), 4), 255, np.uint8)
+    palette[:, :3] = 0
+    palette[: len(rgb), :3] = rgb
+    key = image.info.get("transparency")
+    if own_alpha:
+        table = np.asarray(image.getpalette("RGBA"), dtype=np.uint8).reshape(-1, 4)
+        palette[: len(table), 3] = table[: len(palette), 3]
+    if isinstance(key, bytes):
+        palette[: len(key), 3] = np.frombuffer(key, np.uint8)[: len(palette)]
+    elif isinstance(key, int) and key < len(palette):
+        palette[key, 3] = 0
+    looked_up = palette[indices]
+    alpha = np.ascontiguousarray(looked_up[:, :, 3]) if own_alpha or key is not None else None
+    pixels = np.ascontiguousarray(looked_up[:, :, :3])
+    return {"pixels": pixels, "alpha": alpha, "mode": "P", "native": indices, "palette": palette}
+
+
+def natural_mode(picture: Picture) -> str:
+    """The mode that the picture's present pixels belong in, before any file format has a say."""
+    mode, alpha = picture.mode, picture.alpha
+    if mode == "P":
+        return "P" if _palette_holds(picture) else ("RGB" if alpha is None else "RGBA")
+    if mode == "1":
+        return "1" if alpha is None and bool(np.isin(picture.pixels, (0, 255)).all()) else "L"
+    if mode in _NATIVE:
+        return mode if alpha is None else "RGBA"
+    if picture.depth == 16:
+        if mode == "I" and alpha is None:
+            return mode
+        if mode in GREY:
+            return "I;16" if alpha is None else "LA;16"
+        return "RGB;16" if alpha is None else "RGBA;16"
+    return ("L" if mode in GREY else "RGB") + ("" if alpha is None else "A")
+
+
+def _palette_holds(picture: Picture) -> bool:
+    """True where indices and palette still give exactly the picture's pixels and alpha."""
+    if picture.native is None or picture.palette is None or picture.native.shape != picture.pixels.shape[:2]:
+        return False
+    looked_up = picture.palette[picture.native]
+    if not np.array_equal(looked_up[:, :, :3], picture.pixels):
+        return False
+    return picture.alpha is None or np.array_equal(looked_up[:, :, 3], picture.alpha)
+
+
+def settle_mode(picture: Picture, held: Collection[str], format_name: str) -> str:
+    """The narrowest mode among those held by a format that loses nothing; InputError naming the remedy if none does."""
+    mode = natural_mode(picture)
+    opaque_only = not any(name in held for name in ("RGBA", "LA"))
+    if mode == "P" and ("P" not in held or (picture.alpha is not None and format_name != "PNG")):
+        mode = "RGB" if picture.alpha is None else "RGBA"
+    while mode not in held:
+        if "A" in mode and opaque_only:
+            raise InputError(
+                f"{format_name} cannot hold the picture's transparency; write .png, or remove the alpha first"
+            )
+        if mode not in _WIDER:
+            raise InputError(
+                f"{format_name} cannot hold 16 bits per channel; write .png or .tif, or convert to 8 bits first"
+            )
+        mode = _WIDER[mode]
+    return mode
+
+
+def array_in_mode(picture: Picture, mode: str) -> np.ndarray:
+    """The picture's values in a mode that settle_mode or natural_mode gave: H×W, or H×W×channels; "1" is boolean."""
+    if mode == "P":
+        assert picture.native is not None  # natural_mode says P only with indices at hand
+        return picture.native
+    if mode in _NATIVE:
+        return _merge_native(picture)
+    if mode in GREY:
+        grey = luma(picture.pixels)
+        if mode == "1":
+            return grey > 127
+        if mode == "I":
+            return grey.astype(np.int32)
+        return grey if picture.alpha is None else np.dstack([grey, picture.alpha])
+    return picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
+
+
+def _merge_native(picture: Picture) -> np.ndarray:
+    """Original CMYK (YCbCr, HSV) values where the RGB pixel did not change, converted ones elsewhere."""
+    native, pixels, mode = picture.native, picture.pixels, picture.mode
+    if native is None or native.shape[:2] != pixels.shape[:2]:
+        return rgb_to_native(pixels, mode, picture.icc_profile)
+    changed = (native_to_rgb(native, mode, picture.icc_profile) != pixels).any(axis=2)
+    if not changed.any():
+        return native
+    merged = native.copy()
+    black = native[changed][None, :, 3] if mode == "CMYK" else None
+    merged[changed] = rgb_to_native(pixels[changed][None], mode, picture.icc_profile, black)[0]
+    return merged
+
+
+def native_to_rgb(values: np.ndarray, mode: str, profile: bytes | None) -> np.ndarray:
+    """CMYK, YCbCr or HSV values to sRGB; CMYK through its ICC profile where there is a usable one."""
+    image = array_to_pil(values, mode)
+    return np.array(_through_profile(image, profile, "RGB") or image.convert("RGB"))
+
+
+def rgb_to_native(
+    pixels: np.ndarray, mode: str, profile: bytes | None, black: np.ndarray | None = None
+) -> np.ndarray:
+    """sRGB to CMYK, YCbCr or HSV values. black (H×W) is the K that CMYK pixels had: without a profile to divide the
+    inks anew they keep it, or as much of it as lets them be as bright as they are now."""
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    profiled = _through_profile(image, profile, mode)
+    if profiled is None and black is not None:
+        return _cmyk_with_black(pixels, black)
+    return np.array(profiled or image.convert(mode))
+
+
+def _cmyk_with_black(pixels: np.ndarray, black: np.ndarray) -> np.ndarray:
+    """The plain formula, RGB = (255 - CMY) (255 - K) / 255, solved for CMY with K given."""
+    kept = np.minimum(black, 255 - pixels.max(axis=2))
+    light = np.maximum(255.0 - kept, 1.0)[:, :, None]
+    inks = 255.0 - np.minimum(pixels * (255.0 / light), 255.0)
+    return np.dstack([np.rint(inks).astype(np.uint8), kept])
+
+
+def _through_profile(image: Image.Image, profile: bytes | None, mode: str) -> Image.Image | None:
+    """The image taken between a CMYK profile and sRGB, relative colorimetric; None where the profile does not serve."""
+    if not profile or "CMYK" not in (image.mode, mode) or profile[16:20] != b"CMYK":
+        return None
+    try:
+        srgb = ImageCms.createProfile("sRGB")
+        cmyk = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        source, target = (cmyk, srgb) if image.mode == "CMYK" else (srgb, cmyk)
+        intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+        return ImageCms.profileToProfile(image, source, target, renderingIntent=intent, outputMode=mode)
+    except (ImageCms.PyCMSError, ImportError, OSError, ValueError) as error:
+        logger.warning("the CMYK profile cannot be used (%s); using the plain formula", error)
+        return None
+
+
+def array_to_pil(values: np.ndarray, mode: str, palette: np.ndarray | None = None) -> Image.Image:
+    """A Pillow image with these very values; no info attached. mode is one that Pillow holds."""
+    height, width = values.shape[:2]
+    if mode == "1":
+        return Image.frombytes("1", (width, height), np.packbits(values, axis=1).tobytes())
+    raw = np.ascontiguousarray(values).astype("<u2") if mode == "I;16" else np.ascontiguousarray(values)
+    image = Image.frombytes(mode, (width, height), raw.tobytes())
+    if mode == "P" and palette is not None:
+        image.putpalette(palette[:, :3].tobytes(), "RGB")
+    return image

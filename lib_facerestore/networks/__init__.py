@@ -1,0 +1,1 @@
+"""From a model file to a network that runs on the chosen device."""

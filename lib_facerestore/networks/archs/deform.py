@@ -1,0 +1,90 @@
+"""Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", 2019, eq. 1) in plain torch.
+
+The compiled operator of torchvision is missing on many hosts, so here every tap of the 3×3 kernel is one bilinear
+`grid_sample` of the whole batch and one matrix product.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+TAPS = 9
+"""Taps of the 3×3 kernel, row by row."""
+
+
+def deform_conv2d(
+    x: torch.Tensor,
+    offsets: torch.Tensor,
+    mask: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    groups: int,
+) -> torch.Tensor:
+    """3×3 modulated deformable convolution, stride 1, one pixel of zeros around the picture.
+
+    Args:
+        x: B×C×H×W. The C channels form `groups` runs of neighbours; each run is sampled at places of its own.
+        offsets: B×(groups·9·2)×H×W in pixels; for each group and tap first dy, then dx, as torchvision has it.
+        mask: B×(groups·9)×H×W, the factor of each sample.
+        weight: O×C×3×3.
+        bias: O, or None.
+        groups: number of deformable groups; divides C.
+
+    Returns:
+        B×O×H×W in the type of `x`. Samples outside of the picture are zero. Positions and samples are reckoned in
+        float32 even when `x` has fewer bits: bfloat16 cannot tell the pixels 300 and 301 apart.
+    """
+    batch, channels, height, width = x.shape
+    exact = torch.promote_types(x.dtype, torch.float32)
+    source = x.to(exact).reshape(batch * groups, channels // groups, height, width)
+    shifts = offsets.to(exact).reshape(batch * groups, TAPS, 2, height, width)
+    factors = mask.to(exact).reshape(batch * groups, TAPS, 1, height, width)
+    taps = weight.flatten(2).permute(2, 0, 1).contiguous()  # 9×O×C
+
+    # With align_corners=True pixel p of n lies at 2p / (n - 1) - 1; one row or column would lie nowhere, hence max.
+    step_y, step_x = 2.0 / max(height - 1, 1), 2.0 / max(width - 1, 1)
+    rows = torch.arange(height, device=x.device, dtype=exact).view(1, height, 1)
+    columns = torch.arange(width, device=x.device, dtype=exact).view(1, 1, width)
+    grid = source.new_empty(batch * groups, height, width, 2)
+
+    result: torch.Tensor | None = None
+    for tap in range(TAPS):
+        dy, dx = divmod(tap, 3)
+        grid[..., 0] = (shifts[:, tap, 1] + (columns + (dx - 1))) * step_x - 1.0
+        grid[..., 1] = (shifts[:, tap, 0] + (rows + (dy - 1))) * step_y - 1.0
+        samples = functional.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+        flat = samples.mul_(factors[:, tap]).to(x.dtype).view(batch, channels, height * width)
+        if result is None:
+            result = torch.matmul(taps[tap], flat)
+        else:
+            result.baddbmm_(taps[tap].expand(batch, -1, -1), flat)
+    assert result is not None
+    if bias is not None:
+        result += bias.view(1, -1, 1)
+    return result.view(batch, -1, height, width)
+
+
+class DeformableConv2d(nn.Module):
+    """A 3×3 deformable convolution whose offsets and masks come from a second feature map.
+
+    Args:
+        channels: channels of its input, of the second map, and of its output.
+        groups: deformable groups.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.conv_offset = nn.Conv2d(channels, groups * TAPS * 3, 3, padding=1)
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+
+    def forward(self, x: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        """`x` and `guide` B×C×H×W → B×C×H×W; two thirds of the guide's projection are offsets, the last the masks."""
+        places = self.conv_offset(guide)
+        cut = 2 * self.groups * TAPS
+        mask = torch.sigmoid(places[:, cut:])
+        return deform_conv2d(x, places[:, :cut], mask, self.weight, self.bias, self.groups)

@@ -1,0 +1,118 @@
+"""Where DFDNet looks for the parts of a face, and the dictionaries that lie beside its model file.
+
+The part boxes. Upstream finds 68 landmarks in every crop and takes squares round brow and eye, lower nose and mouth.
+Here one set of boxes comes from the five landmarks that every crop is aligned with: squares whose centres and sides,
+as shares of the eyes' distance, are those of upstream's rule on the mean 68-point face. On that face the two agree to
+2 px of 512. A face that differs from the mean (open mouth, raised brows, turned head) keeps the mean boxes here,
+where upstream's would move and grow with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...errors import ModelFileError
+from ...faces.alignment import Box
+
+PARTS = {"left_eye": ("le", 80), "right_eye": ("re", 80), "nose": ("no", 50), "mouth": ("mo", 110)}
+"""Part → its prefix in the file and the side of its dictionary's boxes, in pixels of a 512 crop."""
+SCALES = (256, 128, 64, 32)
+"""Sides of the feature maps whose parts are matched."""
+DICTIONARY_FOLDER = "DictionaryCenter512"
+"""Where upstream keeps them."""
+PUBLIC_ENTRIES = 512
+"""Of each public dictionary. Upstream does not say; its users' "Tried to allocate 758.00 MiB" (issues 14 and 39 there)
+does: that is the mouth at 256 with 512 entries, in torch's steps of 2 MiB, and nothing else in the network."""
+CROP = 512
+
+# Centre's way from its landmark (right, down) and half a side, as shares of the eyes' distance; see above.
+_BOX_RULES = {
+    "left_eye": (-0.024, -0.131, 0.366),
+    "right_eye": (0.027, -0.138, 0.366),
+    "nose": (0.0, 0.063, 0.230),
+    "mouth": (0.0, 0.057, 0.440),
+}
+
+
+def dictionary_file(part: str, scale: int) -> str:
+    """Upstream's name for the file of one dictionary."""
+    return f"{part}_{scale}_center.npy"
+
+
+DICTIONARY_FILES = tuple(dictionary_file(part, scale) for part in PARTS for scale in SCALES)
+
+
+def part_boxes(landmarks: np.ndarray) -> tuple[Box, ...]:
+    """Boxes (x0, y0, x1, y1; ends excluded) of left eye, right eye, nose and mouth.
+
+    Args:
+        landmarks: (5, 2), the eyes, the nose and the corners of the mouth (image left first) in pixels of an upright
+            crop of 512.
+    """
+    points = np.asarray(landmarks, np.float64)
+    distance = float(np.hypot(*(points[1] - points[0])))
+    anchors = {"left_eye": points[0], "right_eye": points[1], "nose": points[2], "mouth": points[3:5].mean(axis=0)}
+    boxes = []
+    for part, (right, down, half) in _BOX_RULES.items():
+        x, y = anchors[part] + np.array([right, down]) * distance
+        reach = half * distance
+        # The +1 is upstream's (test_FaceDict.py, get_part_location).
+        low = (max(int(x - reach + 1), 0), max(int(y - reach + 1), 0))
+        boxes.append((*low, min(int(x + reach), CROP), min(int(y + reach), CROP)))
+    return tuple(boxes)
+
+
+def entry_shapes(widths: Sequence[int]) -> dict[tuple[str, int], tuple[int, int, int]]:
+    """Shape (channels, height, width) of one entry of each dictionary, by part and scale.
+
+    Args:
+        widths: channels of the feature maps, in the order of `SCALES`.
+    """
+    return {
+        (part, scale): (channels, side * scale // CROP, side * scale // CROP)
+        for part, (_, side) in PARTS.items()
+        for scale, channels in zip(SCALES, widths, strict=True)
+    }
+
+
+def random_dictionaries(widths: Sequence[int], entries: int = PUBLIC_ENTRIES) -> dict[str, torch.Tensor]:
+    """Dictionaries for timing where the public ones (3.2 GB) are not at hand, keyed by file name; the same each time.
+
+    Args:
+        widths: as for `entry_shapes`.
+        entries: how many, in each.
+    """
+    source = torch.Generator().manual_seed(0)
+    return {
+        dictionary_file(*which): torch.rand(entries, *shape, generator=source)
+        for which, shape in entry_shapes(widths).items()
+    }
+
+
+def read_dictionaries(folder: str | Path) -> dict[str, torch.Tensor]:
+    """The dictionaries of a folder by their files' names. Raises ModelFileError: names what is missing or damaged."""
+    folder = Path(folder)
+    absent = [name for name in DICTIONARY_FILES if not (folder / name).is_file()]
+    if absent:
+        raise ModelFileError(missing_message(absent, str(folder)))
+    found = {}
+    for name in DICTIONARY_FILES:
+        try:
+            array = np.load(folder / name, allow_pickle=False)  # a pickled array could run code
+            found[name] = torch.from_numpy(np.asarray(array, np.float32))
+        except (OSError, ValueError, TypeError, EOFError) as error:
+            raise ModelFileError(f"{folder / name}: damaged, or not a plain array ({error}); get it again.") from error
+    return found
+
+
+def missing_message(names: Sequence[str], where: str) -> str:
+    """What to tell a person who lacks these dictionary files: how many, and the first few by name."""
+    seen = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return (
+        f"DFDNet: {len(names)} of {len(DICTIONARY_FILES)} dictionaries are missing in {where}: {seen}; "
+        f"copy the folder {DICTIONARY_FOLDER} of DFDNet beside its model file."
+    )

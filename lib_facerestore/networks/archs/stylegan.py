@@ -1,0 +1,246 @@
+"""Blocks of StyleGAN2 (Karras et al. 2020, arXiv:1912.04958) that GFPGAN and GPEN share, in plain torch.
+
+Three habits keep them fast and let them batch:
+
+* a modulated convolution scales the activations before and after one shared convolution (section 2.2, "modulation" and
+  equations 1 to 3, with the scale moved off the weights): no grouped convolution, no copy of the weights for each face;
+* gains (equalised learning rate, √2 after a leaky rectifier, 1/√2 of a residual sum) are folded into weights, biases
+  and per-channel scales, which are small, and element-wise work on activations is done in place, since on a CPU a fresh
+  block of memory costs more than the arithmetic;
+* on a CPU activations are channels-last, which spares oneDNN two reorders a convolution.
+
+For inference only: activations are overwritten, so gradients cannot be had.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .winograd import Kept, Winograd
+
+SQRT2 = math.sqrt(2.0)
+EPSILON = 1e-8
+SLOPE = 0.2
+"""Slope of every leaky rectifier of the family."""
+
+
+def fast_layout(x: torch.Tensor) -> torch.Tensor:
+    """B×C×H×W in the memory layout that convolutions are fastest in: channels-last on a CPU, as it is elsewhere."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x.contiguous()
+
+
+def leaky(x: torch.Tensor) -> torch.Tensor:
+    """Leaky rectifier with the family's slope, in place."""
+    return functional.leaky_relu_(x, SLOPE)
+
+
+def per_channel(scale: torch.Tensor) -> torch.Tensor:
+    """C or B×C values as a factor of B×C×H×W activations."""
+    return scale[..., None, None]
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    """Twice the side, bilinear, edges repeated."""
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class Blur(nn.Module):
+    """The FIR filter [1, 3, 3, 1] ⊗ [1, 3, 3, 1] of section 3 ("upfirdn").
+
+    Args:
+        gain: factor of the normalised filter; 4 where zeros were inserted between the pixels.
+        stored: whether the filter is a tensor of the file (GPEN) or a constant of the code (GFPGAN 1).
+    """
+
+    kernel: torch.Tensor
+
+    def __init__(self, gain: float = 1.0, *, stored: bool) -> None:
+        super().__init__()
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+        self.register_buffer("kernel", torch.outer(taps, taps) * (gain / 64.0), persistent=stored)
+
+    def forward(self, x: torch.Tensor, padding: int, stride: int = 1) -> torch.Tensor:
+        """B×C×H×W filtered channel by channel after zero padding; only every stride-th pixel is computed."""
+        channels = x.shape[1]
+        # upfirdn convolves where torch correlates, hence the flip; a stored filter need not be symmetric
+        kernel = self.kernel.flip(0, 1).expand(channels, 1, 4, 4)
+        return functional.conv2d(x, kernel, padding=padding, stride=stride, groups=channels)
+
+    def upsample(self, x: torch.Tensor) -> torch.Tensor:
+        """B×C×H×W → B×C×2H×2W: zeros between the pixels, then the filter."""
+        channels = x.shape[1]
+        kernel = self.kernel.expand(channels, 1, 4, 4)
+        return functional.conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
+
+
+class EqualLinear(nn.Module):
+    """Linear layer with equalised learning rate: stored weights are multiplied by rate/√inputs, the bias by rate."""
+
+    def __init__(self, inputs: int, outputs: int, rate: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+        self.rate = rate
+        self.scale = rate / math.sqrt(inputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.linear(x * self.scale, self.weight, self.bias * self.rate)
+
+    def activated(self, x: torch.Tensor) -> torch.Tensor:
+        """The layer, then a leaky rectifier times √2."""
+        return leaky(functional.linear(x * (self.scale * SQRT2), self.weight, self.bias * (self.rate * SQRT2)))
+
+
+class EqualConv(nn.Module):
+    """Convolution with equalised learning rate: stored weights are multiplied by 1/√(inputs · side²)."""
+
+    def __init__(self, inputs: int, outputs: int, side: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, side, side))
+        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
+        self.scale = 1.0 / math.sqrt(inputs * side * side)
+        self._winograd = Winograd()
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        gain: float = 1.0,
+        bias: torch.Tensor | None = None,
+        stride: int = 1,
+        padding: int | None = None,
+    ) -> torch.Tensor:
+        """gain · (convolution + bias); `bias` stands in for the layer's own, padding keeps the size by default."""
+        bias = self.bias if bias is None else bias
+        if padding is None:
+            padding = self.weight.shape[-1] // 2
+        bias = None if bias is None else bias * gain
+        if self.weight.shape[-1] == 3 and stride == padding == 1:
+            return self._winograd(x, self.weight, bias, self.scale * gain)
+        return functional.conv2d(x, self.weight * (self.scale * gain), bias, stride=stride, padding=padding)
+
+
+class Bias(nn.Module):
+    """Holds the bias of a fused activation, which the public files keep as a layer of its own."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.empty(channels))
+
+
+class ConvLayer(nn.ModuleList):
+    """Layer of the encoders: blur (if it halves), equalised convolution, bias and leaky rectifier (if activated).
+
+    Args:
+        side: of the convolution's kernel, 1 or 3.
+        halve: whether the output has half the input's side.
+        activated: whether bias and rectifier follow.
+        stored: whether the blur's filter is a tensor of the file.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, side: int, *, halve: bool = False, activated: bool = True, stored: bool = False
+    ) -> None:
+        layers: list[nn.Module] = [Blur(stored=stored)] if halve else []
+        layers.append(EqualConv(inputs, outputs, side, bias=False))
+        if activated:
+            layers.append(Bias(outputs))
+        super().__init__(layers)
+        self.side, self.halve, self.activated = side, halve, activated
+
+    def forward(self, x: torch.Tensor, gain: float) -> torch.Tensor:
+        """`gain` times the layer without the √2 of its rectifier: √2 gives the usual layer."""
+        conv = cast(EqualConv, self[1 if self.halve else 0])
+        bias = cast(Bias, self[-1]).bias if self.activated else None
+        if self.halve and self.side == 1:
+            x = cast(Blur, self[0])(x, 1, stride=2)  # a 1×1 convolution reads every second pixel: compute no others
+            x = conv(x, gain, bias)
+        elif self.halve:
+            x = conv(cast(Blur, self[0])(x, 2), gain, bias, stride=2, padding=0)
+        else:
+            x = conv(x, gain, bias)
+        return leaky(x) if self.activated else x
+
+
+class ModulatedConv(nn.Module):
+    """Convolution whose input channels are scaled by a style, and whose output channels are brought back to unit size.
+
+    Args:
+        side: of the kernel, 3, or 1 for an image head.
+        style: width of the style vector.
+        equalised: StyleGAN2's own equalised weights; else plain ones ("clean" networks).
+        blur: None keeps the size; "stored" or "constant" doubles it by a transposed convolution and a blur.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, side: int, style: int, *, equalised: bool, blur: str | None = None
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(1, outputs, inputs, side, side))
+        self.modulation: nn.Module
+        if equalised:
+            self.modulation = EqualLinear(style, inputs)
+        else:
+            self.modulation = cast(nn.Module, nn.utils.skip_init(nn.Linear, style, inputs))
+        self.blur = Blur(4.0, stored=blur == "stored") if blur else None
+        self.scale = 1.0 / math.sqrt(inputs * side * side) if equalised else 1.0
+        self._winograd = Winograd()
+        self._power = Kept(_power)
+
+    def forward(
+        self, x: torch.Tensor, style: torch.Tensor, *, bilinear: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The convolution before demodulation, and the demodulation, for the caller to fold into what follows.
+
+        Args:
+            x: B×inputs×H×W; overwritten.
+            style: B×style.
+            bilinear: double the side of x first (bilinear resizing commutes with the scale of its channels).
+
+        Returns:
+            B×outputs×H'×W' and B×outputs, a positive factor of it.
+        """
+        scale = self.modulation(style) * self.scale
+        weight = self.weight[0]
+        x.mul_(per_channel(scale))
+        # equation 3: the sum over taps does not depend on the face, so that a matrix product is left
+        demodulation = (scale.square() @ self._power(weight).t() + EPSILON).rsqrt()
+        if self.blur is not None:
+            x = functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+            return self.blur(x, 1), demodulation
+        if bilinear:
+            x = double(x)
+        return self._winograd(x, weight), demodulation
+
+    def image(self, x: torch.Tensor, style: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Image head: B×inputs×H×W → B×outputs×H×W by a 1×1 kernel, without demodulation; x is left as it is.
+
+        One matrix a face, three rows each, in one batched product: cheaper than a scaled copy of the activations.
+        """
+        matrices = self.weight[0, :, :, 0, 0] * (self.modulation(style) * self.scale)[:, None, :]
+        return torch.bmm(matrices, x.flatten(2)).unflatten(2, x.shape[2:]).add_(bias)
+
+
+def _power(weight: torch.Tensor, gain: float) -> torch.Tensor:
+    """Squares of a kernel's taps, summed: outputs×inputs×S×S, times the gain → outputs×inputs."""
+    return weight.detach().square().sum((2, 3)).mul_(gain * gain)
+
+
+def randomise(network: nn.Module) -> None:
+    """Fill an equalised network with the weights that training starts from: for timing where the file is not at hand.
+
+    Weights of unit variance, biases and noise strengths 0, modulation biases 1 (the paper's appendix B, and its code).
+    """
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim > 1 and not name.endswith("bias"):
+                parameter.normal_()
+            else:
+                parameter.fill_(1.0 if name.endswith("modulation.bias") else 0.0)
+        for module in network.modules():
+            if isinstance(module, EqualLinear):
+                module.weight.div_(module.rate)

@@ -1,0 +1,175 @@
+"""VQFR v1: a codebook of high-quality textures, and a second decoder that warps them to the input's shape.
+
+Gu et al., "VQFR: Blind Face Restoration with Vector-Quantized Dictionary and Parallel Decoder", 2022. Upstream:
+TencentARC/VQFR, vqfr/archs/vqfrv1_arch.py.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .vqfr_blocks import (
+    OFFSET_CHANNELS,
+    Holder,
+    ResidualBlock,
+    Shapes,
+    TextureWarping,
+    conv3,
+    count,
+    level,
+    look_up,
+    nearest_codes,
+    norm,
+    resize,
+)
+
+MARKER = "main_decoder.align_func_dict.Level_1.dcn.weight"
+"""A tensor that only this version has."""
+SHORTCUT = "shortcut_conv"
+
+
+def _half(x: torch.Tensor) -> torch.Tensor:
+    return resize(x, (x.shape[2] // 2, x.shape[3] // 2))
+
+
+def _double(x: torch.Tensor) -> torch.Tensor:
+    return resize(x, (x.shape[2] * 2, x.shape[3] * 2))
+
+
+class VQFRv1(nn.Module):
+    """VQFR v1.
+
+    Args:
+        widths: channels at 1, 1/2, 1/4, … of the crop's side; multiples of 32.
+        encoder_blocks, decoder_blocks: residual blocks a level.
+        codes: size of the codebook.
+        code_width: channels of a code.
+        guide: channels of the features that guide the warping.
+        groups: deformable groups.
+    """
+
+    family = "vqfr"
+    size = 512
+    template = "ffhq"
+    knobs: frozenset[str] = frozenset()
+    precisions = ("float32",)
+    bytes_a_pixel = 8192  # 4.1 GiB were measured for two faces side by side
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (128, 128, 256, 256, 256, 512),
+        encoder_blocks: int = 2,
+        decoder_blocks: int = 3,
+        codes: int = 1024,
+        code_width: int = 256,
+        guide: int = 32,
+        groups: int = 4,
+    ) -> None:
+        super().__init__()
+        self.last = last = len(widths) - 1
+        deepest = widths[last]
+
+        def blocks(width: int, number: int) -> nn.Sequential:
+            return nn.Sequential(*(ResidualBlock(width, width, SHORTCUT) for _ in range(number)))
+
+        def ups() -> nn.ModuleDict:
+            return nn.ModuleDict({level(i): Holder(conv=conv3(widths[i + 1], widths[i])) for i in range(last)})
+
+        self.inpfeat_extraction = Holder(conv=conv3(3, guide))
+        self.encoder = Holder(
+            conv_in=conv3(3, widths[0]),
+            encoder_dict=nn.ModuleDict({level(i): blocks(width, encoder_blocks) for i, width in enumerate(widths)}),
+            pre_downsample_dict=nn.ModuleDict(
+                {level(i): Holder(conv=conv3(widths[i - 1], widths[i])) for i in range(1, last + 1)}
+            ),
+            enc_convout_dict=nn.ModuleDict(
+                {level(last): nn.Sequential(norm(deepest), nn.SiLU(inplace=True), conv3(deepest, deepest))}
+            ),
+        )
+        self.quantizer = Holder(
+            quantize_dict=nn.ModuleDict(
+                {
+                    level(last): Holder(
+                        quant_conv=nn.Conv2d(deepest, code_width, 1),
+                        post_quant_conv=nn.Conv2d(code_width, deepest, 1),
+                        embedding=nn.Embedding(codes, code_width),
+                    )
+                }
+            )
+        )
+        self.decoder = Holder(
+            decoder_dict=nn.ModuleDict({level(i): blocks(width, decoder_blocks) for i, width in enumerate(widths)}),
+            pre_upsample_dict=ups(),
+            # Paints the textures alone, for training; restoring never calls it.
+            conv_out=nn.Sequential(norm(widths[0]), nn.SiLU(inplace=True), conv3(widths[0], 3)),
+        )
+        self.main_decoder = Holder(
+            decoder_dict=nn.ModuleDict(
+                {level(i): ResidualBlock(2 * widths[i], widths[i], SHORTCUT) for i in range(last)}
+            ),
+            pre_upsample_dict=ups(),
+            align_func_dict=nn.ModuleDict(
+                {
+                    level(i): TextureWarping(width, guide, 0 if i == last else widths[i + 1], groups, guide_conv=i > 0)
+                    for i, width in enumerate(widths)
+                }
+            ),
+            conv_out_1=nn.Sequential(norm(widths[0]), nn.SiLU(inplace=True)),
+            conv_out=nn.Sequential(conv3(widths[0] + 3, 3)),
+        )
+
+    def codes(self, faces: torch.Tensor) -> torch.Tensor:
+        """Indices of the codebook, B×S/32×S/32, for faces B×3×S×S, RGB in [-1, 1]."""
+        encoder = self.encoder
+        x = encoder.encoder_dict[level(0)](encoder.conv_in(faces))
+        for i in range(1, self.last + 1):
+            x = encoder.encoder_dict[level(i)](encoder.pre_downsample_dict[level(i)].conv(_half(x)))
+        quantizer = self.quantizer.quantize_dict[level(self.last)]
+        z = quantizer.quant_conv(encoder.enc_convout_dict[level(self.last)](x))
+        return nearest_codes(z, quantizer.embedding.weight)
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        """Restore faces.
+
+        Args:
+            faces: B×3×S×S, RGB in [-1, 1], FFHQ-aligned; S a multiple of 32, meant to be 512.
+
+        Returns:
+            A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
+        """
+        quantizer = self.quantizer.quantize_dict[level(self.last)]
+        texture = quantizer.post_quant_conv(look_up(self.codes(faces), quantizer.embedding.weight))
+        guide = self.inpfeat_extraction.conv(faces)
+        main = self.main_decoder
+        # Both decoders climb together, so that one level's textures are held at a time.
+        texture = self.decoder.decoder_dict[level(self.last)](texture)
+        x, offset = main.align_func_dict[level(self.last)](texture, guide, None)
+        for i in reversed(range(self.last)):
+            name = level(i)
+            texture = self.decoder.decoder_dict[name](_double(self.decoder.pre_upsample_dict[name].conv(texture)))
+            x = _double(main.pre_upsample_dict[name].conv(x))
+            warped, offset = main.align_func_dict[name](texture, guide, offset)
+            x = main.decoder_dict[name](torch.cat((x, warped), 1))
+        return main.conv_out(torch.cat((main.conv_out_1(x), faces), 1))
+
+
+def matches(shapes: Shapes) -> bool:
+    """Whether a state dict with these tensor names and shapes is VQFR v1."""
+    return MARKER in shapes
+
+
+def build(shapes: Shapes) -> VQFRv1:
+    """An empty network whose sizes are read off the tensors' shapes."""
+    levels = count(shapes, "main_decoder.align_func_dict.")
+    first = "main_decoder.align_func_dict.Level_1.dcn"
+    codes, code_width = shapes[f"quantizer.quantize_dict.{level(levels - 1)}.embedding.weight"]
+    return VQFRv1(
+        tuple(shapes[f"main_decoder.align_func_dict.{level(i)}.dcn.weight"][0] for i in range(levels)),
+        count(shapes, "encoder.encoder_dict.Level_1."),
+        count(shapes, "decoder.decoder_dict.Level_1."),
+        codes,
+        code_width,
+        shapes["inpfeat_extraction.conv.weight"][0],
+        shapes[f"{first}.conv_offset.weight"][0] // OFFSET_CHANNELS,
+    )

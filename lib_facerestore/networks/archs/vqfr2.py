@@ -1,0 +1,199 @@
+"""VQFR v2: the idea of v1 in another network, whose warped branch can be turned down.
+
+Beside v1: the blocks change the width, sizes change by strides and repeated pixels, the coarsest level attends, a
+linear classifier guesses the codes, and both branches end in one output layer.
+Gu et al., "VQFR: Blind Face Restoration with Vector-Quantized Dictionary and Parallel Decoder", 2022. Upstream:
+TencentARC/VQFR, vqfr/archs/vqfrv2_arch.py.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .vqfr_blocks import (
+    OFFSET_CHANNELS,
+    Holder,
+    ResidualBlock,
+    SelfAttention,
+    Shapes,
+    TextureWarping,
+    conv3,
+    count,
+    level,
+    look_up,
+    nearest_codes,
+    norm,
+)
+
+MARKER = "main_branch.align_func_dict.Level_1.dcn.weight"
+"""A tensor that only this version has."""
+SHORTCUT = "residual_func"
+
+
+class _Resized(nn.Module):
+    """v2's change of size: to half by a stride of two with zeros to the right and below only, or to double by
+    repeating pixels, then a convolution."""
+
+    def __init__(self, conv: nn.Conv2d, enlarge: bool) -> None:
+        super().__init__()
+        self.conv = conv
+        self.enlarge = enlarge
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.enlarge:
+            return self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return self.conv(functional.pad(x, (0, 1, 0, 1)))
+
+
+class VQFRv2(nn.Module):
+    """VQFR v2.
+
+    Args:
+        widths: channels at 1, 1/2, 1/4, … of the crop's side; multiples of 32.
+        encoder_blocks, decoder_blocks: residual blocks a level.
+        codes: size of the codebook.
+        code_width: channels of a code.
+        guide: channels of the features that guide the warping.
+        groups: deformable groups.
+        attention: whether the coarsest level of the encoder and of the decoder attends.
+        classifier: whether codes come from a linear classifier; otherwise the nearest code is taken.
+    """
+
+    family = "vqfr"
+    size = 512
+    template = "ffhq"
+    knobs = frozenset({"fidelity"})
+    precisions = ("float32",)
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (64, 128, 128, 256, 256, 512),
+        encoder_blocks: int = 2,
+        decoder_blocks: int = 2,
+        codes: int = 1024,
+        code_width: int = 256,
+        guide: int = 32,
+        groups: int = 4,
+        attention: tuple[bool, bool] = (True, True),
+        classifier: bool = True,
+    ) -> None:
+        super().__init__()
+        self.last = last = len(widths) - 1
+        deepest = widths[last]
+
+        def middle(attends: bool) -> nn.Sequential:
+            between = [SelfAttention(deepest)] if attends else []
+            return nn.Sequential(
+                ResidualBlock(deepest, deepest, SHORTCUT), *between, ResidualBlock(deepest, deepest, SHORTCUT)
+            )
+
+        def stage(first: nn.Module | None, width_in: int, width: int, number: int, attends: bool) -> nn.Sequential:
+            parts: list[nn.Module] = [first] if first is not None else []
+            for i in range(number):
+                parts.append(ResidualBlock(width if i else width_in, width, SHORTCUT))
+                if attends:
+                    parts.append(SelfAttention(width))
+            return nn.Sequential(*parts)
+
+        encoder, decoder = [], []
+        for i, width in enumerate(widths):
+            finer = widths[max(i - 1, 0)]
+            coarser = widths[min(i + 1, last)]
+            reduce = _Resized(nn.Conv2d(finer, finer, 3, stride=2), enlarge=False) if i else None
+            enlarge = _Resized(conv3(coarser, coarser), enlarge=True) if i < last else None
+            encoder.append(stage(reduce, finer, width, encoder_blocks, attention[0] and i == last))
+            decoder.append(stage(enlarge, coarser, width, decoder_blocks, attention[1] and i == last))
+        self.encoder = Holder(
+            conv_in=conv3(3, widths[0]),
+            blocks=nn.ModuleList(encoder),
+            mid_blocks=middle(attention[0]),
+            conv_out=nn.Sequential(norm(deepest), nn.SiLU(inplace=True), conv3(deepest, code_width)),
+        )
+        self.feat2index = nn.Sequential(nn.LayerNorm(code_width), nn.Linear(code_width, codes)) if classifier else None
+        self.decoder = Holder(
+            conv_in=conv3(code_width, deepest),
+            blocks=nn.ModuleList(reversed(decoder)),
+            mid_blocks=middle(attention[1]),
+            conv_out=nn.Sequential(norm(widths[0]), nn.SiLU(inplace=True), conv3(widths[0], 3)),
+        )
+        self.main_branch = Holder(
+            decoder_dict=nn.ModuleDict(
+                {level(i): ResidualBlock(2 * widths[i], widths[i], SHORTCUT) for i in range(last)}
+            ),
+            pre_upsample_dict=nn.ModuleDict(
+                {level(i): nn.Sequential(nn.UpsamplingNearest2d(scale_factor=2), conv3(widths[i + 1], widths[i]))
+                 for i in range(last)}
+            ),
+            align_func_dict=nn.ModuleDict(
+                {
+                    level(i): TextureWarping(width, guide, 0 if i == last else widths[i + 1], groups, guide_conv=False)
+                    for i, width in enumerate(widths)
+                }
+            ),
+        )
+        self.inpfeat_extraction = conv3(3, guide)
+        self.quantizer = Holder(embedding=nn.Embedding(codes, code_width))
+
+    def codes(self, faces: torch.Tensor) -> torch.Tensor:
+        """Indices of the codebook, B×S/32×S/32, for faces B×3×S×S, RGB in [-1, 1]."""
+        x = self.encoder.conv_in(faces)
+        for blocks in self.encoder.blocks:
+            x = blocks(x)
+        z = self.encoder.conv_out(self.encoder.mid_blocks(x))
+        if self.feat2index is None:
+            return nearest_codes(z, self.quantizer.embedding.weight)
+        return self.feat2index(z.movedim(1, 3)).argmax(3)
+
+    def forward(self, faces: torch.Tensor, *, fidelity: float = 0.5) -> torch.Tensor:
+        """Restore faces.
+
+        Args:
+            faces: B×3×S×S, RGB in [-1, 1], FFHQ-aligned; S a multiple of 32, meant to be 512.
+            fidelity: the original's fidelity ratio, how much of the branch that follows the input is added to the
+                textures: 0 none of it (and it is not computed, which is faster), 1 all of it.
+
+        Returns:
+            A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
+        """
+        texture = self.decoder.conv_in(look_up(self.codes(faces), self.quantizer.embedding.weight))
+        texture = self.decoder.mid_blocks(texture)
+        if fidelity == 0:
+            for blocks in self.decoder.blocks:
+                texture = blocks(texture)
+            return self.decoder.conv_out(texture)
+        guide = self.inpfeat_extraction(faces)
+        main = self.main_branch
+        texture = self.decoder.blocks[0](texture)
+        x, offset = main.align_func_dict[level(self.last)](texture, guide, None)
+        for i in reversed(range(self.last)):
+            texture = self.decoder.blocks[self.last - i](texture)
+            x = main.pre_upsample_dict[level(i)](x)
+            warped, offset = main.align_func_dict[level(i)](texture, guide, offset)
+            x = main.decoder_dict[level(i)](torch.cat((x, warped), 1))
+        return self.decoder.conv_out(torch.add(texture, x, alpha=fidelity))
+
+
+def matches(shapes: Shapes) -> bool:
+    """Whether a state dict with these tensor names and shapes is VQFR v2."""
+    return MARKER in shapes
+
+
+def build(shapes: Shapes) -> VQFRv2:
+    """An empty network whose sizes are read off the tensors' shapes; parts that may lack are known by a tensor."""
+    levels = count(shapes, "main_branch.align_func_dict.")
+    first = "main_branch.align_func_dict.Level_1.dcn"
+    codes, code_width = shapes["quantizer.embedding.weight"]
+    return VQFRv2(
+        tuple(shapes[f"main_branch.align_func_dict.{level(i)}.dcn.weight"][0] for i in range(levels)),
+        count(shapes, "encoder.blocks.0."),
+        count(shapes, f"decoder.blocks.{levels - 1}.") - 1,  # the first child there changes the size
+        codes,
+        code_width,
+        shapes["inpfeat_extraction.weight"][0],
+        shapes[f"{first}.conv_offset.weight"][0] // OFFSET_CHANNELS,
+        # An attention block is known by its query.
+        ("encoder.mid_blocks.1.q.weight" in shapes, "decoder.mid_blocks.1.q.weight" in shapes),
+        "feat2index.1.weight" in shapes,
+    )

@@ -1,0 +1,185 @@
+"""Reading checkpoint files: from a path to named tensors, and every way in which that can fail.
+
+What a file is, is read off its content, never off its name or suffix. Loading is always `weights_only`, from an open
+file, through `torch.serialization`: hosts replace `torch.load` by functions that give None for a file they dislike, or
+rename a user's file when it is handed over as a string and fails. Whatever reads tensors goes through `read_state`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from ..catalogue.peek import describe, peek, sniff_file, unwrap
+from ..errors import ModelFileError
+
+State = Mapping[str, torch.Tensor]
+
+
+class NotACheckpointError(ModelFileError):
+    """The file holds no named tensors: it is something else, or nothing."""
+
+
+class TruncatedFileError(ModelFileError):
+    """The file ends too early, or is damaged."""
+
+
+class UnsafeFileError(ModelFileError):
+    """The file's pickle asks for functions or classes; it was not loaded, and nothing in it ran."""
+
+
+class WrongTensorsError(ModelFileError):
+    """The family is clear, but tensors are missing, superfluous or of other shapes."""
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether the file is one for onnxruntime. Its content decides; the suffix only where the content tells nothing,
+    since onnxruntime has formats of its own."""
+    try:
+        kind = sniff_file(path)
+    except OSError:
+        kind = "unknown"
+    return kind == "onnx" or (kind == "unknown" and path.suffix.lower() == ".onnx")
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint, without its wrapping key; prefixes are left as they are.
+
+    Raises:
+        ModelFileError: as for `load_network`; names the file and the remedy.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"{path}: there is no such model file; check the path, or see `facerestore models list`.")
+    try:
+        kind = sniff_file(path)
+        if kind == "safetensors":
+            return named_tensors(_read_safetensors(path), str(path))
+        if kind == "onnx":
+            raise NotACheckpointError(f"{path}: is an ONNX file, which holds no tensors for these networks.")
+        if kind not in ("zip", "pickle"):
+            raise NotACheckpointError(f"{path}: damaged, or not a checkpoint ({describe(kind)}); get it again.")
+        if kind == "zip":
+            _check_zip(path)
+        return named_tensors(_read_pickle(path), str(path))
+    except ModelFileError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise _refused(path, error) from error
+    except Exception as error:  # a pickle that was cut off or altered may fail in any way; all of them mean the same
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TruncatedFileError(f"{path}: damaged, cut off, or not a checkpoint ({reason}); get it again.") from error
+
+
+def named_tensors(content: object, name: str) -> dict[str, torch.Tensor]:
+    """The tensors of what a checkpoint holds, without its wrapping key and what else stands beside them.
+
+    Args:
+        content: what was loaded, or handed in.
+        name: what to call it in errors.
+
+    Raises:
+        NotACheckpointError: there are none.
+        WrongTensorsError: one has no values that could be copied into a network.
+    """
+    content = unwrap(content)
+    entries = content if isinstance(content, Mapping) else {}
+    tensors = {str(key): value for key, value in entries.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        seen = ", ".join(f"{key}: {type(value).__name__}" for key, value in list(entries.items())[:3])
+        seen = seen or f"a {type(content).__name__}, empty or of another kind"
+        raise NotACheckpointError(f"{name}: holds no tensors of torch that have names ({seen}); choose another one.")
+    for key, value in tensors.items():
+        if value.is_meta or value.layout is not torch.strided:
+            what = "has no values (device meta)" if value.is_meta else f"is not dense ({value.layout})"
+            raise WrongTensorsError(f"{name}: {key} {what}; give a checkpoint of ordinary tensors.")
+    return tensors
+
+
+def _check_zip(path: Path) -> None:
+    """PyTorch's zip files hold a description, data.pkl, in a folder of any name; say so where it is another's zip."""
+    if not zipfile.is_zipfile(path):  # the list of contents stands at the end
+        raise TruncatedFileError(f"{path}: damaged, cut off before its end; get it again.")
+    with zipfile.ZipFile(path) as archive:
+        inside = {name.partition("/")[2] for name in archive.namelist()}
+    if "constants.pkl" in inside:
+        raise NotACheckpointError(
+            f"{path}: is a TorchScript program, not a checkpoint; get the model's .pth or .safetensors file."
+        )
+    if "data.pkl" not in inside:
+        raise NotACheckpointError(
+            f"{path}: is a zip file that is not a checkpoint; unpack it, and use the model file inside."
+        )
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        length = int.from_bytes(data[:8], "little")
+        try:
+            whole = isinstance(json.loads(data[8 : 8 + length]), dict)
+        except ValueError:
+            whole = False
+        kind = TruncatedFileError if whole else NotACheckpointError
+        raise kind(f"{path}: damaged, or not a safetensors file ({error}); get it again.") from error
+
+
+class _LightningCallback:
+    """Stands for the classes that PyTorch Lightning leaves in the checkpoints of some restorers, as keys of a table
+    that nobody reads here. It can do nothing."""
+
+
+@contextlib.contextmanager
+def _allowed() -> Iterator[None]:
+    """Lets weights-only loading pass over those names."""
+    stands: dict[str, Any] = {}
+    for room in ("pytorch_lightning", "lightning.pytorch"):
+        for file, name in (("model_checkpoint", "ModelCheckpoint"), ("early_stopping", "EarlyStopping")):
+            module = f"{room}.callbacks.{file}"
+            stands[f"{module}.{name}"] = type(name, (_LightningCallback,), {"__module__": module})
+    public = getattr(torch.serialization, "safe_globals", None)
+    if public is not None:
+        with public(list(stands.values())):
+            yield
+        return
+    # torch below 2.5 cannot be told, but looks names up in this table, which it makes once and keeps.
+    table = torch._weights_only_unpickler._get_allowed_globals()
+    added = [name for name in stands if name not in table]
+    table.update({name: stands[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            table.pop(name, None)
+
+
+def _read_pickle(path: Path) -> object:
+    with _allowed(), open(path, "rb") as file:
+        content = torch.serialization.load(file, map_location="cpu", weights_only=True)
+    if content is None:
+        raise NotACheckpointError(f"{path}: nothing was loaded from it; it is empty, or the host refused it.")
+    return content
+
+
+def _refused(path: Path, error: pickle.UnpicklingError) -> ModelFileError:
+    """Why weights-only loading failed: the pickle wants more than tensors, or is no whole pickle."""
+    try:
+        asks_for = peek(path).asks_for
+    except ModelFileError:
+        return TruncatedFileError(f"{path}: damaged, cut off, or not a checkpoint; get it again.")
+    reason = ", ".join(asks_for[:4]) or (str(error).splitlines() or ["unreadable pickle"])[0]
+    return UnsafeFileError(
+        f"{path}: not a plain checkpoint of tensors (it asks for {reason}); it was not loaded, since such a file may "
+        "run code. Get the original file, or its .safetensors version."
+    )

@@ -1,0 +1,184 @@
+"""Face restorers as `.onnx` files (FaceFusion's, ReActor's and the like), run through onnxruntime, which is optional.
+
+What a file takes and gives is read off the graph: one picture input, perhaps one number (the fidelity weight of
+CodeFormer's and VQFR's exports), and an output of the picture's shape. All public ones take and give RGB in [-1, 1].
+What a graph leaves open, its batch or the picture's side, is filled in here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import InputError, ModelFileError
+
+logger = logging.getLogger(__name__)
+
+FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+NUMBERS = {**FLOATS, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
+OPEN_SIDE = 512
+"""Side of the crop for a graph that takes and gives pictures of any side; nearly all restorers were trained for it."""
+
+MAIN_OUTPUT = "main_dec"
+"""Name of the finished picture among the outputs of VQFR's export; elsewhere the first picture is the finished one."""
+
+
+class OnnxRestorer(nn.Module):
+    """A restoration network that runs in an onnxruntime session; looks like any other module of `archs`.
+
+    Args:
+        session: an `onnxruntime.InferenceSession`, or what has its get_inputs, get_outputs and run.
+        name: what to call the file in errors.
+
+    Raises:
+        ModelFileError: it is no face restorer; the message lists its inputs and outputs.
+    """
+
+    family = "onnx"
+    side_by_side = 1  # onnxruntime has threads of its own
+    precisions = ("float32",)
+
+    def __init__(self, session: Any, name: str) -> None:
+        super().__init__()
+        self._session = session
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        pictures = [one for one in inputs if len(one.shape) == 4]
+        numbers = [one for one in inputs if one not in pictures]
+        self._outputs = [one.name for one in sorted(outputs, key=lambda one: one.name != MAIN_OUTPUT) if _may_fit(one)]
+        taken = [length for one in pictures for length in one.shape[2:]]
+        given = [length for one in outputs if one.name in self._outputs for length in one.shape[2:]]
+        # a graph that takes any side may still say which it gives
+        sides = _known(taken) or _known(given) or {OPEN_SIDE}
+        fits = (
+            len(pictures) == 1 and len(numbers) <= 1 and len(sides) == 1 and _length(pictures[0].shape[1]) in (0, 3)
+            and pictures[0].type in FLOATS
+            and all(one.type in NUMBERS and all(_length(length) <= 1 for length in one.shape) for one in numbers)
+        )  # fmt: skip
+        if not fits:
+            seen = ", ".join(f"{one.name} {list(one.shape)} {one.type}" for one in inputs) or "none"
+            raise ModelFileError(
+                f"{name}: not a face restorer that can be run: it takes {seen}; wanted is one square picture "
+                "(N×3×side×side, float) and at most one number. Choose another model file."
+            )
+        self.size: int = sides.pop()
+        self._picture, self._number = pictures[0], numbers[0] if numbers else None
+        self.knobs: frozenset[str] = frozenset({"fidelity"}) if numbers else frozenset()
+        # The only public ONNX restorer of 256 px is GPEN's; its publishers crop to arcface's points in 128 px.
+        self.template = "arcface" if self.size == 256 else "ffhq"
+        self._batch = _length(self._picture.shape[0])
+        """Faces that the graph takes at once; 0: any number."""
+        if not self._outputs:
+            seen = ", ".join(f"{one.name} {list(one.shape)}" for one in outputs) or "nothing"
+            raise ModelFileError(f"{name}: no face restorer: it gives {seen}, no picture. Choose another model file.")
+        self._chosen = ""
+        self._name = name
+
+    def forward(self, faces: torch.Tensor, *, fidelity: float = 0.5) -> torch.Tensor:
+        """Restore aligned faces.
+
+        Args:
+            faces: B×3×size×size, RGB in [-1, 1].
+            fidelity: 0 best quality to 1 closest to the input; without effect where `knobs` lacks it.
+
+        Returns:
+            Of the same shape, float32, on the device of `faces`.
+
+        Raises:
+            InputError: the session failed on these faces.
+        """
+        pixels = faces.detach().float().cpu().numpy().astype(FLOATS[self._picture.type])
+        feeds: dict[str, Any] = {}
+        if self._number is not None:
+            kind = NUMBERS[self._number.type]
+            number = round(fidelity) if issubclass(kind, np.integer) else fidelity
+            feeds[self._number.name] = np.full([1] * len(self._number.shape), number, kind)
+        try:
+            joined = self._restore(pixels, feeds, self._batch or max(len(pixels), 1))
+        except (InputError, ModelFileError) as error:
+            if self._batch or len(pixels) < 2:
+                raise
+            # Exports say that any batch will do although the inside of the graph is made for one face.
+            joined = self._restore(pixels, feeds, 1)
+            self._batch = 1
+            logger.info("%s: takes one face at a time from now on (%s)", self._name, error)
+        return torch.from_numpy(np.ascontiguousarray(joined, np.float32)).to(faces.device)
+
+    def _restore(self, pixels: np.ndarray, feeds: dict[str, Any], step: int) -> np.ndarray:
+        """All faces, `step` at a time; feeds: what goes in beside them."""
+        parts = []
+        for start in range(0, len(pixels), step):
+            part = pixels[start : start + step]
+            short = step - len(part)  # a graph exported for a fixed batch takes nothing less
+            feeds[self._picture.name] = np.concatenate([part, np.repeat(part[-1:], short, 0)]) if short else part
+            parts.append(self._run(feeds)[: len(part)])
+        return np.concatenate(parts) if parts else pixels
+
+    def _run(self, feeds: dict[str, Any]) -> np.ndarray:
+        wanted = feeds[self._picture.name].shape
+        names = [self._chosen] if self._chosen else self._outputs
+        try:
+            answers = self._session.run(names, feeds)
+        except Exception as error:  # onnxruntime's own classes differ between versions, all straight from Exception
+            raise InputError(f"{self._name}: onnxruntime failed ({str(error).splitlines()[0]}).") from error
+        for name, answer in zip(names, answers, strict=True):
+            if answer.shape == wanted:
+                self._chosen = name
+                return np.asarray(answer)
+        seen = ", ".join(f"{name} {answer.shape}" for name, answer in zip(names, answers, strict=True))
+        raise ModelFileError(f"{self._name}: gives {seen}, no picture of {wanted}; choose another model file.")
+
+
+def _length(given: Any) -> int:
+    """A dimension's length; 0 where the graph leaves it open, by a name, by None or by -1."""
+    return max(given, 0) if isinstance(given, int) else 0
+
+
+def _known(lengths: Iterable[Any]) -> set[int]:
+    return {_length(given) for given in lengths} - {0}
+
+
+def _may_fit(output: Any) -> bool:
+    """Whether an output may be the picture: its channels are 3, or not known before it runs."""
+    return (
+        output.type in FLOATS
+        and (len(output.shape) == 4 or not output.shape)
+        and (not output.shape or _length(output.shape[1]) in (0, 3))
+    )
+
+
+def load_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxRestorer:
+    """Open an `.onnx` restorer; on a CUDA device where onnxruntime has CUDA, else on the CPU.
+
+    Raises:
+        ModelFileError: the file is missing, damaged or no restorer, or onnxruntime is not installed.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"{path}: there is no such model file; check the path, or see `facerestore models list`.")
+    try:
+        runtime = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise ModelFileError(
+            f"{path}: an .onnx file needs the package onnxruntime; install it (`pip install onnxruntime`), or choose "
+            "another model."
+        ) from error
+    settings = runtime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    settings.log_severity_level = 3
+    wanted = ["CUDAExecutionProvider"] if torch.device(device).type == "cuda" else []
+    there = runtime.get_available_providers()
+    if wanted and wanted[0] not in there:
+        logger.warning("%s: this onnxruntime has no CUDA and runs on the CPU; onnxruntime-gpu has it", path.name)
+    providers = [*(name for name in wanted if name in there), "CPUExecutionProvider"]
+    try:
+        session = runtime.InferenceSession(str(path), settings, providers=providers)
+    except Exception as error:  # as above: no common class
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelFileError(f"{path}: damaged, or not an ONNX file ({reason}); get it again.") from error
+    return OnnxRestorer(session, str(path))

@@ -1,0 +1,1 @@
+"""The options: one table, what a row is, and options of single faces."""

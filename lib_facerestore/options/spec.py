@@ -1,0 +1,171 @@
+"""`OptionSpec`: one row of the table of options, and how a value of it is read, checked and made canonical."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ..errors import OptionError
+from ..wording import did_you_mean, shown
+
+Kind = Literal["choice", "text", "float", "int", "flags", "faces"]
+Scope = Literal["core", "cli", "page", "webui"]
+Value = str | int | float
+
+EVERYWHERE: frozenset[Scope] = frozenset(get_args(Scope))
+OUTSIDE_WEBUI: frozenset[Scope] = EVERYWHERE - {"webui"}
+LARGEST_INT = 1_000_000  # for whole numbers whose OptionSpec has no maximum
+LARGEST_FACE_NUMBER = 9_999
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_FACE_ITEM = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """One row of the table: all that an interface needs to offer, explain, check and record an option.
+
+    `choices` is the closed vocabulary of a "choice", the parts of "flags" and the words of "faces", else empty.
+    `minimum` and `maximum` (both inclusive) and `step` are for numbers; a `maximum` of None means that there is no
+    natural end, so that a number box serves better than a slider. `scope` says where the option is offered; "core" is
+    the library.
+    """
+
+    name: str
+    label: str
+    kind: Kind
+    default: Value
+    help: str
+    infotext: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    scope: frozenset[Scope] = EVERYWHERE
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, worded to follow "give": "a number from 0 to 1", "one of parsing, ellipse, box"."""
+        if self.kind == "choice":
+            return f"one of {', '.join(self.choices)}"
+        if self.kind == "text":
+            return "a name on one line (not empty)"
+        if self.kind == "flags":
+            return f"none or a list of {', '.join(self.choices)}"
+        if self.kind == "faces":
+            return f"{', '.join(self.choices)}, or face numbers from 1 to {LARGEST_FACE_NUMBER} such as 1,3 or 2-4"
+        low, high = self._limits()
+        return f"{'a whole number' if self.kind == 'int' else 'a number'} from {low:.12g} to {high:.12g}"
+
+    def check(self, value: object) -> Value:
+        """Return `value` in canonical form, or raise OptionError. Numbers must be numbers, not strings.
+
+        A whole number given as a float (3.0, as the WebUI sends it) becomes an int; a bool, NaN or infinity is refused.
+        "flags" and "faces" also take a list or tuple, e.g. ["eyes", "mouth"] or [1, 3].
+        """
+        if self.kind in ("float", "int"):
+            return self._check_number(value)
+        if self.kind == "flags":
+            return self._check_flags(value)
+        if self.kind == "faces":
+            return self._check_faces(value)
+        return self._check_word(value)
+
+    def parse(self, value: object) -> Value:
+        """Like `check`, for values from outside: None means the default, and a string may stand for a number."""
+        if value is None:
+            return self.default
+        if self.kind in ("float", "int") and isinstance(value, str):
+            text = value.strip()
+            if not _NUMBER.fullmatch(text):
+                raise self._error(value)
+            # Whole numbers stay whole, for the message that may follow; one that is too long for that is a float.
+            value = int(text) if text.lstrip("+-").isdigit() and len(text) < 16 else float(text)
+        return self.check(value)
+
+    def _limits(self) -> tuple[float, float]:
+        low = -math.inf if self.minimum is None else self.minimum
+        return low, LARGEST_INT if self.maximum is None else self.maximum
+
+    def _error(self, value: object, hint: str = "") -> OptionError:
+        return OptionError(f"{self.name}: {shown(value)} is not allowed; give {self.allowed}.{hint}")
+
+    def _check_number(self, value: object) -> Value:
+        number = _finite(value)
+        low, high = self._limits()
+        if number is None or not low <= number <= high or (self.kind == "int" and not number.is_integer()):
+            raise self._error(value)
+        return int(number) if self.kind == "int" else number
+
+    def _check_word(self, value: object) -> Value:
+        if not isinstance(value, str):
+            raise self._error(value)
+        text = value.strip()
+        if self.kind == "choice":
+            if text.lower() not in self.choices:
+                raise self._error(value, did_you_mean(text, self.choices))
+            return text.lower()
+        if not text or any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
+            raise self._error(value)
+        return self.default if text.lower() == self.default else text
+
+    def _check_flags(self, value: object) -> Value:
+        chosen = set()
+        for item in _items(value):
+            if not isinstance(item, str):
+                raise self._error(value)
+            chosen.add(item.strip().lower())
+        if chosen <= {"none"}:
+            return "none"
+        for item in sorted(chosen):
+            if item == "none":
+                raise self._error(value, " none stands alone.")
+            if item not in self.choices:
+                raise self._error(value, did_you_mean(item, self.choices))
+        return ",".join(part for part in self.choices if part in chosen)
+
+    def _check_faces(self, value: object) -> Value:
+        if isinstance(value, str) and value.strip().lower() in self.choices:
+            return value.strip().lower()
+        found: set[int] = set()
+        for item in _items(re.sub(r"\s*-\s*", "-", value) if isinstance(value, str) else value):
+            number = _finite(item)
+            text = f"{number:.0f}" if number is not None and number.is_integer() else item
+            match = _FACE_ITEM.fullmatch(text.strip()) if isinstance(text, str) else None
+            if match is None:
+                raise self._error(value, did_you_mean(item, self.choices) if isinstance(item, str) else "")
+            first, last = int(match[1]), int(match[2] or match[1])
+            if not 1 <= first <= LARGEST_FACE_NUMBER or not 1 <= last <= LARGEST_FACE_NUMBER:
+                raise self._error(value)
+            if last < first:
+                raise self._error(value, f" Did you mean {last}-{first}?")
+            found.update(range(first, last + 1))
+        if not found:
+            raise self._error(value)
+        return ",".join(map(str, sorted(found)))
+
+
+
+
+def _finite(value: object) -> float | None:
+    """A real number as a float (never negative zero); None for a bool, NaN, an infinity or anything else."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    try:
+        number = float(value) + 0.0
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _items(value: object) -> list[object]:
+    """Split "a, b" at commas and blanks; a list, tuple or set gives its items; anything else is one item."""
+    if isinstance(value, str):
+        return [item for item in re.split(r"[,\s]+", value) if item]
+    return list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
+
+

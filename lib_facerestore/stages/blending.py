@@ -1,0 +1,351 @@
+"""Putting a restored face back: mask, colour, detail, grain, and the paste, one float pass inside the face's own box.
+
+Arrays in, arrays out, no state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+from ..faces import alignment
+from ..faces.alignment import Box
+from . import parsing
+
+log = logging.getLogger(__name__)
+
+Image = NDArray[np.float32]
+
+# Side of the face over the side of an FFHQ crop.
+FACE_SHARE = 0.7
+# Parsing that finds less of the crop than this is not believed.
+_LEAST_FACE = 0.05
+# BT.601 luma and its two colour differences, scaled to [-0.5, 0.5] (ITU-R BT.601); rows give Y, Cb, Cr.
+_YCC = np.array(
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]],
+    np.float32,
+)
+_RGB = np.linalg.inv(_YCC.astype(np.float64)).astype(np.float32)
+
+
+def gaussian(image: Image, sigma: float) -> Image:
+    """Gaussian blur of a float array; wide kernels run on a reduced copy, which the blur hides."""
+    if sigma <= 0.05:
+        return image.copy()
+    height, width = image.shape[:2]
+    k = max(1, int(sigma / 2.5))
+    small = image
+    if k > 1:
+        small = np.asarray(
+            cv2.resize(image, (max(width // k, 1), max(height // k, 1)), interpolation=cv2.INTER_AREA), np.float32
+        )
+    small = np.asarray(cv2.GaussianBlur(small, (0, 0), sigma / k, borderType=cv2.BORDER_REPLICATE), np.float32)
+    if k > 1:
+        small = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return small.reshape(image.shape)
+
+
+def _smoothstep(x: Any) -> Any:
+    t = np.clip(x, 0.0, 1.0)
+    return t * t * (3 - 2 * t)
+
+
+# ------------------------------------------------------------------------------------------------------------- masks
+def build_mask(
+    size: int,
+    landmarks: ArrayLike,
+    labels: NDArray[np.uint8] | None = None,
+    mask: str = "parsing",
+    feather: float = 0.1,
+    keep: str | Sequence[str] = (),
+) -> Image:
+    """How much of the restored crop is pasted where: float32 size×size in [0, 1], 0 on the crop's rim.
+
+    landmarks (5, 2) are those of the crop; labels the parser's map or None; `mask` "parsing", "ellipse" or "box"
+    (parsing falls back to the ellipse without labels, or when they show almost no face); `feather` the width of the
+    soft edge as a share of the face's side, 0 for a hard one; `keep` the parts that stay as they were: exactly 0 there.
+    """
+    points = np.asarray(landmarks, np.float64)
+    if labels is not None and labels.shape != (size, size):
+        raise InputError(f"mask: the label map is {labels.shape}, the crop {size}×{size}")
+    width = max(float(feather), 0.0) * FACE_SHARE * size
+    if mask == "box":
+        result = np.ones((size, size), np.float32)
+    elif mask in ("parsing", "ellipse"):
+        region = _parsed_region(labels, points, size) if mask == "parsing" else None
+        if region is None:
+            region = parsing.ellipse_mask(points, size)
+        result = _feathered(region, width)
+    else:
+        raise InputError(f"mask: {mask!r} is not known; choose from parsing, ellipse, box")
+    result *= _rim(size, max(width, 0.03 * size) if mask == "box" or width > 0 else 0.0)
+    parts = parsing.parts_of(keep)
+    if parts:
+        part = parsing.part_mask(labels, parts, points, size)
+        result *= _outside(part, max(width / 2, 1.0))
+    return np.asarray(np.clip(result, 0.0, 1.0), np.float32)
+
+
+def _parsed_region(labels: NDArray[np.uint8] | None, landmarks: NDArray[np.float64], size: int) -> Image | None:
+    """The face the landmarks belong to, without a neighbour's skin; None if there is (almost) none."""
+    if labels is None:
+        return None
+    ellipse = parsing.ellipse_mask(landmarks, size)
+    region = (parsing.face_mask(labels) > 0) & (parsing.ellipse_mask(landmarks, size, 1.35) > 0)
+    radius = max(1, round(size / 128))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    # Opening cuts the thin bridges to a neighbour, closing fills the specks that a parser leaves.
+    cleaned = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
+    cleaned = cv2.morphologyEx(cleaned, cv2.MORPH_OPEN, kernel)
+    count, components, stats, _ = cv2.connectedComponentsWithStats(cleaned, connectivity=4)
+    own = np.zeros((size, size), np.float32)
+    for index in range(1, count):
+        where = components == index
+        if float((ellipse * where).sum()) > 0.25 * float(stats[index, cv2.CC_STAT_AREA]):
+            own[where] = 1.0
+    if float(own.mean()) < _LEAST_FACE:
+        log.info("parsing found almost no face in the crop (%.1f %%); the ellipse serves", 100 * float(own.mean()))
+        return None
+    return own
+
+
+def _feathered(region: Image, width: float) -> Image:
+    """Soft edge about `width` pixels wide, drawn inwards by a quarter of it so that little spills over the outline."""
+    if width < 0.5:
+        return region.copy()
+    inner = _distance_inside(region)
+    inset = np.asarray(np.clip(inner - width / 4 + 0.5, 0.0, 1.0), np.float32)
+    if float(inset.sum()) < 0.5 * float(region.sum()):
+        inset = region  # a small or thin region would vanish
+    soft = gaussian(inset, width / 2)
+    # An edge as wide as the face would leave no pixel of it fully restored, and the knob would act as visibility too.
+    return np.asarray(soft / max(float(soft.max()), 0.25), np.float32)
+
+
+def _distance_inside(region: Image) -> Image:
+    padded = np.pad((region > 0.5).astype(np.uint8), 1)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1], np.float32)
+
+
+def _rim(size: int, width: float) -> Image:
+    """0 on the outermost pixels, 1 from `width` pixels further in."""
+    margin = max(2.0, size / 128)
+    distance = np.minimum(np.arange(size), np.arange(size)[::-1]).astype(np.float32)
+    line = _smoothstep((distance - margin + 1) / max(width, 1.0))
+    return np.asarray(np.minimum(line[:, None], line[None, :]), np.float32)
+
+
+def _outside(part: Image, width: float) -> Image:
+    """Exactly 0 on the part and a little beyond, rising to 1 over `width` pixels."""
+    if not (part > 0).any():
+        return np.ones_like(part)
+    distance = np.asarray(cv2.distanceTransform((part <= 0).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
+    return np.asarray(_smoothstep((distance - 1 - part.shape[0] / 256) / width), np.float32)
+
+
+# ------------------------------------------------------------------------------------------------------------ colour
+def match_color(restored: Image, original: Image, mask: Image) -> Image:
+    """The restored crop in the original's colours: float32 size×size×3 in [0, 1]; texture and edges stay restored.
+
+    Inside the mask, first mean and standard deviation of each YCbCr channel (after Reinhard et al. 2001, with the
+    gain held within bounds), then the remaining difference in the low band, averaged over the mask only, so that no
+    step of tint or brightness is left at its edge. A crop without colour keeps its own chroma, so grey stays grey.
+    """
+    if restored.shape != original.shape or restored.shape[:2] != mask.shape:
+        raise InputError(f"colour: shapes differ: {restored.shape}, {original.shape}, mask {mask.shape}")
+    weight = np.asarray(mask, np.float32)
+    if float(weight.sum()) < 16.0:
+        return restored.copy()
+    size = restored.shape[0]
+    ours, theirs = _mixed(restored, _YCC), _mixed(original, _YCC)
+    ours_mean, ours_std, _ = _statistics(ours, weight)
+    theirs_mean, theirs_std, chroma = _statistics(theirs, weight)
+    gain = np.clip((theirs_std + 1e-3) / (ours_std + 1e-3), (0.8, 0.6, 0.6), (1.25, 1.5, 1.5))
+    result = ours * gain.astype(np.float32) + (theirs_mean - ours_mean * gain).astype(np.float32)
+    result += _low_band(theirs - result, weight, size / 12)
+    # A chroma of 0.01 is the tint of a scan of a black-and-white print.
+    grey = 1.0 - float(_smoothstep((chroma - 0.012) / 0.02))
+    if grey > 0:
+        result[..., 1:] += np.float32(grey) * (theirs[..., 1:] - result[..., 1:])
+    return np.asarray(np.clip(_mixed(result, _RGB), 0.0, 1.0), np.float32)
+
+
+def _mixed(image: Image, matrix: Image) -> Image:
+    return np.asarray(cv2.transform(np.asarray(image, np.float32), matrix), np.float32)
+
+
+def _statistics(ycc: Image, weight: Image) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Mean and deviation of each channel and root mean square chroma over the mask, of a copy of at most 64 pixels:
+    noise and texture say nothing about contrast."""
+    side = min(64, ycc.shape[0])
+    small = cv2.resize(ycc, (side, side), interpolation=cv2.INTER_AREA).astype(np.float64)
+    share = cv2.resize(weight, (side, side), interpolation=cv2.INTER_AREA).astype(np.float64)[..., None]
+    share /= share.sum()
+    mean = (share * small).sum(axis=(0, 1))
+    deviation = np.sqrt((share * (small - mean) ** 2).sum(axis=(0, 1)))
+    return mean, deviation, math.sqrt(float((share * small[..., 1:] ** 2).sum()))
+
+
+def _low_band(difference: Image, weight: Image, sigma: float) -> Image:
+    """Gaussian average of the difference over the mask alone, on a reduced copy that the width of the kernel allows.
+
+    The second round mends what averaging on one side of the mask's edge leaves there.
+    """
+    size = weight.shape[0]
+    k = max(1, int(sigma / 2.5))
+    side = (max(size // k, 1),) * 2
+    stacked = np.ascontiguousarray(np.dstack([difference * weight[..., None], weight]), np.float32)
+    small = np.asarray(cv2.resize(stacked, side, interpolation=cv2.INTER_AREA), np.float32)
+    wanted, share = small[..., :3], small[..., 3:]
+    share_low = gaussian(share, sigma * side[0] / size) + np.float32(1e-4)
+    total = np.zeros_like(wanted)
+    for _ in range(2):
+        total += gaussian(np.ascontiguousarray(wanted - share * total), sigma * side[0] / size) / share_low
+    return np.asarray(cv2.resize(total, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def mix_detail(restored: Image, original: Image, detail: float) -> Image:
+    """The restored crop with the share `detail` (0 … 1) of its high band taken from the original instead.
+
+    The bands part at a Gaussian of 1.5 % of the face's side.
+    """
+    share = float(np.clip(detail, 0.0, 1.0))
+    if share == 0.0:
+        return restored
+    sigma = 0.015 * FACE_SHARE * restored.shape[0]
+    difference = original - restored
+    return np.asarray(restored + np.float32(share) * (difference - gaussian(difference, sigma)), np.float32)
+
+
+# ------------------------------------------------------------------------------------------------------------- grain
+_NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
+
+
+def noise_covariance(image: Image, where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Covariance (3×3) of the noise of a picture H×W×3 at the pixels `where`, after Immerkær 1996 but robust.
+
+    The difference-of-Laplacians response of noise alone has the noise's own deviation; the flatter half of the pixels
+    is used, and responses beyond three robust deviations (median / 0.6745) are cut so that edges do not count.
+    """
+    if int(where.sum()) < 64:
+        return np.zeros((3, 3))
+    response = cv2.filter2D(image, cv2.CV_32F, _NOISE_KERNEL, borderType=cv2.BORDER_REFLECT_101)
+    luma = gaussian(np.ascontiguousarray(image @ _YCC[0]), 1.5)
+    slope = np.hypot(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1))
+    # Clipped pixels carry no noise and would hide it.
+    usable = where & (image.min(axis=2) > 0.01) & (image.max(axis=2) < 0.99)
+    if int(usable.sum()) < 64:
+        return np.zeros((3, 3))
+    usable &= slope <= np.median(slope[usable])
+    samples = response[usable].astype(np.float64)
+    sigma = np.median(np.abs(samples), axis=0) / 0.6745
+    samples = np.clip(samples, -3 * sigma, 3 * sigma)
+    spread = samples.std(axis=0)
+    correlation = (samples - samples.mean(axis=0)).T @ (samples - samples.mean(axis=0)) / len(samples)
+    norm = np.outer(spread, spread)
+    correlation = np.divide(correlation, norm, out=np.eye(3), where=norm > 0)
+    return np.asarray(correlation * np.outer(sigma, sigma), np.float64)
+
+
+def _grain(before: Image, after: Image, alpha: Image, matrix: NDArray[np.float64], amount: float) -> Image:
+    """Noise that lifts the pasted face's noise towards the picture's, H×W×3; the same for the same face."""
+    around = alpha < 0.02
+    if int(around.sum()) < 400:
+        around = np.ones_like(around)
+    wanted = noise_covariance(before, around)
+    present = noise_covariance(after, alpha > 0.5)
+    values, vectors = np.linalg.eigh(wanted - present)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    digest = hashlib.sha256(np.round(matrix * 1000).astype("<i8").tobytes()).digest()
+    generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+    noise = generator.standard_normal(before.shape, dtype=np.float32) @ root.T.astype(np.float32)
+    # The picture keeps the share 1 - alpha of its own noise; the rest of the variance is ours to add.
+    return np.asarray(noise * (np.sqrt(alpha * (2 - alpha)) * np.float32(amount))[..., None], np.float32)
+
+
+# ------------------------------------------------------------------------------------------------------------- paste
+def paste(
+    image: NDArray[Any],
+    restored: Image,
+    original: Image,
+    mask: Image,
+    matrix: ArrayLike,
+    visibility: float = 1.0,
+    detail: float = 0.0,
+    grain: float = 0.0,
+) -> Box:
+    """Blend the restored crop into `image` in place; returns the changed box (x0, y0, x1, y1; ends excluded).
+
+    image: H×W×3 uint8, uint16 or float32 in [0, 1], RGB, writable. original: the crop that was restored. matrix: 2×3,
+    picture → crop. alpha is mask × visibility; where it is 0 the pixels stay bit-identical, elsewhere they are rounded
+    to the nearest level. A face larger than the crop gets only what the restoration changed, so that the picture's
+    own sharpness beyond the crop's resolution stays; this takes over smoothly between 1 and 1.5 times the crop.
+    `detail` and `grain` (0 … 1) as in `mix_detail` and `noise_covariance`. Nothing changed: (0, 0, 0, 0).
+    """
+    _check(image, restored, original, mask)
+    m = np.asarray(matrix, np.float64)
+    opacity = float(np.clip(visibility, 0.0, 1.0))
+    box = _mask_box(mask, m, image.shape)
+    if opacity <= 0.0 or box is None:
+        return 0, 0, 0, 0
+    x0, y0, x1, y1 = box
+    to_crop = alignment.compose(m, [[1.0, 0.0, x0], [0.0, 1.0, y0]])
+    alpha = np.clip(alignment.warp(mask, to_crop, x1 - x0, y1 - y0, "zero", smooth=True), 0.0, 1.0) * opacity
+    alpha[alpha < 1e-4] = 0.0
+    rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
+    if len(rows) == 0:
+        return 0, 0, 0, 0
+
+    region = image[y0:y1, x0:x1]
+    before = alignment.to_float(region)
+    # Share of the picture's own band above the crop's resolution that is kept.
+    band = float(_smoothstep((1.0 / alignment.scale_of(m) - 1.0) / 0.5))
+    # alpha * (W(restored) - (1 - band) * picture - band * W(original)), and W is linear
+    wanted = mix_detail(restored, original, detail)
+    if band > 0:
+        wanted = wanted - np.float32(band) * original
+    change = alignment.warp(wanted, to_crop, x1 - x0, y1 - y0) - np.float32(1.0 - band) * before
+    after = before + alpha[..., None] * change
+    if grain > 0:
+        after += _grain(before, np.clip(after, 0.0, 1.0), alpha, m, min(float(grain), 1.0))
+    np.copyto(region, _to_depth(after, image.dtype), where=(alpha > 0)[..., None])
+    return x0 + int(columns[0]), y0 + int(rows[0]), x0 + int(columns[-1]) + 1, y0 + int(rows[-1]) + 1
+
+
+def _check(image: NDArray[Any], restored: Image, original: Image, mask: Image) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16, np.float32):
+        raise InputError(f"picture: H×W×3 of uint8, uint16 or float32 is needed, got {image.shape} {image.dtype}")
+    size = mask.shape[0]
+    if mask.shape != (size, size) or restored.shape != (size, size, 3) or original.shape != (size, size, 3):
+        raise InputError(
+            f"paste: crops and mask must be of one square size, got {restored.shape}, {original.shape}, {mask.shape}"
+        )
+    if not np.isfinite(restored).all():
+        raise InputError("paste: the restored face holds values that are not finite; restore it in float32")
+
+
+def _mask_box(mask: Image, matrix: NDArray[np.float64], shape: Sequence[int]) -> Box | None:
+    """The part of the picture that the mask can touch, with the reach of the filters."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        return None
+    reach = 1.0 + 2.0 * alignment.scale_of(matrix)
+    rectangle = (columns[0] - reach, rows[0] - reach, columns[-1] + reach, rows[-1] + reach)
+    box = alignment.clip_box(alignment.box_of(alignment.invert_affine(matrix), rectangle), int(shape[0]), int(shape[1]))
+    return box if box[2] > box[0] and box[3] > box[1] else None
+
+
+def _to_depth(pixels: Image, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """[0, 1] floats to the picture's type: clipped, rounded to the nearest level, never truncated."""
+    if dtype.kind == "f":
+        return np.clip(pixels, 0.0, 1.0).astype(dtype)
+    top = np.iinfo(dtype).max
+    return np.rint(np.clip(pixels, 0.0, 1.0) * np.float32(top)).astype(dtype)

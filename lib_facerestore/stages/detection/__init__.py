@@ -1,0 +1,118 @@
+"""Finding faces: pictures in, boxes with five landmarks and scores out.
+
+`create_detector` is the door; every detector follows `Detector`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...catalogue import installed_in
+from ...errors import FaceRestoreError, ModelFileError, OptionError
+from ...faces.face import Face
+
+logger = logging.getLogger(__name__)
+
+FILES: dict[str, str] = {
+    "retinaface-resnet50": "detection_Resnet50_Final.pth",
+    "retinaface-mobilenet": "detection_mobilenet0.25_Final.pth",
+    "yunet": "face_detection_yunet_2023mar.onnx",
+}
+SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+class Detector(Protocol):
+    """What finds faces.
+
+    name: what it is called in reports and options.
+    """
+
+    name: str
+
+    def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float) -> list[list[Face]]:
+        """Faces of each picture (H×W×3 uint8 RGB, any sizes), numbered 0, in pixels of the picture, best score
+        first."""
+        ...
+
+
+def create_detector(name: str, model_dirs: Sequence[Path] = (), device: str | torch.device = "cpu") -> Detector:
+    """The detector of that name, loaded.
+
+    Args:
+        name: "auto" (the best that is installed), "retinaface-resnet50", "retinaface-mobilenet", "yunet", "lite", or
+            the path of a RetinaFace file (.pth, .pt, .safetensors).
+        model_dirs: folders in which the files are looked for, in this order and with their sub-folders; they are
+            recognised by their tensors, whatever their names.
+        device: where the network runs (yunet always runs on the CPU).
+
+    Raises:
+        OptionError: there is no such detector.
+        ModelFileError: its file is missing or damaged.
+        FaceRestoreError: a package it needs cannot be imported.
+    """
+    if name == "auto":
+        return _best(model_dirs, device)
+    if name == "lite" or name in FILES:
+        return _named(name, find_files(model_dirs).get(name), model_dirs, device)
+    if name.lower().endswith(SUFFIXES):
+        from .retinaface import load_retinaface
+
+        return load_retinaface(Path(name), Path(name).name, device)
+    raise OptionError(
+        f"detector {name!r} is not known; choose one of auto, {', '.join(FILES)}, lite, or the path of a RetinaFace "
+        f"file ({', '.join(SUFFIXES)})."
+    )
+
+
+def find_files(model_dirs: Sequence[Path]) -> dict[str, Path]:
+    """Where the file of each detector is that is installed.
+
+    A file that only has a detector's name counts where there is no better one: loading it says what is wrong with it.
+    """
+    installed, misfits = installed_in(model_dirs, "detector")
+    return {name: path for name, path in (misfits | installed).items() if name in FILES}
+
+
+def _best(model_dirs: Sequence[Path], device: str | torch.device) -> Detector:
+    files = find_files(model_dirs)
+    for name in ("retinaface-resnet50", "retinaface-mobilenet"):
+        if name not in files:
+            continue
+        try:
+            return _named(name, files[name], model_dirs, device)
+        except FaceRestoreError as error:
+            logger.warning("detector %s cannot be used, trying the next: %s", name, error)
+    return _named("lite", None, model_dirs, device)
+
+
+def _named(name: str, path: Path | None, model_dirs: Sequence[Path], device: str | torch.device) -> Detector:
+    if name == "lite":
+        from .lite import load_lite
+
+        return load_lite(device)
+    if path is None:
+        looked = ", ".join(str(folder) for folder in model_dirs) or "no folder was given"
+        raise ModelFileError(
+            f"detector {name}: {FILES[name]} is not installed (looked in: {looked}); put it into one of these folders, "
+            "or choose the detector lite."
+        )
+    return load_detector(name, path, device)
+
+
+def load_detector(name: str, path: Path, device: str | torch.device = "cpu") -> Detector:
+    """The detector of that name (one of `FILES`) from a file. Raises ModelFileError, and FaceRestoreError where a
+    package cannot be imported."""
+    if name == "yunet":
+        from .yunet import YuNetDetector
+
+        return YuNetDetector(path)
+    from .retinaface import MOBILENET, RESNET50, load_retinaface
+
+    return load_retinaface(path, name, device, kind=RESNET50 if name == "retinaface-resnet50" else MOBILENET)

@@ -1,0 +1,179 @@
+"""What turns RetinaFace's raw numbers into faces: priors, decoding, suppression of doubles. Pure functions.
+
+Formulas: SSD's centre-size encoding (Liu et al. 2016) with variances 0.1 and 0.2, and RetinaFace's five points,
+which are offsets from the prior's centre in tenths of its side (Deng et al. 2020). Everything is in pixels.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...faces.face import Face
+from ...system import facexlib_import
+
+STRIDES: tuple[int, ...] = (8, 16, 32)
+PRIOR_SIDES: tuple[tuple[int, ...], ...] = ((16, 32), (64, 128), (256, 512))
+VARIANCES: tuple[float, float] = (0.1, 0.2)
+SAME = 0.65  # intersection over union from which two detections are taken to say the same
+MOST = 3000  # detections kept of one look, before doubles go; only a confidence near 0 has as many
+
+
+@functools.lru_cache(maxsize=32)
+def prior_boxes(height: int, width: int) -> torch.Tensor:
+    """Priors of a picture of this size, in the order of the network's output.
+
+    Returns:
+        N×3 float32 (centre x, centre y, side) in pixels: strides 8, 16, 32; rows, columns, then the two sides.
+        The tensor is shared by all callers: never write into it.
+    """
+    levels = []
+    for stride, sides in zip(STRIDES, PRIOR_SIDES, strict=True):
+        ys = (torch.arange(math.ceil(height / stride), dtype=torch.float32) + 0.5) * stride
+        xs = (torch.arange(math.ceil(width / stride), dtype=torch.float32) + 0.5) * stride
+        grid = torch.cartesian_prod(ys, xs, torch.tensor(sides, dtype=torch.float32))
+        levels.append(grid[:, [1, 0, 2]])
+    return torch.cat(levels)
+
+
+def decode_boxes(offsets: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
+    """Boxes (x0, y0, x1, y1) in pixels from box offsets (…×N×4) and priors (N×3 of `prior_boxes`)."""
+    side = priors[:, 2:3]
+    centre = priors[:, :2] + offsets[..., :2] * (VARIANCES[0] * side)
+    half = torch.exp(offsets[..., 2:] * VARIANCES[1]) * (side / 2)
+    return torch.cat((centre - half, centre + half), dim=-1)
+
+
+def decode_landmarks(offsets: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
+    """Landmarks (…×N×5×2, x then y) in pixels from landmark offsets (…×N×10) and priors (N×3)."""
+    points = offsets.reshape(*offsets.shape[:-1], 5, 2)
+    return priors[:, None, :2] + points * (VARIANCES[0] * priors[:, None, 2:3])
+
+
+@dataclass(frozen=True)
+class Found:
+    """Detections in one picture before they become faces.
+
+    boxes: N×4 float32 (x0, y0, x1, y1) in pixels; scores: N float32, 0 to 1; landmarks: N×5×2 float32 in pixels.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+
+    @staticmethod
+    def nothing() -> Found:
+        """No detection."""
+        return Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+
+    @staticmethod
+    def join(parts: Sequence[Found]) -> Found:
+        """All detections of the parts, in their order."""
+        if not parts:
+            return Found.nothing()
+        return Found(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.landmarks for part in parts]),
+        )
+
+    @property
+    def sides(self) -> NDArray[np.float32]:
+        """The longer side of each box."""
+        return np.maximum(self.boxes[:, 2] - self.boxes[:, 0], self.boxes[:, 3] - self.boxes[:, 1])
+
+    def pick(self, which: NDArray[Any]) -> Found:
+        """The detections of an index or boolean array."""
+        return Found(self.boxes[which], self.scores[which], self.landmarks[which])
+
+    def moved(self, scale: tuple[float, float], shift: tuple[float, float]) -> Found:
+        """Everything shifted, then divided by the scale (x, y): from a resized tile back to the picture."""
+        points = (self.landmarks + np.asarray(shift, np.float32)) / np.asarray(scale, np.float32)
+        boxes = (self.boxes + np.asarray(shift * 2, np.float32)) / np.asarray(scale * 2, np.float32)
+        return Found(boxes.astype(np.float32), self.scores, points.astype(np.float32))
+
+    def faces(self) -> list[Face]:
+        """Faces numbered 0, in order; what has no area or is not finite is left out."""
+        sound = (self.boxes[:, 2:] > self.boxes[:, :2]).all(1) & np.isfinite(self.boxes).all(1)
+        sound &= np.isfinite(self.landmarks).all((1, 2))
+        return [
+            Face(0, (float(box[0]), float(box[1]), float(box[2]), float(box[3])), points, float(score))
+            for box, points, score in zip(
+                self.boxes[sound], self.landmarks[sound], np.clip(self.scores[sound], 0, 1), strict=True
+            )
+        ]
+
+
+def decode(
+    boxes: torch.Tensor, scores: torch.Tensor, landmarks: torch.Tensor, priors: torch.Tensor, confidence: float
+) -> Found:
+    """Detections of one picture whose score is at least `confidence`, the best `MOST`; doubles are still among them.
+
+    Args:
+        boxes: N×4 raw box offsets.
+        scores: N face probabilities.
+        landmarks: N×10 raw landmark offsets.
+        priors: N×3 of `prior_boxes` for the size of the network's input.
+        confidence: least score.
+    """
+    kept = torch.nonzero(scores >= confidence)[:, 0]
+    if not len(kept):
+        return Found.nothing()
+    if len(kept) > MOST:
+        kept = kept[torch.topk(scores[kept], MOST).indices.sort().values]
+    priors = priors.to(boxes.device)[kept]
+    return Found(
+        decode_boxes(boxes[kept].float(), priors).cpu().numpy(),
+        scores[kept].float().cpu().numpy(),
+        decode_landmarks(landmarks[kept].float(), priors).cpu().numpy(),
+    )
+
+
+def suppress(found: Found, iou: float = 0.4, inside: float = 0.8, apart: float = 0.12) -> Found:
+    """One detection a face, best score first.
+
+    A detection goes when a better one overlaps it by more than `iou` (intersection over union), when `inside` of the
+    smaller of the two boxes lies in the other, or when the five points of both are on average nearer to each other
+    than `apart` times the smaller box's longer side. The points of a face are the mean over the detections that say
+    the same (`SAME` overlap), weighted by the fourth power of their scores: steadier than those of the best alone.
+    """
+    if not len(found.scores):
+        return found
+    kept = facexlib_import.nms(torch.from_numpy(found.boxes), torch.from_numpy(found.scores), iou).numpy()
+    found = Found(found.boxes[kept], found.scores[kept], _mean_landmarks(found, kept))
+    area = np.maximum(found.boxes[:, 2:] - found.boxes[:, :2], 0).prod(1)
+    survivors: list[int] = []
+    for number, box in enumerate(found.boxes):
+        if survivors:
+            better = np.array(survivors)
+            common = np.minimum(found.boxes[better, 2:], box[2:]) - np.maximum(found.boxes[better, :2], box[:2])
+            covered = np.maximum(common, 0).prod(1) / np.maximum(np.minimum(area[better], area[number]), 1e-6)
+            distance = np.linalg.norm(found.landmarks[better] - found.landmarks[number], axis=2).mean(1)
+            if (covered > inside).any():
+                continue
+            if (distance < apart * np.minimum(found.sides[better], found.sides[number])).any():
+                continue
+        survivors.append(number)
+    return found.pick(np.array(survivors))
+
+
+def _mean_landmarks(found: Found, kept: NDArray[Any]) -> NDArray[np.float32]:
+    """Landmarks of the detections `kept` (indices), K×5×2, each the weighted mean over those that say the same."""
+    area = np.maximum(found.boxes[:, 2:] - found.boxes[:, :2], 0).prod(1)
+    means = found.landmarks[kept].copy()
+    for row, number in enumerate(kept):
+        box = found.boxes[number]
+        common = np.minimum(found.boxes[:, 2:], box[2:]) - np.maximum(found.boxes[:, :2], box[:2])
+        shared = np.maximum(common, 0).prod(1)
+        same = np.flatnonzero(shared > SAME * (area + area[number] - shared))
+        if len(same) > 1:
+            weight = found.scores[same] ** 4
+            means[row] = (found.landmarks[same] * weight[:, None, None]).sum(0) / max(float(weight.sum()), 1e-12)
+    return means

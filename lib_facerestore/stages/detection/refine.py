@@ -1,0 +1,202 @@
+"""The second stage of the embedded detector: a closer look at each face that the first stage proposes.
+
+A small convolutional network sees a square round the proposal, says whether it is a face, and places the box and the
+five landmarks anew (the idea of MTCNN's output network; Zhang et al., IEEE Signal Processing Letters 2016). It looks
+three times: once at the proposal as it came, then at the face turned upright and cut closer, plain and mirrored. Since
+every face reaches it at the same size and angle, it places landmarks better than any single-stage detector of this
+size can. A landmark is the centre of gravity of a heat map (soft-argmax; Sun et al., Integral human pose regression,
+ECCV 2018, equation 2). Trained by ``tools/train_lite_refiner.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from ...faces import alignment
+from .postprocess import Found
+
+SIDE = 96
+"""Side of the network's input in pixels."""
+CONTEXT = 1.6
+"""Side of the first look's square over the longer side of the proposal."""
+CLOSE = 1.3
+"""The same for the looks at the upright face."""
+MIRRORED = (1, 0, 2, 4, 3)
+"""Order of the five landmarks in a mirrored picture."""
+
+
+class Features(nn.Module):
+    """What the networks of the second and third stage have in common: an hourglass, and centres of gravity.
+
+    Args:
+        side: of the pictures in pixels, a multiple of 16.
+        widths: channels at a half, a quarter, an eighth and a sixteenth of the side.
+    """
+
+    def __init__(self, side: int, widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        half, quarter, eighth, trunk = widths
+        self.stem = layer(3, half, 2)
+        self.down_quarter = nn.Sequential(layer(half, quarter, 2), Residual(quarter))
+        self.down_eighth = nn.Sequential(layer(quarter, eighth, 2), Residual(eighth), Residual(eighth))
+        self.down_trunk = nn.Sequential(layer(eighth, trunk, 2), Residual(trunk), Residual(trunk))
+        self.to_eighth = nn.Conv2d(trunk, eighth, 1)
+        self.up_eighth = Residual(eighth)
+        self.to_quarter = nn.Conv2d(eighth, quarter, 1)
+        self.up_quarter = Residual(quarter)
+        cells = (torch.arange(side // 4) + 0.5) / (side // 4) - 0.5
+        self.register_buffer("cells", cells, persistent=False)
+
+    def see(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features at a quarter and at a sixteenth of the side, from B×3×side×side."""
+        quarter = self.down_quarter(self.stem(squares))
+        eighth = self.down_eighth(quarter)
+        trunk = self.down_trunk(eighth)
+        eighth = self.up_eighth(eighth + functional.interpolate(self.to_eighth(trunk), scale_factor=2.0))
+        return self.up_quarter(quarter + functional.interpolate(self.to_quarter(eighth), scale_factor=2.0)), trunk
+
+    def centres(self, maps: torch.Tensor) -> torch.Tensor:
+        """B×K×2 centres of gravity (x, y) of B×K maps at a quarter of the side, as shares from the middle."""
+        heat = maps.flatten(2).softmax(2).unflatten(2, maps.shape[2:])
+        return torch.stack([heat.sum(2) @ self.cells, heat.sum(3) @ self.cells], 2)
+
+
+class RefinerNet(Features):
+    """B×3×96×96 RGB in [-1, 1] → B×15: face logit, box (x0, y0, x1, y1), five points (x, y), as shares of the square's
+    side measured from its centre."""
+
+    def __init__(self, widths: tuple[int, int, int, int] = (16, 40, 80, 128)) -> None:
+        super().__init__(SIDE, widths)
+        _, quarter, _, trunk = widths
+        self.maps = nn.Sequential(layer(quarter, quarter, 1), nn.Conv2d(quarter, 5, 1))
+        self.hidden = nn.Linear(trunk * (SIDE // 16) ** 2, 128)
+        self.output = nn.Linear(128, 15)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, squares: torch.Tensor) -> torch.Tensor:
+        quarter, trunk = self.see(squares)
+        rest = self.output(functional.relu(self.hidden(trunk.flatten(1))))
+        # The heat maps say where, the fully connected layer corrects what lies hidden or outside the square.
+        return torch.cat([rest[:, :5], self.centres(self.maps(quarter)).flatten(1) + rest[:, 5:]], 1)
+
+
+class Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = layer(channels, channels, 1)
+        self.second = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.relu(x + self.second(self.first(x)))
+
+
+def layer(before: int, after: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+
+
+def refine(network: nn.Module, image: NDArray[np.uint8], found: Found, device: torch.device) -> Found:
+    """The proposals with new scores, boxes and landmarks, in the order given.
+
+    Args:
+        network: a `RefinerNet` (or what computes the same shapes) on `device`, in eval mode.
+        image: H×W×3 uint8 RGB.
+        found: proposals in pixels of the picture.
+
+    Returns:
+        As many detections; the score is the product of the proposal's and the refiner's.
+    """
+    if not len(found.scores):
+        return found
+    plain = np.zeros(len(found.scores))
+    first, boxes, points = _look(network, image, found.boxes, plain, CONTEXT, False, device)
+    angles = upright(points)
+    second, *placed = _look(network, image, boxes, angles, CLOSE, False, device)
+    third, *mirrored = _look(network, image, boxes, angles, CLOSE, True, device)
+    boxes, points = ((one + two) / 2 for one, two in zip(placed, mirrored, strict=True))
+    sure = 1 / (1 + np.exp(-np.clip((first + second + third) / 3, -30, 30)))
+    return Found(boxes.astype(np.float32), (found.scores * sure).astype(np.float32), points.astype(np.float32))
+
+
+def upright(points: NDArray[Any]) -> NDArray[np.float64]:
+    """Angles (N, radians) by which the faces with these landmarks (N×5×2) lean to the right, from the line between the
+    middle of the eyes and the middle of the mouth: unlike the line between the eyes it exists in a profile too."""
+    down = points[:, 3:].mean(1) - points[:, :2].mean(1)
+    return np.arctan2(-down[:, 0], down[:, 1]).astype(np.float64)
+
+
+def square_matrix(centre: NDArray[Any], side: float, angle: float, mirrored: bool, pixels: int) -> NDArray[np.float64]:
+    """The 2×3 matrix from pixels of a square to pixels of the picture.
+
+    Args:
+        centre: (x, y) in the picture.
+        side: of the square, in the picture's pixels.
+        angle: radians by which the square leans; positive turns its top to the right.
+        mirrored: whether the square shows the picture mirrored.
+        pixels: side of the square in its own pixels.
+    """
+    step = side / pixels
+    c, s = step * math.cos(angle), step * math.sin(angle)
+    across = np.array([-c, -s] if mirrored else [c, s])
+    linear = np.stack([across, [-s, c]], 1)
+    return np.column_stack([linear, np.asarray(centre, np.float64) - linear.sum(1) * (pixels - 1) / 2])
+
+
+def look(
+    network: nn.Module,
+    image: NDArray[np.uint8],
+    where: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    mirrored: bool,
+    pixels: int,
+    device: torch.device,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a network says of turned squares of a picture.
+
+    Args:
+        network: takes B×3×pixels×pixels RGB in [-1, 1]; on `device`, in eval mode.
+        image: H×W×3 uint8 RGB.
+        where: centres (N×2), sides (N) and angles (N, radians) of the squares, as `square_matrix` has them.
+        mirrored: whether the network sees the picture mirrored.
+        pixels: side of what the network sees.
+
+    Returns:
+        The network's answers (N×…), and the matrices (N×2×3) from pixels of the squares to pixels of the picture.
+    """
+    cuts = zip(where[0], where[1].tolist(), where[2].tolist(), strict=True)
+    matrices = np.stack([square_matrix(centre, side, angle, mirrored, pixels) for centre, side, angle in cuts])
+    squares = np.stack([alignment.warp(image, matrix, pixels, pixels, "edge") for matrix in matrices])
+    batch = torch.from_numpy(squares.transpose(0, 3, 1, 2)) * 2 - 1
+    with torch.inference_mode():
+        answers = [network(part.to(device)).float().cpu() for part in batch.split(64)]
+    return torch.cat(answers).numpy().astype(np.float64), matrices
+
+
+def _look(
+    network: nn.Module,
+    image: NDArray[np.uint8],
+    boxes: NDArray[Any],
+    angles: NDArray[np.float64],
+    context: float,
+    mirrored: bool,
+    device: torch.device,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Face logits (N), boxes (N×4) and landmarks (N×5×2) in the picture."""
+    boxes = boxes.astype(np.float64)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    sides = np.clip((boxes[:, 2:] - boxes[:, :2]).max(1), 4.0, 4.0 * max(image.shape[:2])) * context
+    output, matrices = look(network, image, (centres, sides, angles), mirrored, SIDE, device)
+    linear = matrices[:, :, :2] * SIDE
+    corners, points = output[:, 1:5].reshape(-1, 2, 2), output[:, 5:].reshape(-1, 5, 2)
+    points = points @ linear.transpose(0, 2, 1) + centres[:, None]
+    middle = (corners.mean(1)[:, None] @ linear.transpose(0, 2, 1))[:, 0] + centres
+    half = (corners[:, 1] - corners[:, 0]) / 2 * sides[:, None]
+    return output[:, 0], np.concatenate([middle - half, middle + half], 1), points[:, MIRRORED] if mirrored else points

@@ -1,0 +1,56 @@
+"""YuNet through OpenCV's own class, for users who have its .onnx file. Runs on the CPU, one picture at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ModelFileError
+from ...faces.face import Face
+from . import looks
+from .postprocess import Found, suppress
+
+LONG_SIDE = 640
+
+
+class YuNetDetector:
+    """A `Detector` around ``cv2.FaceDetectorYN``.
+
+    Raises:
+        ModelFileError: OpenCV has no such class, or cannot read the file.
+    """
+
+    name = "yunet"
+
+    def __init__(self, path: Path) -> None:
+        create = getattr(cv2, "FaceDetectorYN_create", None)
+        if create is None:
+            raise ModelFileError(
+                f"{path}: OpenCV {cv2.__version__} has no FaceDetectorYN; install opencv-python 4.8 or newer, or "
+                "choose another detector."
+            )
+        try:
+            self._network = create(str(path), "", (LONG_SIDE, LONG_SIDE), 0.5, 0.3, 5000)
+        except cv2.error as error:
+            raise ModelFileError(f"{path}: OpenCV cannot read it ({error.err}); get it again.") from error
+
+    def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float = 0.5) -> list[list[Face]]:
+        """Faces of each picture (H×W×3 uint8 RGB), numbered 0, best score first."""
+        self._network.setScoreThreshold(float(confidence))
+        return [self._one(image) for image in images]
+
+    def _one(self, image: NDArray[np.uint8]) -> list[Face]:
+        piece = looks.first_look(image, LONG_SIDE)
+        self._network.setInputSize((piece.pixels.shape[1], piece.pixels.shape[0]))
+        _, rows = self._network.detect(np.ascontiguousarray(piece.pixels[:, :, ::-1]))
+        if rows is None or not len(rows):
+            return []
+        # Rows: x, y, width, height, five points (image left first, as OpenCV's documentation lists them), score.
+        rows = np.asarray(rows, np.float32)
+        boxes = np.concatenate((rows[:, :2], rows[:, :2] + rows[:, 2:4]), 1)
+        found = Found(boxes, rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2))
+        return suppress(found.moved(piece.scale, (0.0, 0.0))).faces()

@@ -1,0 +1,298 @@
+"""Which pixel of an aligned crop is skin, eye, mouth, hair or glasses; and the shapes that stand in without a parser.
+
+Label maps are uint8 arrays size×size in the class numbers of BiSeNet (`CLASSES`), whatever network made them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..catalogue import installed_in
+from ..errors import FaceRestoreError, InputError, ModelFileError
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+BISENET_FILE = "parsing_bisenet.pth"
+PARSENET_FILE = "parsing_parsenet.pth"
+
+CLASSES = (
+    "background", "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "left ear", "right ear",
+    "earring", "nose", "mouth interior", "upper lip", "lower lip", "neck", "necklace", "cloth", "hair", "hat",
+)  # fmt: skip
+# ParseNet's class numbers (CelebAMask order: 2 nose, 3 glasses, ..., 13 hair, ..., 18 cloth) as BiSeNet's.
+PARSENET_TO_BISENET = np.array([0, 1, 10, 6, 4, 5, 2, 3, 7, 8, 11, 12, 13, 17, 18, 9, 15, 14, 16], np.uint8)
+
+# What is pasted: the face with its ears, no earring, neck, hair, hat or cloth.
+_FACE = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
+# Parts that can be kept, in the order of the option table.
+PARTS: dict[str, tuple[int, ...]] = {
+    "eyes": (4, 5),
+    "mouth": (11, 12, 13),
+    "teeth": (11,),
+    "glasses": (6,),
+    "hair": (17,),
+}
+_BATCH = 8
+
+
+class Parser(Protocol):
+    """A face parsing network."""
+
+    name: str
+
+    def masks(self, crops: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint8]]:
+        """Label maps (uint8 size×size, BiSeNet classes) of aligned crops (float32 size×size×3, RGB in [0, 1])."""
+        ...
+
+
+class _NetworkParser:
+    """A parsing network behind the `Parser` protocol; `side` is the resolution it runs at."""
+
+    def __init__(self, name: str, network: Any, side: int, device: str | torch.device) -> None:
+        self.name = name
+        self.side = side
+        self.device = device
+        self._network = network
+
+    def masks(self, crops: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint8]]:
+        """See `Parser.masks`; crops may differ in size and share batches."""
+        import torch
+
+        result: list[NDArray[np.uint8]] = []
+        for start in range(0, len(crops), _BATCH):
+            part = crops[start : start + _BATCH]
+            batch = np.stack([_resized(crop, self.side) for crop in part]).transpose(0, 3, 1, 2)
+            with torch.inference_mode():
+                logits = self._logits(torch.from_numpy(np.ascontiguousarray(batch)).to(self.device))
+                for crop, one in zip(part, logits, strict=True):
+                    result.append(self._labels(one[None], crop.shape[0]))
+        return result
+
+    def _labels(self, logits: torch.Tensor, size: int) -> NDArray[np.uint8]:
+        """Class of each pixel: logits are interpolated up to 512, beyond that the labels themselves are repeated."""
+        fine = min(size, 512)
+        labels = self._interpolated(logits, fine).argmax(dim=1)[0].to("cpu").numpy().astype(np.uint8)
+        if self.name == "parsenet":
+            labels = PARSENET_TO_BISENET[labels]
+        if fine != size:
+            labels = np.asarray(cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+        return labels
+
+    def _interpolated(self, logits: torch.Tensor, side: int) -> torch.Tensor:
+        import torch.nn.functional as F
+
+        if logits.shape[-1] == side:
+            return logits
+        corners = self.name == "bisenet"  # its own resize does so
+        return F.interpolate(logits, (side, side), mode="bilinear", align_corners=corners)
+
+    def _logits(self, batch: torch.Tensor) -> torch.Tensor:
+        """RGB B×3×side×side in [0, 1] → 19 logits at the network's own resolution."""
+        import torch
+
+        if self.name == "parsenet":
+            logits: torch.Tensor = self._network(batch * 2 - 1)[0]
+            return logits
+        mean = torch.tensor([0.485, 0.456, 0.406], device=batch.device)[:, None, None]
+        std = torch.tensor([0.229, 0.224, 0.225], device=batch.device)[:, None, None]
+        # Only the main head: the two auxiliary ones serve training.
+        feature, context, _ = self._network.cp((batch - mean) / std)
+        head: torch.Tensor = self._network.conv_out(self._network.ffm(feature, context))[0]
+        return head
+
+
+def _resized(crop: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    if crop.ndim != 3 or crop.shape[2] != 3 or crop.shape[0] != crop.shape[1]:
+        raise InputError(f"crop: a square RGB crop is needed for parsing, got shape {crop.shape}")
+    crop = np.asarray(crop, np.float32)
+    if crop.shape[0] == side:
+        return crop
+    method = cv2.INTER_AREA if crop.shape[0] > side else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(crop, (side, side), interpolation=method), np.float32)
+
+
+def load_parser(path: Path, device: str | torch.device = "cpu") -> Parser:
+    """Network of one parsing file, recognised by its tensors (BiSeNet at 512, ParseNet at 256).
+
+    Raises ModelFileError for a file that cannot be read (see `load_network`) or is something else, and another
+    FaceRestoreError where facexlib cannot be imported.
+    """
+    from ..catalogue.peek import views
+    from ..networks.load import fill, read_state
+    from ..system import facexlib_import
+
+    bisenet, parsenet = (
+        facexlib_import.import_facexlib(f"facexlib.parsing.{name}") for name in ("bisenet", "parsenet")
+    )
+    state = read_state(Path(path))
+    network: torch.nn.Module
+    for view in views(state):
+        if "cp.resnet.conv1.weight" in view:
+            name, side, network = "bisenet", 512, bisenet.BiSeNet(num_class=19)
+            break
+        if "encoder.0.conv2d.weight" in view:
+            # Built for 512 as the file was, run at 256 in a quarter of the time: the layers do not depend on it.
+            name, side = "parsenet", 256
+            network = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19)
+            break
+    else:
+        raise ModelFileError(
+            f"{path}: is neither BiSeNet nor ParseNet; delete it and download it again (`facerestore models download`)."
+        )
+    fill(network, {short: state[full] for short, full in view.items()}, name, str(path))
+    return _NetworkParser(name, network.eval().requires_grad_(False).to(device), side, device)
+
+
+def network_parser(name: str, network: Any, device: str | torch.device = "cpu") -> Parser:
+    """A parser around a network; `name` is "bisenet" or "parsenet", whose inputs and classes differ."""
+    return _NetworkParser(name, network, 512 if name == "bisenet" else 256, device)
+
+
+def create_parser(model_dirs: Sequence[Path], device: str | torch.device = "cpu") -> Parser | None:
+    """The best parser installed in `model_dirs`: BiSeNet, else ParseNet, else None (ellipse masks serve instead).
+
+    They are recognised by their tensors, whatever their names. A file that only has a parser's name is tried where
+    there is no other: loading it says what is wrong with it.
+    None as well when facexlib cannot be imported, with a warning. Raises ModelFileError for a damaged file.
+    """
+    installed, misfits = installed_in(model_dirs, "parser")
+    path = next(iter([*installed.values(), *misfits.values()]), None)
+    if path is None:
+        return None
+    try:
+        return load_parser(path, device)
+    except ModelFileError:
+        raise
+    except FaceRestoreError as error:
+        log.warning("%s", error)
+        return None
+
+
+def face_mask(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """1 on the face (skin, brows, eyes, glasses, ears, nose, mouth, lips), 0 elsewhere; float32, shape of `labels`."""
+    return _choose(labels, _FACE)
+
+
+def _choose(labels: NDArray[np.uint8], classes: Iterable[int]) -> NDArray[np.float32]:
+    table = np.zeros(256, np.float32)
+    table[list(classes)] = 1.0
+    return table[labels]
+
+
+def parts_of(keep: str | Sequence[str]) -> tuple[str, ...]:
+    """Part names of a `keep` value ("none", "eyes,mouth" or a sequence), in table order; InputError for others."""
+    names = [part.strip() for part in keep.split(",")] if isinstance(keep, str) else list(keep)
+    names = [name for name in names if name not in ("", "none")]
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise InputError(f"keep: {', '.join(unknown)} is not a part of the face; choose from {', '.join(PARTS)}")
+    return tuple(name for name in PARTS if name in names)
+
+
+def part_mask(
+    labels: NDArray[np.uint8] | None,
+    parts: str | Sequence[str],
+    landmarks: ArrayLike | None = None,
+    size: int | None = None,
+) -> NDArray[np.float32]:
+    """1 on the named parts, 0 elsewhere; float32 size×size.
+
+    From the label map where there is one. Without, or where it shows no eye or no mouth at all, shapes drawn from the
+    five landmarks in the crop stand in: ellipses for eyes and mouth, a smaller one for the teeth, a band for glasses;
+    hair has no such shape (the ellipse mask leaves most of it out).
+    """
+    names = parts_of(parts)
+    if labels is not None:
+        side = labels.shape[0]
+    elif size is not None:
+        side = size
+    else:
+        raise InputError("part mask: give a label map, or landmarks and the size of the crop")
+    mask = np.zeros((side, side), np.float32)
+    for name in names:
+        found = np.zeros_like(mask) if labels is None else _choose(labels, PARTS[name])
+        visible = labels is not None and (found.any() or name not in ("eyes", "mouth"))
+        if not visible and landmarks is not None:
+            found = _part_shape(name, np.asarray(landmarks, np.float64), side)
+        np.maximum(mask, found, out=mask)
+    return mask
+
+
+def _frame(landmarks: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """The face's own axes: unit vector to image right along the eyes, unit vector to the chin, eyes-to-mouth length."""
+    down = (landmarks[3] + landmarks[4] - landmarks[0] - landmarks[1]) / 2
+    length = float(np.hypot(*down))
+    if length < 1e-6:
+        across = landmarks[1] - landmarks[0]
+        length = float(np.hypot(*across))
+        if length < 1e-6:
+            raise InputError("landmarks: all points coincide, so no shape fits them; detect the face again")
+        down = np.array([-across[1], across[0]])
+    down = down / np.hypot(*down)
+    return np.array([down[1], -down[0]]), down, length
+
+
+def _ellipse(
+    size: int, centre: NDArray[np.float64], right: NDArray[np.float64], down: NDArray[np.float64], a: float, b: float
+) -> NDArray[np.float32]:
+    """Ellipse with half axes `a` along `right` and `b` along `down`, 1 inside, with an edge one pixel soft."""
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
+    dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
+    u = (dx * np.float32(right[0]) + dy * np.float32(right[1])) / np.float32(max(a, 0.5))
+    v = (dx * np.float32(down[0]) + dy * np.float32(down[1])) / np.float32(max(b, 0.5))
+    edge = (1.0 - np.sqrt(u * u + v * v)) * np.float32(min(max(a, 0.5), max(b, 0.5)))
+    return np.asarray(np.clip(edge + 0.5, 0.0, 1.0), np.float32)
+
+
+def ellipse_mask(landmarks: ArrayLike, size: int, grow: float = 1.0) -> NDArray[np.float32]:
+    """Ellipse over the face, float32 size×size in [0, 1], from five landmarks (5, 2) in the crop.
+
+    Reaches from the forehead to the chin and from jaw to jaw, follows the roll, and in a turned face narrows and moves
+    towards the visible cheek. `grow` scales its axes.
+    """
+    points = np.asarray(landmarks, np.float64)
+    right, down, length = _frame(points)
+    eyes, mouth = (points[0] + points[1]) / 2, (points[3] + points[4]) / 2
+    width = max(abs(float((points[1] - points[0]) @ right)), abs(float((points[4] - points[3]) @ right)))
+    frontal = min(width / (0.95 * length), 1.15)  # 1 from the front, near 0 in profile
+    turn = float((points[2] - (eyes + mouth) / 2) @ right) / length  # nose towards image right: positive
+    turn = float(np.clip(turn, -0.6, 0.6))
+    half_width = length * (0.72 + 0.38 * frontal)
+    half_height = length * 1.47
+    centre = eyes + down * (0.27 * length) - right * (0.45 * turn * length)
+    return _ellipse(size, centre, right, down, half_width * grow, half_height * grow)
+
+
+def _part_shape(name: str, points: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    right, down, length = _frame(points)
+    if name == "eyes":
+        shapes = [_ellipse(size, eye, right, down, 0.34 * length, 0.19 * length) for eye in points[:2]]
+        return np.maximum(shapes[0], shapes[1])
+    if name in ("mouth", "teeth"):
+        centre = (points[3] + points[4]) / 2
+        half = max(float(np.hypot(*(points[4] - points[3]))) / 2, 0.15 * length)
+        across = points[4] - points[3]
+        if np.hypot(*across) > 0.2 * length:
+            right = across / np.hypot(*across)
+            down = np.array([-right[1], right[0]])
+        if name == "mouth":
+            return _ellipse(size, centre + down * (0.02 * length), right, down, half + 0.12 * length, 0.27 * length)
+        return _ellipse(size, centre, right, down, 0.85 * half, 0.13 * length)
+    if name == "glasses":
+        centre = (points[0] + points[1]) / 2 + down * (0.06 * length)
+        half = float(np.hypot(*(points[1] - points[0]))) / 2 + 0.5 * length
+        y, x = np.mgrid[0:size, 0:size].astype(np.float32)
+        u = (x - centre[0]) * right[0] + (y - centre[1]) * right[1]
+        v = (x - centre[0]) * down[0] + (y - centre[1]) * down[1]
+        return np.asarray((np.abs(u) <= half) & (np.abs(v) <= 0.36 * length), np.float32)
+    return np.zeros((size, size), np.float32)

@@ -1,0 +1,173 @@
+"""Makes facexlib, basicsr and gfpgan importable on machines where torchvision is only half there.
+
+Two things break those packages in the field, and neither is needed for what we use of them:
+
+* a torchvision whose compiled part does not load (built for another torch): its Python part then fails at import
+  because the operators ``torchvision::nms`` and ``torchvision::qnms`` were never defined. `prepare` defines them;
+* a torchvision without the old module ``torchvision.transforms.functional_tensor``, which basicsr still names.
+
+Nothing is touched where torchvision is whole. This room may import nothing else of the package but `errors`.
+torchvision itself is imported only inside `prepare`, never when this module is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import threading
+import types
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import FaceRestoreError
+
+logger = logging.getLogger(__name__)
+
+_FUNCTIONAL_TENSOR = "torchvision.transforms.functional_tensor"
+_lock = threading.RLock()
+_prepared = False
+_libraries: list[torch.library.Library] = []  # a Library's operators vanish when the object is collected
+
+
+def nms(boxes: torch.Tensor, scores: torch.Tensor, iou: float) -> torch.Tensor:
+    """Greedy non-maximum suppression: a box goes when it overlaps a better one by more than ``iou``.
+
+    Args:
+        boxes: N×4 (x0, y0, x1, y1), any real dtype, any unit. Reversed corners count as area 0.
+        scores: N, higher is better; of equal scores the earlier box wins.
+        iou: overlap allowed, intersection over union, in [0, 1].
+
+    Returns:
+        Indices of the boxes kept, best first, int64, on the device of ``boxes``.
+
+    Raises:
+        ValueError: the shapes do not belong together.
+    """
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
+        raise ValueError(f"nms needs boxes N×4 and scores N, got {tuple(boxes.shape)} and {tuple(scores.shape)}")
+    corners = boxes.detach().to("cpu", torch.float32).numpy()
+    order = np.argsort(-scores.detach().to("cpu", torch.float32).numpy(), kind="stable")
+    x0, y0, x1, y1 = corners[order].T
+    area = np.maximum(x1 - x0, 0) * np.maximum(y1 - y0, 0)
+    alive = np.ones(len(order), dtype=bool)
+    kept: list[int] = []
+    for best in range(len(order)):
+        if not alive[best]:
+            continue
+        kept.append(int(order[best]))
+        rest = slice(best + 1, None)
+        width = np.minimum(x1[best], x1[rest]) - np.maximum(x0[best], x0[rest])
+        height = np.minimum(y1[best], y1[rest]) - np.maximum(y0[best], y0[rest])
+        common = np.maximum(width, 0) * np.maximum(height, 0)
+        alive[rest] &= common <= iou * (area[best] + area[rest] - common)
+    return torch.tensor(kept, dtype=torch.int64, device=boxes.device)
+
+
+def prepare() -> None:
+    """Make ``import facexlib`` (and basicsr, gfpgan) possible. Safe to call often and from several threads.
+
+    Raises:
+        FaceRestoreError: torchvision is not installed, or is broken in a way that this cannot mend.
+    """
+    global _prepared
+    with _lock:
+        if _prepared:
+            return
+        torchvision = _import_torchvision()
+        _replace_nms_if_missing(torchvision)
+        _add_functional_tensor()
+        _prepared = True
+
+
+def import_facexlib(module: str) -> types.ModuleType:
+    """A module of facexlib by its full name, for example ``"facexlib.detection.retinaface"``.
+
+    Raises:
+        FaceRestoreError: facexlib or something it needs cannot be imported.
+    """
+    prepare()
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # a broken optional package may raise anything at import
+        raise FaceRestoreError(
+            f"{module} cannot be imported ({error}); install it with: pip install facexlib. "
+            "Without it faces are masked with ellipses, and only detectors that do not need it work."
+        ) from error
+
+
+def _import_torchvision() -> types.ModuleType:
+    try:
+        return importlib.import_module("torchvision")
+    except ImportError as error:
+        raise FaceRestoreError(
+            f"torchvision cannot be imported ({error}); install the torchvision that belongs to torch "
+            f"{torch.__version__}, see https://pytorch.org"
+        ) from error
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise FaceRestoreError(f"torchvision fails at import: {error}") from error
+        logger.debug("torchvision's compiled part is missing (%s); defining its operators", error)
+    for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
+        del sys.modules[name]
+    _define_operators()
+    try:
+        return importlib.import_module("torchvision")
+    except Exception as error:
+        raise FaceRestoreError(
+            f"torchvision fails at import even with its operators defined: {error}; install the torchvision that "
+            f"belongs to torch {torch.__version__}, see https://pytorch.org"
+        ) from error
+
+
+def _define_operators() -> None:
+    """Define ``torchvision::nms`` and ``torchvision::qnms`` where they are missing, with `nms` behind both."""
+    for name in ("nms", "qnms"):
+        if _has_operator(name):
+            continue
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for key in ("CPU", "CUDA", "QuantizedCPU"):
+            library.impl(name, _operator, key)
+        _libraries.append(library)
+
+
+def _operator(dets: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    if dets.is_quantized:
+        dets, scores = dets.dequantize(), scores.dequantize()
+    return nms(dets, scores, iou_threshold)
+
+
+def _has_operator(name: str) -> bool:
+    try:
+        getattr(torch.ops.torchvision, name)
+    except (AttributeError, RuntimeError):
+        return False
+    return True
+
+
+def _replace_nms_if_missing(torchvision: Any) -> None:
+    """torchvision's Python function refuses to run without its compiled part, even where the operator exists."""
+    if torchvision.extension._has_ops():
+        return
+
+    def torchvision_nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+        return nms(boxes, scores, iou_threshold)
+
+    torchvision.ops.nms = torchvision_nms
+    torchvision.ops.boxes.nms = torchvision_nms
+
+
+def _add_functional_tensor() -> None:
+    try:
+        importlib.import_module(_FUNCTIONAL_TENSOR)
+        return
+    except ImportError:
+        pass
+    functional = importlib.import_module("torchvision.transforms.functional")
+    stub = types.ModuleType(_FUNCTIONAL_TENSOR, "Names that basicsr imports from a module that torchvision dropped.")
+    stub.rgb_to_grayscale = functional.rgb_to_grayscale  # type: ignore[attr-defined]
+    sys.modules[_FUNCTIONAL_TENSOR] = stub
+    importlib.import_module("torchvision.transforms").functional_tensor = stub  # type: ignore[attr-defined]

@@ -1,0 +1,57 @@
+"""What the OpenAPI page says beside the schemas: errors by status, and examples that can be tried as they are.
+
+Plain data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .schema import Error
+
+TAG = "Face Restore"
+
+_MEANING = {
+    401: "A user name and a password are needed (--api-auth, --gradio-auth), or these are wrong.",
+    403: "The licence has not been accepted; the sentence holds it.",
+    404: "There is no such model.",
+    409: "What lies in the model folder, or a setting, stands against it: not installed, damaged, offline.",
+    413: "More bytes, pictures or pixels than are accepted.",
+    422: "An option, a picture or the body cannot be used; the sentence says which and what would be right.",
+    500: "Something went wrong that should not; the WebUI's log has more.",
+    503: "Too many requests wait already; Retry-After says how many seconds to wait.",
+}
+
+_DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC"  # 1×1 PNG
+
+_DETECT = {"plain": {"summary": "Find the faces of one picture", "value": {"image": _DOT}}}
+_RESTORE = {
+    "one": {
+        "summary": "One picture",
+        "value": {"image": _DOT, "options": {"model": "auto", "visibility": 0.8, "keep": "glasses"}},
+    },
+    "per face": {
+        "summary": "Face 2 more gently, face 3 not at all",
+        "value": {"image": _DOT, "overrides": {"2": {"visibility": 0.5}, "3": {"skip": True}}},
+    },
+    "several": {
+        "summary": "Several pictures in one go, without getting them back",
+        "value": {"images": [_DOT, _DOT], "overrides": [None, {"1": {"fidelity": 0.9}}], "send_images": False},
+    },
+}
+_DOWNLOAD = {"first file": {"summary": "Accept the licence and start", "value": {"accept_licence": True}}}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: these statuses and those that every route has."""
+    return {
+        status: {"model": Error, "description": _MEANING[status]} for status in sorted({*statuses, 401, 422, 500})
+    }
+
+
+def _body(examples: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"content": {"application/json": {"examples": examples}}}}
+
+
+DETECT_BODY, RESTORE_BODY, DOWNLOAD_BODY = _body(_DETECT), _body(_RESTORE), _body(_DOWNLOAD)
+"""For a route's `openapi_extra`."""

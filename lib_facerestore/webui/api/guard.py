@@ -1,0 +1,210 @@
+"""What stands before every own route: who may come in, how much may be sent, and how errors look.
+
+It is a kind of route, not middleware (some WebUIs refuse middleware at this point), and it decides before the body is
+read: FastAPI itself reads a body whole before it asks any dependency.
+"""
+
+import base64
+import binascii
+import hmac
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBasic
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from ...errors import DownloadError, FaceRestoreError, InputError, ModelFileError, OptionError
+
+logger = logging.getLogger(__name__)
+
+Credentials = Callable[[], Mapping[str, str] | None]
+"""Gives user names and passwords; empty: everybody may come in; None: nobody may."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may be at most.
+
+    body_bytes: as sent, so that base64 counts a third more than the files. pictures: in one request.
+    megapixels, total_megapixels: of one picture, and of all; 80 keeps below where Pillow warns of a bomb.
+    waiting: requests that may wait while one is worked on; one more is told to come back later.
+    """
+
+    body_bytes: int = 256 * 2**20
+    pictures: int = 64
+    megapixels: float = 80.0
+    total_megapixels: float = 160.0
+    waiting: int = 8
+
+
+class RefusedError(FaceRestoreError):
+    """A request that is refused with a status of its own (4xx or 503)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Turnstile:
+    """Counts the requests that are worked on or wait; refuses those beyond the limit."""
+
+    def __init__(self, waiting: int) -> None:
+        self._most = waiting + 1
+        self._lock = threading.Lock()
+        self.inside = 0
+
+    def check(self) -> None:
+        """Refuse early, before a body is read. Raises RefusedError."""
+        if self.inside >= self._most:
+            raise RefusedError(503, f"{self.inside} requests are being worked on or wait already; try again later.")
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Stay while a request is worked on or waits. Raises RefusedError."""
+        with self._lock:
+            self.check()
+            self.inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.inside -= 1
+
+
+def guarded_route(credentials: Credentials, limits: Limits, turnstile: Turnstile | None = None) -> type[APIRoute]:
+    """The class of route that guards: for `add_api_route(…, route_class_override=…)`. `turnstile`: for heavy work."""
+
+    class GuardedRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Any]:
+            inner = super().get_route_handler()
+
+            async def handle(request: Request) -> Response:
+                counted = _Counted(request, limits.body_bytes)
+                try:
+                    check_credentials(request.headers.get("authorization"), credentials())
+                    counted.check_announced()
+                    if turnstile is not None:
+                        turnstile.check()
+                    return await inner(Request(request.scope, counted.receive))
+                except Exception as error:  # every error leaves here as one sentence, whatever the host's handlers do
+                    return error_answer(counted.error or error)
+
+            return handle
+
+    return GuardedRoute
+
+
+class Announced(HTTPBasic):
+    """HTTP Basic on the OpenAPI page, and nothing else: the guard has done the checking, of any characters."""
+
+    def __init__(self) -> None:
+        super().__init__(scheme_name="HTTPBasic", auto_error=False)
+
+    async def __call__(self, request: Request) -> None:  # type: ignore[override]
+        return None
+
+
+class _Counted:
+    """A request's body, counted while it is read."""
+
+    def __init__(self, request: Request, most: int) -> None:
+        self._request, self._most, self._seen = request, most, 0
+        self.error: RefusedError | None = None
+
+    def check_announced(self) -> None:
+        announced = self._request.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > self._most:
+            raise self._too_large()
+
+    async def receive(self) -> Any:
+        message = await self._request.receive()
+        self._seen += len(message.get("body", b""))
+        if self._seen > self._most:
+            self.error = self._too_large()
+            raise self.error
+        return message
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(413, f"The request is larger than {self._most / 2**20:.12g} MiB; send fewer pictures.")
+
+
+def check_credentials(header: str | None, wanted: Mapping[str, str] | None) -> None:
+    """Compare an Authorization header with the user names and passwords that are allowed. Raises RefusedError (401).
+
+    Every pair is compared in full, so that the time it takes tells nothing.
+    """
+    if wanted is not None and not wanted:
+        return
+    scheme, _, coded = (header or "").partition(" ")
+    given = ""
+    if scheme.lower() == "basic":
+        try:
+            given = base64.b64decode(coded.strip(), validate=True).decode("utf-8")
+        except (binascii.Error, ValueError):
+            given = ""
+    user, colon, password = given.partition(":")
+    right = False
+    for name, secret in (wanted or {}).items():
+        same_name = hmac.compare_digest(user.encode(), name.encode())
+        same_secret = hmac.compare_digest(password.encode(), secret.encode())
+        right = right | (bool(colon) & same_name & same_secret)
+    if not right:
+        what = "Incorrect user name or password" if header else "A user name and a password are needed"
+        raise RefusedError(401, f"{what}; send those of --api-auth (or --gradio-auth) by HTTP Basic.")
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status that tells an error best."""
+    if isinstance(error, RefusedError):
+        return error.status
+    if isinstance(error, (OptionError, InputError)):
+        return 422
+    if isinstance(error, (ModelFileError, DownloadError)):
+        return 409  # the request is sound, but what lies in the model folder, or a setting, stands against it
+    if isinstance(error, StarletteHTTPException):
+        return error.status_code
+    return 422 if isinstance(error, RequestValidationError) else 500
+
+
+def error_answer(error: Exception) -> JSONResponse:
+    """The answer that tells an error: {"detail": "one sentence"}."""
+    status = status_of(error)
+    if isinstance(error, RequestValidationError):
+        detail = _invalid(error)
+    elif isinstance(error, (HTTPException, StarletteHTTPException)):
+        detail = f"{error.detail}"
+    elif isinstance(error, FaceRestoreError):
+        detail = f"{error}"
+    else:
+        logger.error("a request failed", exc_info=error)
+        first = (str(error).splitlines() or [""])[0]
+        detail = f"The request failed ({type(error).__name__}{': ' + first if first else ''}); the log has more."
+    headers = dict(getattr(error, "headers", None) or {})
+    if status == 401:
+        headers["WWW-Authenticate"] = "Basic"
+    if status == 503:
+        headers["Retry-After"] = "5"
+    return JSONResponse({"detail": " ".join(detail.split())}, status, headers)
+
+
+def _invalid(error: RequestValidationError) -> str:
+    """FastAPI's list of what is wrong, as a sentence."""
+    parts = []
+    for one in error.errors():
+        place = [str(step) for step in one.get("loc", ())]
+        if str(one.get("type", "")) in ("json_invalid", "value_error.jsondecode"):
+            return "The body is not valid JSON."
+        if place == ["body"]:
+            return "The body must be a JSON object, sent with Content-Type: application/json."
+        name = ".".join(place[1:]) or "request"
+        parts.append(f"{name}: {one.get('msg', 'is not allowed')}")
+    more = f" (and {len(parts) - 3} more)" if len(parts) > 3 else ""
+    return "; ".join(dict.fromkeys(parts[:3])) + more + "."

@@ -1,0 +1,169 @@
+"""Pictures and options as they come over the wire, checked before anything heavy sees them, and the way back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import PIL.Image
+
+from ...catalogue import Store, known_model
+from ...errors import InputError, OptionError
+from ...images import files as image_files
+from ...images.files import Picture
+from ...options.per_face import Overrides, check_overrides
+from ...options.spec import Scope
+from ...options.table import SPECS, Options, specs_in
+from ...wording import did_you_mean, shown
+from .guard import Limits, RefusedError
+
+_DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w.+=-]+)*;base64,", re.ASCII | re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:https?|ftp|file|s3)://", re.ASCII | re.IGNORECASE)
+_BLANKS = re.compile(r"\s+")
+_FILE_NAMES = ("model", "upscaler")  # options whose value may name a file
+
+
+def from_base64(text: str, name: str) -> bytes:
+    """The bytes that base64 text stands for, with or without a data URL's head. Raises InputError."""
+    if _ADDRESS.match(text.strip()[:16]):
+        raise InputError(f"{name}: is an address; nothing is fetched, send the picture itself as base64.")
+    head = _DATA_URL.match(text[:200].lstrip())
+    body = text.lstrip()[head.end() :] if head else text
+    try:
+        return base64.b64decode(_BLANKS.sub("", body).translate({45: "+", 95: "/"}), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InputError(f"{name}: is not valid base64 ({error}); send a picture file's bytes as base64.") from error
+
+
+def read_pictures(files: Sequence[bytes], names: Sequence[str], limits: Limits) -> list[Picture]:
+    """The pictures in files. Their sizes are read from their heads and checked before any pixel is decoded.
+
+    Raises:
+        InputError: not a picture, damaged.
+        RefusedError: too many, or too many pixels (413).
+    """
+    if len(files) > limits.pictures:
+        raise RefusedError(413, f"{len(files)} pictures are too many for one request; send at most {limits.pictures}.")
+    total = 0.0
+    for data, name in zip(files, names, strict=True):
+        megapixels = _megapixels(data, name)
+        total += megapixels
+        if megapixels > limits.megapixels:
+            most = f"at most {limits.megapixels:g} are accepted"
+            raise RefusedError(413, f"{name}: has {megapixels:.1f} megapixels, {most}; make it smaller.")
+        if total > limits.total_megapixels:
+            most = f"{limits.total_megapixels:g} megapixels"
+            raise RefusedError(413, f"The pictures have more than {most} together; send fewer in one request.")
+    return [image_files.from_bytes(data, name) for data, name in zip(files, names, strict=True)]
+
+
+def _megapixels(data: bytes, name: str) -> float:
+    """From the file's head alone. What cannot be opened counts nothing: reading it says what is wrong."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        try:
+            with PIL.Image.open(io.BytesIO(data)) as image:
+                width, height = image.size
+        except PIL.Image.DecompressionBombError as error:
+            raise RefusedError(413, f"{name}: has too many pixels; make it smaller first.") from error
+        except Exception:  # Pillow's readers raise many kinds; the real reading words it
+            return 0.0
+    return width * height / 1e6
+
+
+def encode(picture: Picture, format_name: str, quality: int | None, name: str) -> bytes:
+    """The picture as a file, with its alpha, depth, profile and metadata as far as the format holds them.
+
+    Raises InputError where it cannot hold alpha or 16 bits.
+    """
+    return image_files.to_bytes(picture, format_name, quality, name)
+
+
+def to_base64(data: bytes) -> str:
+    """Plain base64 text, without a data URL's head."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def read_options(values: Mapping[str, Any] | None, scope: Scope, store: Store) -> Options:
+    """Options as they come; only those offered in `scope`, and no path of the caller's.
+
+    Raises:
+        OptionError: an unknown name, or a value that is not allowed.
+        RefusedError: the model is not known (404) or not installed (409).
+    """
+    offered = [spec.name for spec in specs_in(scope)]
+    for name in values or {}:
+        if name not in offered:
+            near = did_you_mean(str(name), offered)
+            raise OptionError(f"There is no option {shown(name)}.{near} The options are {', '.join(offered)}.")
+    options = Options.from_mapping(values or {})
+    for name in _FILE_NAMES:
+        check_model(getattr(options, name), store, name)
+    return options
+
+
+def read_overrides(given: object, pictures: int, single: bool, store: Store) -> list[Overrides] | None:
+    """One checked plan for each picture, None where there is none at all. Raises OptionError, RefusedError.
+
+    single: the request has `image`, so that one plan may stand without a list around it.
+    """
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        if not single and given:
+            raise OptionError("overrides: give a list with one object, or null, for each picture of `images`.")
+        plans: Sequence[object] = [given] * pictures
+    elif isinstance(given, Sequence) and not isinstance(given, str):
+        plans = given
+    else:
+        raise OptionError('overrides: give an object such as {"2": {"visibility": 0.5}}, or a list of them.')
+    if len(plans) != pictures:
+        raise OptionError(f"overrides: {len(plans)} were given for {pictures} pictures; give one, or null, for each.")
+    checked = [check_overrides({} if plan is None else plan) for plan in plans]  # type: ignore[arg-type]
+    for name in {str(changes["model"]) for plan in checked for changes in plan.values() if "model" in changes}:
+        check_model(name, store, "model")
+    return checked
+
+
+def check_model(name: str, store: Store, option: str = "model") -> None:
+    """That a name may be looked up: an id, or the bare name of a file in the model folders.
+
+    The library takes a path as well. A caller from outside must not choose what this machine opens.
+    Raises RefusedError: 422 for a path, 404 for an unknown name, 409 for a model that is not installed.
+    """
+    if name == SPECS[option].default:
+        return
+    if any(sign in name for sign in "/\\:\0") or name.startswith(("~", ".")):
+        raise RefusedError(422, f"{option}: {shown(name)} is a path; give an id, or a file's name without its folder.")
+    kind = "restorer" if option == "model" else "upscaler"
+    installed = store.installed(kind)  # type: ignore[arg-type]
+    entry = known_model(name)
+    if name in installed or (entry is not None and entry.id in installed):
+        return
+    if entry is not None:
+        if entry.kind != kind:
+            raise RefusedError(422, f"{option}: {entry.id} is a {entry.kind}, not a {kind}.")
+        how = f"POST models/{entry.id}/download gets it, once its licence is accepted"
+        raise RefusedError(409, f"{option}: {entry.id} is not installed; {how}.")
+    files = store.files()
+    if any(name in (path.name, path.stem) for path in files):
+        return
+    ids = list(dict.fromkeys([*installed, *(path.name for path in files)]))
+    near = did_you_mean(name, ids)
+    raise RefusedError(404, f"{option}: {shown(name)} is not known.{near} Installed: {', '.join(ids)}.")
+
+
+def media_type(format_name: str) -> str:
+    """The media type of a format, e.g. image/png."""
+    return f"image/{format_name}"
+
+
+def file_name(name: str | None, number: int) -> str:
+    """What messages call an uploaded file: its bare name, of printable signs only."""
+    bare = re.split(r"[/\\]", name or "")[-1]
+    return "".join(sign for sign in bare if sign.isprintable())[:80] or f"image {number}"

@@ -1,0 +1,206 @@
+"""What goes in and out of the own routes, as pydantic models: the OpenAPI page is made from them.
+
+Only what pydantic 1.10 and 2 both have: no validators, class keywords for the configuration, `Field(description=…)`.
+No `from __future__ import annotations`, so that pydantic 1 sees the types themselves.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+Format = Literal["png", "jpeg", "webp"]
+
+PICTURE = (
+    "a PNG, JPEG, WebP, TIFF, BMP or GIF file as base64, with or without `data:image/…;base64,` in front. "
+    "Addresses and paths are not followed."
+)
+
+
+class Error(BaseModel):
+    """What every answer other than 2xx holds."""
+
+    detail: str = Field(description="One sentence that names what is wrong and what would be right.")
+
+
+class DetectRequest(BaseModel, extra="forbid"):
+    """One picture in which faces are to be found."""
+
+    image: str = Field(description=f"The picture: {PICTURE}")
+    options: dict[str, Any] | None = Field(
+        None, description="Options by name, as GET options lists them; what is absent or null takes its default."
+    )
+
+
+class RestoreRequest(BaseModel, extra="forbid"):
+    """One picture (`image`) or several (`images`), which share batches."""
+
+    image: str | None = Field(None, description=f"One picture: {PICTURE}")
+    images: list[str] | None = Field(None, description="Several pictures, each as in `image`.")
+    options: dict[str, Any] | None = Field(
+        None, description="Options by name, as GET options lists them; what is absent or null takes its default."
+    )
+    # the list first: pydantic 1 would make a table of a list of pairs
+    overrides: list[dict[str, Any] | None] | dict[str, Any] | None = Field(
+        None,
+        description="Options of single faces: face number to options (those marked `per_face`, or `skip`: true). "
+        "For `images` a list with one such object, or null, for each picture.",
+    )
+    send_images: bool | None = Field(True, description="false leaves the pictures out of the answer.")
+    format: Format | None = Field("png", description="File format of the pictures that come back.")
+    quality: int | None = Field(
+        None, ge=1, le=100, description="For JPEG and WebP. Without it 95, or what the picture was stored with."
+    )
+
+
+class DownloadRequest(BaseModel, extra="forbid"):
+    """Asks for a model's file."""
+
+    accept_licence: bool | None = Field(
+        False, description="true says that you have read the model's licence and accept it."
+    )
+    file: str | None = Field(None, description="Another of the model's published files; null takes the first.")
+
+
+class FaceFound(BaseModel):
+    """A face, in pixels of the picture as it is viewed (a photograph's orientation is applied first)."""
+
+    number: int = Field(description="What `faces` and `overrides` call it, from 1.")
+    box: list[float] = Field(description="x0, y0, x1, y1.")
+    landmarks: list[list[float]] = Field(
+        description="Five points x, y: eyes, nose tip, mouth corners; of a pair, the one on the image's left first."
+    )
+    score: float = Field(description="How sure the detector is, 0 to 1.")
+
+
+class DetectedFace(FaceFound):
+    """A face, and whether the options would have it restored."""
+
+    selected: bool = Field(description="Whether `restore` with the same options would restore it.")
+    reason: str = Field(description="Why not; empty where it would.")
+
+
+class DetectAnswer(BaseModel):
+    """All faces of a picture, in the order of their numbers."""
+
+    width: int = Field(description="Of the picture, in pixels.")
+    height: int
+    faces: list[DetectedFace]
+    seconds: float = Field(description="How long it took.")
+
+
+class RestoredFace(FaceFound):
+    """A face, and what was done with it."""
+
+    model: str = Field(description="The model that restored it, or would have.")
+    applied: bool = Field(description="Whether the picture was changed.")
+    reason: str = Field(description="Why it was left alone, or a remark on how it was restored.")
+    timings: dict[str, float] = Field(description="Seconds by stage.")
+
+
+class RestoredPicture(BaseModel):
+    """One picture of the answer."""
+
+    image: str | None = Field(description="The picture as base64; null with `send_images`: false.")
+    format: Format = Field(description="Its file format.")
+    width: int = Field(description="Of the picture, in pixels.")
+    height: int
+    changed: bool = Field(description="Whether any face was restored; if not, every pixel is as it came.")
+    model: str = Field(description="The model that ran (what `auto` chose, for instance).")
+    faces: list[RestoredFace] = Field(description="Every face that was found, in the order of their numbers.")
+    notes: list[str] = Field(description="Remarks on the whole picture, e.g. that no face was found.")
+    timings: dict[str, float] = Field(description="Seconds by stage.")
+
+
+class RestoreAnswer(BaseModel):
+    """The pictures in the order in which they came."""
+
+    results: list[RestoredPicture]
+    restored: int = Field(description="Faces that were restored, in all pictures.")
+    skipped: int = Field(description="Faces that were found and left alone.")
+    seconds: float = Field(description="How long all of it took, waiting for other jobs included.")
+
+
+class DownloadState(BaseModel):
+    """How a download stands."""
+
+    id: str = Field(description="The model.")
+    file: str = Field(description="Name of the file.")
+    state: Literal["none", "waiting", "running", "done", "failed", "cancelled"] = Field(
+        description='"none" means that none was asked for since the start.'
+    )
+    done: int = Field(description="Bytes that have arrived.")
+    total: int | None = Field(description="Bytes in all; null while unknown.")
+    speed: float = Field(description="Bytes a second.")
+    message: str = Field(description="Why it failed, or how the file was checked.")
+
+
+class ModelInfo(BaseModel):
+    """A model of the catalogue, or a restorer of your own in the model folder."""
+
+    id: str = Field(description="What the option `model` takes.")
+    kind: Literal["restorer", "detector", "parser", "upscaler"]
+    family: str = Field(description="Its architecture.")
+    size: int | None = Field(description="Side of its crop in pixels; null where any size will do.")
+    installed: bool
+    file: str = Field(description="Name of its file.")
+    bytes: int | None = Field(description="Size of the file; null where nobody states it.")
+    knobs: list[str] = Field(description='Options that only some models have, e.g. "fidelity".')
+    good_for: str
+    licence: str
+    licence_note: str
+    commercial: Literal["yes", "no", "unclear"] = Field(description="Whether commercial use is allowed.")
+    downloadable: bool = Field(description="Whether POST models/{id}/download can get it.")
+    page: str | None = Field(description="Where to get it by hand.")
+    needs: str | None = Field(description="A package without which it cannot run.")
+    download: DownloadState | None = Field(description="The last download since the start, if any.")
+
+
+class ModelList(BaseModel):
+    """Every model that is known here."""
+
+    models: list[ModelInfo]
+
+
+class OptionInfo(BaseModel):
+    """One row of the options table."""
+
+    name: str
+    label: str
+    kind: Literal["choice", "text", "float", "int", "flags", "faces"] = Field(
+        description='"flags": a list of the choices or "none". "faces": one of the choices, or numbers such as 1,3.'
+    )
+    default: float | str = Field(description="A number for the kinds float and int, else text.")
+    minimum: float | None
+    maximum: float | None
+    step: float | None
+    choices: list[str]
+    help: str
+    per_face: bool = Field(description="Whether `overrides` may set it for a single face.")
+    infotext: str = Field(description="Its key in a picture's parameters.")
+
+
+class OptionList(BaseModel):
+    """The options table, as a list for interfaces and as a JSON schema for programs."""
+
+    options: list[OptionInfo]
+    json_schema: dict[str, Any] = Field(description="JSON schema of the object `options`.")
+
+
+class LimitsInfo(BaseModel):
+    """What a request may be at most."""
+
+    body_bytes: int
+    pictures: int
+    megapixels: float = Field(description="Of one picture.")
+    total_megapixels: float = Field(description="Of all pictures of a request.")
+    waiting: int = Field(description="Requests that may wait for their turn.")
+
+
+class Health(BaseModel):
+    """That it is there, and which version."""
+
+    status: Literal["ok"]
+    version: str = Field(description="Of this extension.")
+    webui: str = Field(description='"a1111", "forge", "sdnext", or empty without a WebUI.')
+    working: int = Field(description="Requests that are being worked on or wait for their turn.")
+    limits: LimitsInfo

@@ -1,0 +1,73 @@
+"""The routes that take files in a form (multipart/form-data): detect/upload and restore/upload.
+
+FastAPI's own way of saying what a form holds is a call in a default, and `Annotated` is not known to the FastAPI of the
+WebUI. No `from __future__ import annotations`: FastAPI must see the types themselves.
+"""
+# ruff: noqa: B008
+
+import json
+from collections.abc import Callable
+from typing import Any, Literal
+
+from fastapi import File, Form, UploadFile
+from fastapi.responses import Response
+
+from ...errors import InputError, OptionError
+from . import pictures as api_pictures
+from .schema import DetectAnswer, Format, RestoreAnswer
+from .work import Sent, Work
+
+
+def add_uploads(add: Callable[..., None], work: Work) -> None:
+    """Add the routes with `add`, as `api` does. RuntimeError where FastAPI misses python-multipart."""
+
+    def detect_upload(
+        image: UploadFile = File(description="A picture file."),
+        options: str = Form("", description="JSON object of options, as in `detect`."),
+    ) -> DetectAnswer:
+        """`detect` for a form with a file in it (multipart/form-data)."""
+        name = api_pictures.file_name(image.filename, 1)
+        return work.detect(Sent([image.file.read()], [name], True, _json(options, "options", dict)))
+
+    def restore_upload(
+        image: list[UploadFile] = File(description="A picture file; several such fields for several pictures."),
+        options: str = Form("", description="JSON object of options, as in `restore`."),
+        overrides: str = Form("", description="JSON, as in `restore`."),
+        send_images: bool = Form(True, description="false leaves the pictures out of the answer."),
+        format: Format = Form("png", description="File format of the pictures that come back."),
+        quality: int | None = Form(None, ge=1, le=100, description="For JPEG and WebP."),
+        answer: Literal["json", "file"] = Form(
+            "json", description="file: the answer is the picture file itself (one picture only)."
+        ),
+    ) -> Any:
+        """`restore` for a form with files in it (multipart/form-data)."""
+        if answer == "file" and len(image) != 1:
+            raise InputError("answer: file is for one picture; give json for several.")
+        names = [api_pictures.file_name(one.filename, number) for number, one in enumerate(image, 1)]
+        plans = _json(overrides, "overrides", (dict, list))
+        sent = Sent(
+            [one.file.read() for one in image], names, len(image) == 1, _json(options, "options", dict), plans
+        )
+        told, files = work.restore(sent, format, quality, send_images or answer == "file")
+        if answer == "json":
+            return told
+        told_short = f"{told.restored} restored, {told.skipped} skipped"
+        return Response(files[0], media_type=f"image/{format}", headers={"X-Facerestore-Result": told_short})
+
+    more: dict[str, Any] = {"may": (404, 409)}
+    add("/detect/upload", detect_upload, "POST", response_model=DetectAnswer, summary="Find faces in a file", **more)
+    more |= {"response_model": RestoreAnswer, "summary": "Restore faces in files"}
+    add("/restore/upload", restore_upload, "POST", **more)
+
+
+def _json(text: str, name: str, kind: type | tuple[type, ...]) -> Any:
+    """A form field that holds JSON; empty means None. Raises OptionError."""
+    if not text.strip():
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise OptionError(f"{name}: is not valid JSON ({error}).") from error
+    if value is not None and not isinstance(value, kind):
+        raise OptionError(f"{name}: must be a JSON object{' or a list of them' if name == 'overrides' else ''}.")
+    return value

@@ -1,0 +1,114 @@
+"""The WebUI's own "Restore faces" (Settings → Face restoration, and the API's `restore_faces`) with our restorers.
+
+Each usable model is one entry of `shared.face_restorers`. The WebUI fails the whole job for an exception in `restore`,
+so nothing ever leaves it: a picture that cannot be restored comes back as it was, and the user is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..options.table import Options
+from . import host, infotext, service, settings
+
+if TYPE_CHECKING:
+    from ..pipeline import Result
+
+logger = logging.getLogger(__name__)
+
+SUFFIX = " (Face Restore)"
+MARK = "facerestore_model"
+"""Attribute of our entries, by which they are found again after "Reload UI": the model's id."""
+
+_FAMILIES = {
+    "auto": "Auto", "codeformer": "CodeFormer", "dfdnet": "DFDNet", "gfpgan": "GFPGAN", "gpen": "GPEN",
+    "lite": "Lite", "restoreformer": "RestoreFormer", "restoreformer++": "RestoreFormer++", "vqfr": "VQFR",
+}  # fmt: skip
+_last = threading.local()  # a restore and the hook that asks for it run in one thread, whichever that is
+
+
+def title_of(model: str) -> str:
+    """How the list names a model: "GFPGAN 1.4 (Face Restore)". The suffix keeps it apart from the WebUI's own."""
+    family, _, version = model.partition("-")
+    name = f"{_FAMILIES[family]} {version}".strip() if family in _FAMILIES else model
+    return name + SUFFIX
+
+
+def register() -> None:
+    """Make `shared.face_restorers` hold one entry for each model that is usable now. Never raises.
+
+    May be called as often as one likes; without the setting that offers them, our entries are taken away.
+    """
+    try:
+        shared = host.module("shared")
+        listed = getattr(shared, "face_restorers", None)
+        if not isinstance(listed, list):
+            return  # SD.Next has no such list
+        choices = service.models() if settings.read().in_restorers else []
+        ours = [_make(choice.id) for choice in choices if not choice.needs]
+        listed[:] = [entry for entry in listed if not hasattr(entry, MARK)] + ours
+    except Exception:
+        logger.exception("the restorers could not be added to the WebUI's list")
+
+
+def unregister() -> None:
+    """Take our entries away. Never raises."""
+    listed = getattr(host.module("shared"), "face_restorers", None)
+    if isinstance(listed, list):
+        listed[:] = [entry for entry in listed if not hasattr(entry, MARK)]
+
+
+def take() -> str:
+    """What the last restore in this thread has done, e.g. "gfpgan-1.4, 2 restored"; "" if there was none since."""
+    told = getattr(_last, "told", "")
+    _last.told = ""
+    return told
+
+
+def _make(model: str) -> Any:
+    """An entry for a model; its class derives from the WebUI's, which is known only while that runs."""
+    base: type = getattr(host.module("face_restoration"), "FaceRestoration", object)
+    name = title_of(model)
+
+    def restore(self: Any, np_image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return restore_picture(np_image, model)
+
+    entry = type("FaceRestoreEntry", (base,), {"name": lambda self: name, "restore": restore, MARK: model})
+    return entry()
+
+
+def restore_picture(np_image: NDArray[np.uint8], model: str) -> NDArray[np.uint8]:
+    """The picture (H×W×3 uint8 RGB) with its faces restored, or as it was. Never raises; the input is not changed."""
+    _last.told = ""
+    try:
+        if host.interrupted():
+            return np_image
+        result = service.restore([np_image], Options(model=model), origin="Restore faces")[0]
+        _last.told = _summary(result)
+        if result.changed:
+            return np.ascontiguousarray(result.image)
+    except Exception as error:
+        logger.exception("Restore faces: the picture is left as it is")
+        _last.told = f"nothing restored ({infotext.without_folders(str(error))})"
+        _tell(f"nothing was restored ({error})")
+    return np_image
+
+
+def _summary(result: Result) -> str:
+    return f"{result.model}, {infotext.describe([replace(result, image=None)])}"
+
+
+def _tell(message: str) -> None:
+    try:
+        host.notify(message)
+    except Exception:
+        logger.exception("the user could not be told")
+
+
+__all__ = ["MARK", "register", "restore_picture", "take", "title_of", "unregister"]

@@ -1,0 +1,1 @@
+"""Face restoration after txt2img and img2img."""

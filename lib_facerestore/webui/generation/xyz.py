@@ -1,0 +1,130 @@
+"""The axes "[Face Restore] ..." of the X/Y/Z plot script, one for each option.
+
+A cell's values stay on its own `p`, from where the script takes them; nothing of the WebUI's settings is touched.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...options.table import SPECS
+from .. import host, service
+from ..request import OPTION_NAMES, STAGES, request_from_values
+
+logger = logging.getLogger(__name__)
+
+ATTRIBUTE = "_facerestore_xyz"
+"""Where a cell's values are on `p`: a dict of argument names and values."""
+
+PREFIX = "[Face Restore] "
+_DIGITS = 8  # a range such as 0.1-1 (+0.1) is added up by the plot script, which leaves 0.7999999999999999
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: the argument it sets, its label, the type of its values, and what it offers to choose from."""
+
+    name: str
+    label: str
+    kind: Callable[[Any], object]
+    choices: Callable[[], list[str]] | None = None
+
+    def value(self, given: object) -> object:
+        """The value as the request has it. Raises OptionError."""
+        number = round(given, _DIGITS) if isinstance(given, float) else given
+        request = request_from_values({self.name: number})
+        return getattr(request if hasattr(request, self.name) else request.options, self.name)
+
+    def apply(self, p: Any, x: object, xs: Sequence[object]) -> None:
+        """Set the value in a cell. Choosing an axis of ours means restoring, unless another axis says otherwise."""
+        setattr(p, ATTRIBUTE, {"enabled": True, **getattr(p, ATTRIBUTE, {}), self.name: self.value(x)})
+
+    def confirm(self, p: Any, xs: Sequence[object]) -> None:
+        """Called before the first cell. Raises FaceRestoreError, which stops the plot and is shown."""
+        for x in xs:
+            value = self.value(x)
+            if self.name == "model":
+                _check_model(str(value))
+
+
+def axes() -> list[Axis]:
+    """Every axis, in the order of the controls."""
+    named = {"enabled": "Enabled", "stage": "When", "overrides": "Options of single faces"}
+    rows = {
+        "enabled": Axis("enabled", "", str, lambda: ["True", "False"]),
+        **{name: _option_axis(name) for name in OPTION_NAMES},
+        "stage": Axis("stage", "", str, lambda: list(STAGES)),
+        "overrides": Axis("overrides", "", str),
+    }
+    return [
+        Axis(name, PREFIX + (named.get(name) or SPECS[name].label), axis.kind, axis.choices)
+        for name, axis in rows.items()
+    ]
+
+
+def add_axes() -> None:
+    """Add our axes to the X/Y/Z plot, once; for `script_callbacks.on_before_ui`. Never raises.
+
+    "Reload UI" runs the plot's script anew, with a list without our axes.
+    """
+    try:
+        for module in _plot_modules():
+            _add_to(module)
+    except Exception:  # a plot script of another shape must not keep the page from being made
+        logger.exception("the axes of the X/Y/Z plot cannot be added")
+
+
+def _plot_modules() -> Iterator[Any]:
+    """The modules of the plot script; they are not in sys.modules."""
+    for entry in getattr(host.module("scripts"), "scripts_data", None) or ():
+        module = getattr(entry, "module", None)
+        if "xyz" in str(getattr(entry, "path", "")).lower() and _options_of(module) is not None:
+            yield module
+
+
+def _options_of(module: Any) -> list[Any] | None:
+    """The plot's list of axes; Forge Classic keeps it in a module that its script imports as `builtins`."""
+    for holder, name in ((module, "axis_options"), (getattr(module, "builtins", None), "builtin_options")):
+        options = getattr(holder, name, None)
+        if isinstance(options, list) and options:
+            return options
+    return None
+
+
+def _add_to(module: Any) -> None:
+    options = _options_of(module) or []
+    make = getattr(module, "AxisOption", None) or type(options[0])
+    present = {getattr(option, "label", "") for option in options}
+    for axis in axes():
+        if axis.label not in present:
+            options.append(
+                make(axis.label, axis.kind, axis.apply, confirm=axis.confirm, cost=0.0, choices=axis.choices)
+            )
+
+
+def _option_axis(name: str) -> Axis:
+    spec = SPECS[name]
+    if name == "model":
+        return Axis(name, "", str, _model_ids)
+    if spec.kind == "choice":
+        return Axis(name, "", str, lambda: list(spec.choices))
+    return Axis(name, "", {"float": float, "int": int}.get(spec.kind, str))
+
+
+def _model_ids() -> list[str]:
+    try:
+        return [choice.id for choice in service.models()]
+    except Exception:  # the page asks for this while it is made
+        logger.exception("the models cannot be listed")
+        return [service.AUTO]
+
+
+def _check_model(name: str) -> None:
+    if name not in _model_ids():
+        service.store().find(name)  # also takes names without suffix; raises a sentence that names the remedy
+
+
+__all__ = ["ATTRIBUTE", "PREFIX", "Axis", "add_axes", "axes"]

@@ -1,0 +1,1 @@
+"""The gradio controls of the accordion, the face strip and the models tab."""

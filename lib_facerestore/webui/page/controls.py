@@ -1,0 +1,252 @@
+"""The accordion "Face Restore" of a tab, made from the options table.
+
+The WebUI calls `Script.ui` three times for one tab, so `build` keeps nothing: all it makes is in what it returns. May
+import gradio (through `gradio_compat`), `service`, `settings` and the pure rooms; loads no torch.
+"""
+
+from __future__ import annotations
+
+import html
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import OptionError
+from ...options.table import SPECS, OptionSpec
+from .. import settings
+from ..request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
+from . import gradio_compat as compat
+from .model_notes import knobs, model_ids, model_note, saved_default_note
+
+logger = logging.getLogger(__name__)
+
+TITLE = "Face Restore"
+MORE_ROWS: tuple[tuple[str, ...], ...] = (
+    ("faces", "order"),
+    ("max_faces", "min_face", "max_face"),
+    ("detector", "confidence"),
+    ("mask", "mask_feather"),
+    ("keep", "color"),
+    ("detail", "grain"),
+)
+"""How the options behind "More" stand together; options of the table that are not named here get rows of their own."""
+
+_EXAMPLE = '{"2": {"visibility": 0.5}, "3": {"skip": true}}'
+
+
+@dataclass(frozen=True)
+class PanelSlot:
+    """The place of the face strip, which JavaScript fills: what it shows, and the hidden parts it speaks through."""
+
+    html: Any
+    image: Any
+    detect: Any
+    last: Any
+
+
+@dataclass(frozen=True)
+class Controls:
+    """All that `build` made.
+
+    Attributes:
+        tab: the name in the elem ids.
+        enabled: the switch; its elem id is facerestore_{tab}-checkbox, that of any other is facerestore_{tab}_{name}.
+        inputs: the components that are arguments, in the order of `request.ARGUMENTS`, then those of `extra`.
+        by_name: the same by name.
+        note: the line that tells of the model.
+        problem: the line that tells of unusable text.
+        panel_slot: the parts of the face strip, None where there is none. Its events are attached already.
+    """
+
+    tab: str
+    enabled: Any
+    inputs: list[Any]
+    by_name: dict[str, Any]
+    note: Any
+    problem: Any
+    panel_slot: PanelSlot | None = None
+
+
+def build(
+    tab: str,
+    with_stage: bool = True,
+    extra: Callable[[str], Mapping[str, Any]] | None = None,
+    with_strip: bool = True,
+    with_save: bool = True,
+    hidden: Collection[str] = (),
+) -> Controls:
+    """Make the accordion of a tab, inside of the Blocks that are open, with its events.
+
+    tab: "txt2img", "img2img" or "extras"; it stands in the elem ids, which must be unique in a page.
+    with_stage: whether the user chooses when faces are restored.
+    extra: makes further controls, by name; it gets the beginning of their elem ids.
+    with_strip: whether there is a face strip.
+    with_save: whether the user may ask for the picture as it was before; else there is no such control.
+    hidden: names of controls that are made but not shown.
+    """
+    prefix = f"facerestore_{tab}"
+    choices = model_ids()
+    model = SPECS["model"].default
+    opened = settings.read().accordion_open and not tab.startswith("extras")
+    made: dict[str, Any] = {}
+    slot: PanelSlot | None = None
+    with compat.input_accordion(False, TITLE, prefix, open=opened) as made["enabled"]:
+        with compat.form_row():
+            made["model"] = _model_box(choices, prefix)
+            refresh = compat.tool_button(compat.REFRESH_SYMBOL, f"{prefix}_refresh")
+        note = _message(saved_default_note(tab, choices) or model_note(model), f"{prefix}_note")
+        with compat.form_row():
+            made["fidelity"] = _component(SPECS["fidelity"], prefix, visible="fidelity" in knobs(model))
+            made["visibility"] = _component(SPECS["visibility"], prefix)
+        with compat.form_row():
+            if with_stage:
+                made["stage"] = _stage_box(prefix)
+            further = dict(extra(prefix)) if extra else {}
+            if with_save:
+                made["save_before"] = _save_box(prefix, "save_before" not in hidden)
+        if with_strip:
+            slot = _strip(prefix)
+        with compat.accordion("More", f"{prefix}_more"):
+            for row in _rows():
+                with compat.form_row():
+                    for name in row:
+                        made[name] = _component(SPECS[name], prefix)
+            made["overrides"] = _overrides_box(prefix)
+            problem = _message("", f"{prefix}_problem")
+    by_name = {name: made[name] for name in ARGUMENTS if name in made} | further
+    controls = Controls(tab, made["enabled"], list(by_name.values()), by_name, note, problem, slot)
+    _listen(controls, refresh)
+    if slot:
+        _wire_strip(controls)
+    return controls
+
+
+def _rows() -> list[tuple[str, ...]]:
+    placed = {name for row in MORE_ROWS for name in row} | {"model", "fidelity", "visibility"}
+    return [*MORE_ROWS, *((name,) for name in OPTION_NAMES if name not in placed)]
+
+
+def _component(spec: OptionSpec, prefix: str, visible: bool = True) -> Any:
+    """The component of an option; its value is the table's default."""
+    import gradio
+
+    common: dict[str, Any] = {
+        "label": spec.label, "info": spec.help, "elem_id": f"{prefix}_{spec.name}", "visible": visible,
+    }  # fmt: skip
+    if spec.kind == "choice":
+        return gradio.Dropdown(choices=list(spec.choices), value=spec.default, **common)
+    if spec.kind == "flags":
+        return gradio.Dropdown(choices=list(spec.choices), value=[], multiselect=True, **common)
+    if spec.kind in ("float", "int"):
+        common |= {"value": spec.default, "minimum": spec.minimum or 0, "step": spec.step or 1}
+        if spec.maximum is not None:
+            return gradio.Slider(maximum=spec.maximum, **common)
+        return gradio.Number(precision=0 if spec.kind == "int" else None, **common)
+    return gradio.Textbox(value=str(spec.default), lines=1, max_lines=1, **common)
+
+
+def _model_box(choices: list[str], prefix: str) -> Any:
+    """Takes any name: a picture's infotext may ask for a model that is not here, which is then told, not changed."""
+    import gradio
+
+    spec = SPECS["model"]
+    return gradio.Dropdown(
+        choices=choices, value=spec.default, allow_custom_value=True, label=spec.label, info=spec.help,
+        elem_id=f"{prefix}_model",
+    )  # fmt: skip
+
+
+def _stage_box(prefix: str) -> Any:
+    import gradio
+
+    return gradio.Dropdown(
+        choices=list(STAGE_LABELS.values()), value=STAGE_LABELS[Request().stage], label="When",
+        info="At which point in the making of a picture its faces are restored.", elem_id=f"{prefix}_stage",
+    )  # fmt: skip
+
+
+def _save_box(prefix: str, visible: bool) -> Any:
+    import gradio
+
+    return gradio.Checkbox(
+        value=False, label="Save the picture before restoration", elem_id=f"{prefix}_save_before", visible=visible,
+    )  # fmt: skip
+
+
+def _overrides_box(prefix: str) -> Any:
+    """Belongs to one picture, so it is never saved as a default."""
+    import gradio
+
+    return compat.not_saved(gradio.Textbox(
+        value="", label="Options of single faces", placeholder=_EXAMPLE, lines=1, elem_id=f"{prefix}_overrides",
+        info="Other values for the faces of some numbers, as JSON. skip leaves a face alone.",
+    ))  # fmt: skip
+
+
+def _strip(prefix: str) -> PanelSlot:
+    import gradio
+
+    return PanelSlot(
+        html=gradio.HTML(value="", elem_id=f"{prefix}_strip"),
+        image=compat.hidden_text(f"{prefix}_strip_image"),
+        detect=compat.hidden_button(f"{prefix}_strip_detect"),
+        last=compat.hidden_button(f"{prefix}_strip_last"),
+    )
+
+
+def _message(text: str, elem_id: str) -> Any:
+    import gradio
+
+    return gradio.HTML(value=_as_html(text), visible=bool(text), elem_id=elem_id, elem_classes=["facerestore-note"])
+
+
+def _as_html(text: str) -> str:
+    return f"<p>{html.escape(text)}</p>" if text else ""
+
+
+def _told(text: str) -> Any:
+    return compat.update(value=_as_html(text), visible=bool(text))
+
+
+def _listen(controls: Controls, refresh: Any) -> None:
+    model, fidelity = controls.by_name["model"], controls.by_name["fidelity"]
+    outputs = [fidelity, controls.note]
+    compat.listen(model.change, _model_changed, [model], outputs)
+    compat.listen(refresh.click, _refreshed, [model], [model, *outputs])
+    checked = [controls.by_name[name] for name in _CHECKED]
+    for component in checked:
+        compat.listen(component.change, _problem, checked, [controls.problem])
+
+
+def _model_changed(model: object) -> tuple[Any, Any]:
+    return compat.update(visible="fidelity" in knobs(model)), _told(model_note(model))
+
+
+def _refreshed(model: object) -> tuple[Any, Any, Any]:
+    return compat.update(choices=model_ids()), *_model_changed(model)
+
+
+_CHECKED = ("faces", "min_face", "max_face", "overrides")
+"""Arguments that can be wrong: free text, and limits that exclude each other."""
+
+
+def _problem(*values: object) -> Any:
+    """The sentence that a run would end with."""
+    try:
+        request_from_values(dict(zip(_CHECKED, values, strict=True)))
+    except OptionError as error:
+        return _told(str(error))
+    return _told("")
+
+
+def _wire_strip(controls: Controls) -> None:
+    try:
+        from . import face_strip
+
+        face_strip.wire(controls.tab, controls)
+    except Exception:  # the strip is an extra: the controls must work without it
+        logger.exception("the face strip cannot be set up")
+
+
+__all__ = ["MORE_ROWS", "TITLE", "Controls", "PanelSlot", "build"]

@@ -1,0 +1,79 @@
+"""What a page says of models: which can be chosen, which knobs they have, and what the user should know of one.
+
+Never raises: a page must open whatever lies in a model folder.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from ...catalogue import known_model
+from ...options.table import SPECS
+from ...wording import did_you_mean
+from .. import host, service, settings
+
+logger = logging.getLogger(__name__)
+
+
+def model_note(model: object) -> str:
+    """What the user should know about the model that is chosen, as one sentence; "" if there is nothing to say."""
+    name = str(model or SPECS["model"].default).strip()
+    choices = {choice.id: choice for choice in _models()}
+    default = settings.read().default_model
+    if name == service.AUTO and default != service.AUTO:
+        return f"auto is {default} now, the default model of the Settings. {model_note(default)}".strip()
+    choice = choices.get(name)
+    if name == service.AUTO:
+        chosen = choice.label.removeprefix("auto").strip(" ()") if choice else ""
+        return f"auto is {chosen} now." if chosen else ""
+    if choice is not None:
+        return f"{name} needs the package {choice.needs}, which is not installed." if choice.needs else ""
+    if known_model(name):
+        return f"{name} is not installed. It can be downloaded in the tab Face Restore."
+    try:
+        service.store().find(name)
+    except Exception as error:
+        logger.debug("model %s: %s", name, error)
+        return f"There is no model {name}.{did_you_mean(name, choices)}"
+    return ""
+
+
+def _models() -> list[service.ModelChoice]:
+    try:
+        return service.models()
+    except Exception:  # whatever lies in a model folder, the page must open
+        logger.exception("the models cannot be listed")
+        return []
+
+
+def model_ids() -> list[str]:
+    """What the dropdown offers, as plain ids: the WebUI compares labels with saved values, so both must be the same."""
+    return list(dict.fromkeys([service.AUTO, *(choice.id for choice in _models())]))
+
+
+def knobs(model: object) -> frozenset[str]:
+    """The knobs of a model, of auto those of the model it stands for; all of them if they cannot be told."""
+    try:
+        return service.knobs_of(str(model or SPECS["model"].default).strip())
+    except Exception:  # as in _models; a slider too many harms nobody
+        logger.exception("the knobs of %s are not known", model)
+        return frozenset({"fidelity"})
+
+
+def saved_default_note(tab: str, choices: list[str]) -> str:
+    """Tells of a model that was saved as this tab's default and is no longer there.
+
+    The WebUI keeps defaults in ui-config.json and silently passes over a choice that is gone.
+    """
+    try:
+        saved = json.loads(Path(host.cmd_opt("ui_config_file", "ui-config.json")).read_text("utf-8"))
+    except (OSError, ValueError, TypeError):
+        return ""
+    script = "facerestore_extras.py" if tab.startswith("extras") else "facerestore.py"
+    path = tab.removeprefix("extras_")
+    value = saved.get(f"customscript/{script}/{path}/{SPECS['model'].label}/value") if isinstance(saved, dict) else None
+    if not isinstance(value, str) or value in choices:
+        return ""
+    return f"{value}, the saved default of this page, is not installed any more: auto is chosen instead."

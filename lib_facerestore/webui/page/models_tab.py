@@ -1,0 +1,203 @@
+"""The tab "Face Restore": which models there are and on which terms, and their download, which starts on a click only.
+
+Progress comes from a generator, which every gradio of the hosts runs in its queue; without a queue a click tells how it
+stands.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...catalogue import BUILT_IN, ModelEntry, known_model, known_models
+from ...errors import FaceRestoreError
+from .. import host, service
+from ..downloads import Download, DownloadManager, download_folder, licence_text, manager
+from . import gradio_compat
+
+logger = logging.getLogger(__name__)
+
+TITLE, ELEM_ID = "Face Restore", "facerestore"
+KINDS = {
+    "restorer": "Restorers", "detector": "Detectors: find the faces", "parser": "Parsers: say what is skin, eye, hair",
+    "upscaler": "Upscalers: enlarge what is no face",
+}  # fmt: skip
+POLL = 0.5
+"""Seconds between two looks at a download."""
+
+
+def tabs() -> list[tuple[Any, str, str]]:
+    """The tab, for `script_callbacks.on_ui_tabs`. Never raises; no tab where it cannot be made."""
+    try:
+        import gradio
+
+        with gradio.Blocks(analytics_enabled=False) as blocks:
+            build()
+        return [(blocks, TITLE, ELEM_ID)]
+    except Exception:  # the WebUI's page must be made without our tab
+        logger.exception("the tab %s cannot be made", TITLE)
+        return []
+
+
+def build(downloads: DownloadManager | None = None, queued: bool | None = None) -> None:
+    """Put the panel into the Blocks that are being made.
+
+    downloads: None means the WebUI's. queued: whether gradio's queue runs; None asks the WebUI's command line.
+    """
+    import gradio
+
+    downloads = downloads or manager()
+    queued = not host.cmd_opt("no_gradio_queue", False) if queued is None else queued
+    installed = _installed()
+    ids = _offered(installed)
+    first = ids[0] if ids else None
+    gradio.Markdown("Models that restore faces. Nothing is downloaded unless you ask for it here.")
+    with gradio_compat.form_row():
+        label = "Model to download"
+        model = gradio.Dropdown(choices=ids, value=first, label=label, elem_id="facerestore_models_choice")
+        refresh = gradio_compat.tool_button(gradio_compat.REFRESH_SYMBOL, "facerestore_models_refresh")
+    licence = gradio.HTML(licence_html(first), elem_id="facerestore_models_licence")
+    accept = gradio.Checkbox(value=False, label="I accept the licence", elem_id="facerestore_models_accept")
+    with gradio_compat.form_row():
+        start = gradio.Button("Download", variant="primary", elem_id="facerestore_models_download")
+        cancel = gradio.Button("Cancel", elem_id="facerestore_models_cancel")
+    state = gradio.HTML(states_html(downloads), elem_id="facerestore_models_state")
+    table = gradio.HTML(table_html(installed), elem_id="facerestore_models_table")
+    for component in (model, accept, start, cancel):
+        gradio_compat.not_saved(component)
+
+    def look(name: str | None) -> tuple[Any, ...]:
+        installed = _installed()
+        there = _offered(installed)
+        if name not in there:  # it is here now; gradio 4 refuses a value that is not in the list
+            name = there[0] if there else None
+        return table_html(installed), gradio_compat.update(choices=there, value=name), states_html(downloads)
+
+    def chosen(name: str | None) -> tuple[Any, ...]:
+        return licence_html(name), gradio_compat.update(value=False)
+
+    def follow(name: str | None, accepted: bool) -> Iterator[tuple[Any, ...]]:
+        message = begin(downloads, name, accepted)
+        yield (*look(name)[:2], message or states_html(downloads))
+        while not message and name and _active(downloads, name):
+            time.sleep(POLL)
+            yield gradio_compat.update(), gradio_compat.update(), states_html(downloads)
+        if not message:
+            yield look(name)
+
+    def once(name: str | None, accepted: bool) -> tuple[Any, ...]:
+        message = begin(downloads, name, accepted)
+        hint = _note("Press the refresh button to see how it stands.")
+        return (*look(name)[:2], message or states_html(downloads) + hint)
+
+    def stop(name: str | None) -> str:
+        if name:
+            downloads.cancel(name)
+        return states_html(downloads)
+
+    outputs = [table, model, state]
+    gradio_compat.listen(model.change, chosen, [model], [licence, accept])
+    gradio_compat.listen(start.click, follow if queued else once, [model, accept], outputs, queue=queued)
+    gradio_compat.listen(cancel.click, stop, [model], [state])
+    gradio_compat.listen(refresh.click, look, [model], outputs)
+
+
+def begin(downloads: DownloadManager, name: str | None, accepted: bool) -> str:
+    """Start a download; HTML that says why it could not be, else ""."""
+    if not name:
+        return _note("Choose a model first.")
+    try:
+        downloads.start(name, bool(accepted))
+    except FaceRestoreError as error:
+        return _note(str(error), "error")
+    except Exception as error:  # an exception in an event shows the page nothing but "Error"
+        logger.exception("the download of %s cannot be started", name)
+        return _note(f"{type(error).__name__}: {error}", "error")
+    return ""
+
+
+def _active(downloads: DownloadManager, name: str) -> bool:
+    state = downloads.state(name)
+    return state is not None and state.active
+
+
+def _installed() -> dict[str, Path]:
+    try:
+        return service.store().installed(None)
+    except Exception:  # whatever lies in a model folder, the tab shows what can be had
+        logger.exception("the model folders cannot be read")
+        return {}
+
+
+def _listed(installed: dict[str, Path]) -> list[ModelEntry]:
+    """The models that can be used here: those that need a package that is missing only where the user has them."""
+    return [
+        entry
+        for entry in known_models(None)
+        if entry.used and (entry.id in installed or not entry.needs or importlib.util.find_spec(entry.needs))
+    ]
+
+
+def _offered(installed: dict[str, Path]) -> list[str]:
+    """Ids of the models that can be downloaded and are not there, the preferred ones first."""
+    entries = _listed(installed)
+    return [one.id for one in entries if one.id not in installed and any(file.urls for file in one.published)]
+
+
+def table_html(installed: dict[str, Path]) -> str:
+    """What there is, and where it is installed: one table with a heading for each kind."""
+    rows = ["<table><thead><tr>" + "".join(f"<th>{title}</th>" for title in _TITLES) + "</tr></thead><tbody>"]
+    entries = _listed(installed)
+    for kind, heading in KINDS.items():
+        rows.append(f'<tr><th colspan="{len(_TITLES)}">{heading}</th></tr>')
+        rows += [_row(entry, installed.get(entry.id)) for entry in entries if entry.kind == kind]
+    rows.append(f"</tbody></table><p>Downloads go to {html.escape(str(download_folder()))}</p>")
+    return "".join(rows)
+
+
+_TITLES = ("Model", "Good for", "Installed", "Size", "Licence", "Commercial use")
+
+
+def _row(entry: ModelEntry, path: Path | None) -> str:
+    count = entry.bytes
+    if path is not None:
+        try:
+            count = path.stat().st_size
+        except OSError:
+            count = 0
+    size = f"{count / 2**20:.0f} MB" if count >= 2**20 else "under 1 MB" if count else "not stated"
+    state = "built in" if entry.id == BUILT_IN else "yes" if path is not None else "no"
+    cells = [html.escape(cell) for cell in (entry.id, entry.good_for, state, size, entry.licence, entry.commercial)]
+    if state == "no" and entry.page and not any(file.urls for file in entry.published):
+        cells[2] = f'no, <a href="{html.escape(entry.page)}" target="_blank" rel="noopener">by hand</a>'
+    cells[3] = cells[3].replace(" ", "&nbsp;")
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def licence_html(name: str | None) -> str:
+    """The licence of a model in full."""
+    entry = known_model(name) if name else None
+    return _note(licence_text(entry)) if entry else ""
+
+
+def states_html(downloads: DownloadManager) -> str:
+    """How every download since the start stands."""
+    return "".join(_state(state) for state in downloads.states())
+
+
+def _state(state: Download) -> str:
+    bar = ""
+    if state.state == "running" and state.total:
+        bar = f'<br><progress max="{state.total}" value="{state.done}" style="width: 100%"></progress>'
+    kind = "error" if state.state == "failed" else ""
+    text = html.escape(state.text).replace("\n", "<br>")
+    return f'<p class="{kind}">{text}{bar}</p>'
+
+
+def _note(text: str, kind: str = "") -> str:
+    return f'<p class="{kind}">{html.escape(text)}</p>'

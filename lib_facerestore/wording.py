@@ -1,0 +1,20 @@
+"""Small helpers for the messages that people read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """A sentence with the word of `known` nearest to `text`, beginning with a space, or "" when none is near."""
+    near = difflib.get_close_matches(text.strip().lower(), list(known), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an int with too many digits to print
+        text = "a number that long"
+    return text if len(text) <= 80 else text[:77] + "..."

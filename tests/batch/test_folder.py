@@ -1,0 +1,293 @@
+"""Many files: which are taken, where results go, what is said of each, and what a stop leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from lib_facerestore.batch import folder as batch_folder
+from lib_facerestore.errors import InputError, ModelFileError
+from lib_facerestore.faces.face import Face
+from lib_facerestore.options.table import Options
+from lib_facerestore.pipeline import FaceRestorer
+
+from ..conftest import KnownFaces
+
+SMALL = Options(model="small", color="none")
+PLACES = ((60, 70, 60), (190, 100, 120))
+
+
+def made(folder: Path, *names: str) -> Path:
+    """The folder, with a small picture under each name."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(folder / name)
+    return folder
+
+
+def planned(inputs: Sequence[Path], output: Path) -> dict[str, str]:
+    """Each source's name, and its target or what is wrong with it."""
+    tasks = batch_folder.plan(inputs, output)
+    return {task.source.name: task.problem or str(task.target.relative_to(output)) for task in tasks}
+
+
+def restored(
+    finder: KnownFaces, models: Path, inputs: Sequence[Path], output: Path, **more: Any
+) -> list[batch_folder.Outcome]:
+    restorer = FaceRestorer(models, "cpu", detector=finder, batch_size=2)
+    return list(
+        batch_folder.restore_files(restorer, batch_folder.plan(inputs, output), more.pop("options", SMALL), **more)
+    )
+
+
+# --- what is taken, and where it goes ---------------------------------------------------------------------------------
+
+
+def test_a_gif_beside_a_png_of_its_name_has_a_name_of_its_own(tmp_path: Path) -> None:
+    folder = made(tmp_path / "in", "x.png", "x.gif", "y.gif")
+    assert planned([folder], tmp_path / "out") == {"x.png": "x.png", "x.gif": "x.gif.png", "y.gif": "y.png"}
+
+
+def test_two_pictures_of_one_name_are_the_second_ones_error(tmp_path: Path) -> None:
+    first, second = made(tmp_path / "a", "1.jpg"), made(tmp_path / "b", "1.jpg", "2.jpg")
+    tasks = batch_folder.plan([first, second, first / "1.jpg"], tmp_path / "out")
+    assert [task.source for task in tasks] == [first / "1.jpg", second / "1.jpg", second / "2.jpg"]
+    assert [bool(task.problem) for task in tasks] == [False, True, False]
+    assert "would both be written to" in tasks[1].problem and str(second / "1.jpg") in tasks[1].problem
+
+
+def test_no_result_replaces_an_input(tmp_path: Path) -> None:
+    first, second = made(tmp_path / "a", "1.jpg"), made(tmp_path / "b", "1.jpg", "2.jpg")
+    tasks = batch_folder.plan([first, second], first)
+    assert ["would replace" in task.problem for task in tasks] == [True, True, False]
+    with pytest.raises(InputError, match="would replace the input"):
+        batch_folder.plan([second], second)
+
+
+def test_results_in_the_input_folder_are_no_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path, "x.png", "sub/y.png", "sub/out/z.png", "sub/out/deep/z.png", ".hidden/h.png")
+    monkeypatch.chdir(tmp_path)
+    assert planned([Path(".")], Path("sub/out")) == {"x.png": "x.png", "y.png": str(Path("sub/y.png"))}
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions bind other users than root")
+def test_permissions_are_said_by_name(tmp_path: Path) -> None:
+    folder = made(tmp_path / "in", "x.png", "shut/y.png")
+    (folder / "shut").chmod(0)
+    try:
+        check_closed(folder)
+        with pytest.raises(InputError, match="cannot be written to"):
+            batch_folder.plan([folder / "x.png"], folder / "shut" / "x.png")
+    finally:
+        (folder / "shut").chmod(0o700)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_an_error_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made(tmp_path / "in", "x.png", "shut/y.png")
+    real = os.scandir
+
+    def closed(path: Any) -> Any:
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    check_closed(folder)
+    with pytest.raises(InputError, match=r"shut: cannot be opened \(Permission denied\); check its permissions"):
+        batch_folder.plan([folder / "shut"], tmp_path / "out")
+
+
+def check_closed(folder: Path) -> None:
+    good, shut = batch_folder.plan([folder], folder.parent / "out")
+    assert (good.source.name, good.problem) == ("x.png", "")
+    assert shut.problem == f"{folder / 'shut'}: cannot be opened (Permission denied); check its permissions."
+
+
+def test_a_file_in_a_folder_that_cannot_be_entered_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = made(tmp_path / "in", "x.png", "y.png")
+    real = os.stat
+
+    def locked(path: Any, *more: Any, **named: Any) -> os.stat_result:
+        if str(path).endswith("y.png"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *more, **named)
+
+    monkeypatch.setattr(os, "stat", locked)
+    assert [one.source.name for one in batch_folder.find_pictures([folder])] == ["x.png", "y.png"]
+    with pytest.raises(InputError, match=r"y\.png: cannot be opened"):
+        batch_folder.find_pictures([folder / "y.png"])
+
+
+def test_an_output_that_cannot_be_made_is_told_once_and_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = made(tmp_path, "a.jpg", "b.jpg")
+    for output in (folder / "a.jpg" / "x.jpg", folder / "a.jpg" / "deep" / "x.jpg"):
+        with pytest.raises(InputError, match=r"a\.jpg is a file, no folder; name another output"):
+            batch_folder.plan([folder / "b.jpg"], output)
+    with pytest.raises(InputError, match=r"x\.gif: \.gif cannot be written; use one of .*\.png"):
+        batch_folder.plan([folder / "b.jpg"], folder / "x.gif")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        with pytest.raises(InputError, match=f"{tmp_path} cannot be written to; check its permissions"):
+            batch_folder.plan([folder], folder / "ro" / "sub")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "b.jpg"]
+
+
+def test_a_file_where_a_sub_folder_should_be_is_that_pictures_error(models: Path, tmp_path: Path) -> None:
+    folder, out = made(tmp_path / "in", "x.png", "sub/y.png"), tmp_path / "out"
+    out.mkdir()
+    (out / "sub").write_text("in the way")
+    outcomes = {outcome.task.source.name: outcome for outcome in restored(KnownFaces(), models, [folder], out)}
+    assert not outcomes["x.png"].error
+    assert outcomes["y.png"].error.startswith(f"{out / 'sub'}: the folder cannot be made (")
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+def saved(path: Path, picture: Image.Image, **options: Any) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    picture.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("options", [SMALL, SMALL.replace(visibility=0.0), SMALL.replace(min_face=999)])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.bmp"])
+def test_what_did_not_change_is_copied(
+    models: Path, tmp_path: Path, photo: np.ndarray, name: str, options: Options
+) -> None:
+    several: dict[str, Any] = {}
+    if name in ("a.png", "a.tif", "a.webp"):
+        several = {"save_all": True, "append_images": [Image.fromarray(photo[::-1])]}
+    source = saved(tmp_path / "in" / name, Image.fromarray(photo), **several)
+    finder = KnownFaces(*(PLACES if options != SMALL else ()))
+    (outcome,) = restored(finder, models, [source], tmp_path / "out", options=options)
+    assert outcome.copied and outcome.to_dict()["copied"] is True
+    assert not any("only the first" in note for note in outcome.notes)
+    assert (tmp_path / "out" / name).read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize(("name", "places", "target"), [("a.png", PLACES, "a.png"), ("a.gif", (), "a.png")])
+def test_frames_that_are_lost_are_noted_once(
+    models: Path, tmp_path: Path, photo: np.ndarray, name: str, places: Any, target: str
+) -> None:
+    more = [Image.fromarray(photo[::-1])]
+    source = saved(tmp_path / "in" / name, Image.fromarray(photo), save_all=True, append_images=more)
+    (outcome,) = restored(KnownFaces(*places), models, [source], tmp_path / "out")
+    assert outcome.task.target == tmp_path / "out" / target and not outcome.copied
+    assert outcome.notes.count(f"{source}: only the first of its 2 frames is kept") == 1
+
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["LA.png", "P.png", "P.bmp", "CMYK.tif", "CMYK.jpg", "I;16.png", "I;16.tif"])
+def test_every_mode_is_restored_end_to_end(models: Path, tmp_path: Path, photo: np.ndarray, kind: str) -> None:
+    mode, _, extension = kind.partition(".")
+    picture = Image.fromarray(photo)
+    picture = (
+        Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
+        if mode == "I;16"
+        else picture.convert(mode)
+    )
+    if mode == "LA":
+        picture.putalpha(Image.fromarray(photo[:, :, 0]))
+    more: dict[str, Any] = {} if extension == "bmp" else {"icc_profile": PROFILE, "exif": exif()}
+    source = saved(tmp_path / "in" / f"a.{extension}", picture, **more)
+    (outcome,) = restored(KnownFaces(*PLACES), models, [source], tmp_path / "out")
+    assert not outcome.error and [report.applied for report in outcome.faces] == [True, True]
+    with Image.open(source) as before, Image.open(outcome.task.target) as after:
+        assert after.mode == ("RGB" if mode == "P" else before.mode)
+        assert after.size == before.size
+        same = np.asarray(before.convert(after.mode)), np.asarray(after)
+        changed = (same[0] != same[1]).reshape(*photo.shape[:2], -1)
+        assert changed[90:110, 180:200].any()
+        if extension != "jpg":
+            assert not changed[170:].any() and not changed[:, 255:].any()
+        if mode == "LA":
+            assert np.array_equal(same[0][..., 1], same[1][..., 1])
+        if more:
+            assert after.getexif()[0x010F] == "Maker"
+            assert mode == "CMYK" or after.info["icc_profile"] == PROFILE
+
+
+def exif() -> bytes:
+    data = Image.Exif()
+    data[0x010F] = "Maker"
+    return data.tobytes()
+
+
+@pytest.mark.parametrize("extension", ["png", "tif"])
+def test_16_bit_colour_keeps_depth_profile_and_exif(
+    models: Path, tmp_path: Path, photo: np.ndarray, extension: str
+) -> None:
+    from lib_facerestore.images.files import Picture, read_picture, write_picture
+
+    source = tmp_path / f"deep.{extension}"
+    deep = photo.astype(np.uint16) * 257 + 3
+    write_picture(Picture(deep, mode="RGB;16", icc_profile=PROFILE, exif=exif()[6:]), source)
+    (outcome,) = restored(KnownFaces(*PLACES), models, [source], tmp_path / "out")
+    after = read_picture(outcome.task.target)
+    assert (after.mode, after.icc_profile) == ("RGB;16", PROFILE)
+    assert after.exif is not None and b"Maker" in after.exif
+    assert np.array_equal(after.pixels[170:], deep[170:]) and (after.pixels != deep).any()
+
+
+# --- the way, and a stop ----------------------------------------------------------------------------------------------
+
+
+def test_progress_moves_with_the_faces_of_one_picture(models: Path, tmp_path: Path, photo: np.ndarray) -> None:
+    told: list[tuple[float, int]] = []
+    sources = [saved(tmp_path / name, Image.fromarray(photo)) for name in ("a.png", "b.png")]
+    finder = KnownFaces(*PLACES, (100, 120, 60), (80, 60, 60), (120, 90, 60))
+    for inputs, steps in ((sources[:1], 2), (sources, 4)):
+        told.clear()
+        out = tmp_path / f"out{steps}"
+        restored(finder, models, inputs, out, progress=lambda way, done, what: told.append((way, done)))
+        count = len(inputs)
+        assert told == sorted(told) and told[-1] == (count, count), "it never goes back"
+        moved = {way for way, done in told if 0.2 * count < way < 0.8 * count and done == 0}
+        assert len(moved) == steps, "five faces each, two at a time"
+
+
+def test_a_stop_keeps_the_pictures_that_are_finished(models: Path, tmp_path: Path, photo: np.ndarray) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        saved(tmp_path / "in" / name, Image.fromarray(photo))
+    told: list[str] = []
+    outcomes = restored(
+        KnownFaces(*PLACES),
+        models,
+        [tmp_path / "in"],
+        tmp_path / "out",
+        progress=lambda way, done, what: told.append(what),
+        stop=lambda: "restore 2/6 faces" in told,
+    )
+    assert [outcome.task.source.name for outcome in outcomes] == ["a.png"]
+    assert outcomes[0].notes == () and all(report.applied for report in outcomes[0].faces)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_any_error_is_that_files_alone(models: Path, tmp_path: Path, photo: np.ndarray) -> None:
+    class Odd(KnownFaces):
+        def detect(self, images: Sequence[np.ndarray], confidence: float) -> list[list[Face]]:
+            if any(image.shape[1] == 100 for image in images):
+                raise RuntimeError("Tensor on device meta is not on the expected device")
+            return super().detect(images, confidence)
+
+    for name, part in {"a.png": photo, "b.png": photo[:, :100], "c.png": photo}.items():
+        saved(tmp_path / "in" / name, Image.fromarray(part))
+    errors = {one.task.source.name: one.error for one in restored(Odd(), models, [tmp_path / "in"], tmp_path / "out")}
+    assert "b.png: Tensor on device meta" in errors["b.png"] and not errors["a.png"] and not errors["c.png"]
+    restorer = FaceRestorer(models, "cpu", detector=Odd())
+    rows = list(batch_folder.detect_files(restorer, batch_folder.find_pictures([tmp_path / "in"]), SMALL))
+    assert ["device meta" in error for *_, error in rows] == [False, True, False]
+    missing = FaceRestorer(models, "cpu", detector=tmp_path / "none.pth")
+    with pytest.raises(ModelFileError):
+        list(batch_folder.detect_files(missing, batch_folder.find_pictures([tmp_path / "in"]), SMALL))

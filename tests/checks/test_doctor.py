@@ -1,0 +1,44 @@
+"""What `doctor` says of the model files: found by their tensors, damaged ones named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lib_facerestore.catalogue import Store, fingerprints
+from lib_facerestore.checks import doctor
+
+from ..catalogue.test_catalogue import empty_file, shapes_of
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path_factory.mktemp("cache") / "sha256.json"
+    monkeypatch.setattr(fingerprints, "cache_file", lambda: cache)
+
+
+def findings(folder: Path) -> dict[str, doctor.Finding]:
+    return {finding.subject: finding for finding in doctor.examine(Store([folder]), "cpu")}
+
+
+def test_detectors_and_parsers_of_any_name_are_seen(tmp_path: Path) -> None:
+    empty_file(tmp_path / "finder.pth", shapes_of("retinaface-mobilenet"))
+    empty_file(tmp_path / "faceparser.pth", shapes_of("bisenet"))
+    found = findings(tmp_path)
+    assert (found["detector retinaface-mobilenet"].status, found["parser bisenet"].detail) == ("ok", "faceparser.pth")
+    lacking = found["parser parsenet"]
+    assert lacking.status == "note" and lacking.remedy.startswith("put parsing_parsenet.pth into")
+    assert "models download parsenet" in lacking.remedy
+
+
+def test_a_damaged_file_is_no_installed_model(tmp_path: Path) -> None:
+    (tmp_path / "GFPGANv1.4.pth").write_bytes(b"hello")
+    (tmp_path / "parsing_bisenet.pth").write_text("<!DOCTYPE html>")
+    empty_file(tmp_path / "dfdnet.pth", shapes_of("dfdnet"))
+    found = findings(tmp_path)
+    assert found["restorers"].detail == "lite"
+    assert "beside it there is no left_eye_" in found["file of dfdnet"].detail
+    assert "in no format" in found["file of gfpgan-1.4"].detail
+    assert "models download gfpgan-1.4" in found["file of gfpgan-1.4"].remedy
+    assert "it is a web page" in found["file of bisenet"].detail and "parser bisenet" not in found

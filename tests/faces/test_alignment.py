@@ -1,0 +1,216 @@
+"""Geometry of the crop: fit, crop, inverse. Points must survive the round trip to a quarter of a pixel."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib_facerestore.errors import InputError
+from lib_facerestore.faces import alignment
+
+
+def transform(scale: float, degrees: float, x: float, y: float) -> np.ndarray:
+    """Template at 512 → picture: crop turned, `scale` picture pixels a crop pixel, centred at (x, y)."""
+    c, s = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
+    linear = np.array([[c, -s], [s, c]])
+    return np.concatenate([linear, (np.array([x, y]) - linear @ (255.5, 255.5))[:, None]], axis=1)
+
+
+def blob(height: int, width: int, x: float, y: float, sigma: float) -> np.ndarray:
+    ys, xs = np.mgrid[0:height, 0:width]
+    spot = np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * sigma**2))
+    return np.repeat(spot[..., None], 3, axis=2).astype(np.float32)
+
+
+def centroid(image: np.ndarray) -> np.ndarray:
+    spot = image[..., 0].astype(np.float64)
+    spot = np.where(spot > 0.1 * spot.max(), spot, 0)
+    ys, xs = np.mgrid[0 : spot.shape[0], 0 : spot.shape[1]]
+    return np.array([(spot * xs).sum(), (spot * ys).sum()]) / spot.sum()
+
+
+@given(st.floats(0.05, 8), st.floats(-180, 180), st.floats(-500, 5000), st.floats(-500, 5000))
+def test_similarity_recovers_any_similarity(scale: float, degrees: float, x: float, y: float) -> None:
+    template = alignment.ffhq_template(512)
+    points = alignment.apply_affine(transform(scale, degrees, x, y), template)
+    found = alignment.similarity(points, template)
+    assert np.abs(alignment.apply_affine(found, points) - template).max() < 1e-6
+    back = alignment.compose(found, alignment.invert_affine(found))
+    assert np.allclose(back, [[1, 0, 0], [0, 1, 0]], atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.15, 8), st.floats(-180, 180), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.integers(0, 4))
+def test_crop_puts_a_landmark_on_the_template(scale: float, degrees: float, dx: float, dy: float, index: int) -> None:
+    """Within a quarter of a crop pixel, or of a picture pixel where that is the coarser, incl. minification by 8."""
+    size = 128
+    template = alignment.ffhq_template(size)
+    side = int(size * scale * 1.5) + 40
+    centre = side / 2
+    c, s = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
+    linear = np.array([[c, -s], [s, c]])
+    shift = np.array([centre + dx, centre + dy]) - linear @ np.full(2, (size - 1) / 2)
+    to_picture = np.concatenate([linear, shift[:, None]], axis=1)
+    points = alignment.apply_affine(to_picture, template)
+    matrix = alignment.similarity(points, template)
+    picture = blob(side, side, *points[index], sigma=max(2.0, 2.5 * scale))
+    crop = alignment.crop_face(picture, matrix, size)
+    assert np.hypot(*(centroid(crop) - template[index])) * min(1, scale) <= 0.25
+    # and back into the picture
+    there = alignment.warp(crop, matrix, side, side, "zero")
+    assert np.hypot(*(centroid(there) - points[index])) * min(1, 1 / scale) <= 0.25
+
+
+@pytest.mark.parametrize("size", [128, 256, 512, 1024])
+def test_crops_of_all_sizes_show_the_same_area(size: int) -> None:
+    points = alignment.apply_affine(transform(0.3, 10, 200, 150), alignment.ffhq_template(512))
+    matrix = alignment.similarity(points, alignment.ffhq_template(size))
+    corner = alignment.apply_affine(alignment.invert_affine(matrix), [(-0.5, -0.5)])
+    assert np.allclose(corner, alignment.apply_affine(transform(0.3, 10, 200, 150), [(-0.5, -0.5)]))
+
+
+def test_templates() -> None:
+    assert alignment.ffhq_template(512)[0] == pytest.approx([192.98138, 239.94708])
+    gpen = alignment.gpen_template(512)
+    assert (gpen > 0).all()
+    assert (gpen < 512).all()
+    assert gpen[:, 0].mean() == pytest.approx(255.5, abs=3)
+
+
+def test_one_wrong_landmark_is_left_out() -> None:
+    template = alignment.ffhq_template(512)
+    points = alignment.apply_affine(transform(0.5, 20, 300, 300), template)
+    points[2] += (120, -60)
+    found = alignment.similarity(points, template)
+    rest = [0, 1, 3, 4]
+    assert np.abs(alignment.apply_affine(found, points[rest]) - template[rest]).max() < 1e-6
+
+
+def test_profile_is_not_mirrored_and_keeps_its_height() -> None:
+    template = alignment.ffhq_template(512)
+    points = template.copy()
+    points[:, 0] = [256, 256, 330, 262, 262]
+    found = alignment.similarity(points, template)
+    assert np.linalg.det(found[:, :2]) > 0
+    assert 0.7 < alignment.scale_of(found) < 1.4
+    assert abs(math.degrees(math.atan2(found[1, 0], found[0, 0]))) < 15
+
+
+@pytest.mark.parametrize("points", [np.zeros((5, 2)), np.full((5, 2), 77.0), np.full((5, 2), np.nan), np.zeros((5, 3))])
+def test_landmarks_without_a_fit_are_input_errors(points: np.ndarray) -> None:
+    with pytest.raises(InputError, match="landmarks"):
+        alignment.similarity(points, alignment.ffhq_template(512))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01])
+def test_face_transform_falls_back_on_the_box(spread: float) -> None:
+    face: Any = SimpleNamespace(
+        box=(100.0, 50.0, 180.0, 150.0), landmarks=np.full((5, 2), 140.0) + spread * alignment.ffhq_template(512) / 512
+    )
+    matrix = alignment.face_transform(face, 512)
+    assert 512 / alignment.scale_of(matrix) == pytest.approx(137)
+    centre = alignment.apply_affine(matrix, [(140, 100)])[0]
+    assert 200 < centre[0] < 312
+    assert 200 < centre[1] < 312
+
+
+def test_face_transform_follows_good_landmarks() -> None:
+    points = alignment.apply_affine(transform(0.3, 90, 200, 200), alignment.ffhq_template(512))
+    face: Any = SimpleNamespace(box=(150.0, 150.0, 250.0, 250.0), landmarks=points)
+    assert np.allclose(
+        alignment.apply_affine(alignment.face_transform(face, 512), points), alignment.ffhq_template(512), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
+def test_values_of_a_flat_picture(dtype: Any, top: int) -> None:
+    picture = np.full((90, 70, 3), (0.2 * top, 0.4 * top, 0.6 * top)).astype(dtype)
+    for scale in (0.1, 1.0, 3.7):
+        crop = alignment.crop_face(picture, alignment.invert_affine(transform(scale / 4, 33, 20, 80)), 512)
+        assert crop.dtype == np.float32
+        assert crop.shape == (512, 512, 3)
+        assert np.abs(crop - picture[0, 0].astype(np.float32) / top).max() < 1e-5
+
+
+def test_identity_returns_the_pixels() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    crop = alignment.crop_face(picture, [[1, 0, 0], [0, 1, 0]], 64)
+    assert np.abs(crop * 255 - picture).max() < 1e-3
+
+
+@pytest.mark.parametrize("scale", [0.12, 0.4, 0.66, 1.0, 2.5])
+@pytest.mark.parametrize("degrees", [0, 25, 170])
+def test_a_ramp_stays_exactly_where_it_is(scale: float, degrees: float) -> None:
+    """Every filter is symmetric, so a linear ramp comes out as the ramp at the mapped place, at any scale and angle."""
+    ys, xs = np.mgrid[0:900, 0:900].astype(np.float32)
+    picture = np.stack([xs / 900, ys / 900, (xs + ys) / 1800], axis=2)
+    c, s = math.cos(math.radians(degrees)) / scale, math.sin(math.radians(degrees)) / scale
+    linear = np.array([[c, -s], [s, c]])
+    to_picture = np.concatenate([linear, (np.array([450.3, 449.6]) - linear @ np.full(2, 31.5))[:, None]], axis=1)
+    crop = alignment.crop_face(picture, alignment.invert_affine(to_picture), 64)
+    grid = np.stack(np.meshgrid(np.arange(64), np.arange(64)), axis=2).reshape(-1, 2)
+    expected = alignment.apply_affine(to_picture, grid).reshape(64, 64, 2)
+    assert np.abs(crop[..., :2] * 900 - expected).max() < 0.05 * max(1, 1 / scale)  # pixels
+
+
+@pytest.mark.parametrize("ratio", [1.5, 1.9, 2.0, 3.3, 8.0])
+@pytest.mark.parametrize("degrees", [0, 30])
+def test_reduction_does_not_alias(ratio: float, degrees: float) -> None:
+    """A grating finer than the crop can show comes out (nearly) flat; a coarse one keeps its contrast."""
+    size, side = 96, int(96 * ratio * 1.5) + 20
+    c, s = math.cos(math.radians(degrees)) * ratio, math.sin(math.radians(degrees)) * ratio
+    linear = np.array([[c, -s], [s, c]])
+    to_picture = np.concatenate([linear, (side / 2 - linear @ np.full(2, size / 2))[:, None]], axis=1)
+    matrix = alignment.invert_affine(to_picture)
+    xs = np.arange(side)
+    fine = 0.5 + 0.5 * np.cos(np.pi * xs)
+    coarse = 0.5 + 0.5 * np.cos(2 * np.pi * xs / (12 * ratio))
+    for wave, low, high in ((fine, 0.0, 0.16), (coarse, 0.29, 0.36)):
+        picture = np.broadcast_to(wave[None, :, None], (side, side, 3)).astype(np.float32)
+        contrast = alignment.crop_face(picture, matrix, size).std()
+        assert low <= contrast <= high, (ratio, contrast)
+
+
+def test_outside_is_mirrored_even_from_a_tiny_picture() -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (7, 5, 3), np.uint8)
+    crop = alignment.crop_face(picture, [[1, 0, 20], [0, 1, 20]], 64)
+    period = np.pad(picture, ((20, 64), (20, 64), (0, 0)), mode="reflect")[:64, :64]
+    assert np.abs(crop * 255 - period).max() < 1e-3
+
+
+def test_face_wholly_outside_gives_a_crop_and_an_empty_box() -> None:
+    picture = np.full((50, 60, 3), 9, np.uint8)
+    matrix = np.array([[1.0, 0, 500], [0, 1, 500]])
+    assert alignment.crop_face(picture, matrix, 64).shape == (64, 64, 3)
+    x0, y0, x1, y1 = alignment.face_box_in_image(matrix, 64, picture.shape)
+    assert x1 == x0 or y1 == y0
+
+
+def test_box_in_image() -> None:
+    matrix = np.array([[2.0, 0, -19.5], [0, 2.0, -39.5]])  # crop pixels -0.5 … 63.5 are picture pixels 9.5 … 41.5
+    assert alignment.face_box_in_image(matrix, 64, (100, 100)) == (9, 19, 43, 53)
+    assert alignment.face_box_in_image(matrix, 64, (100, 30), margin=15) == (0, 4, 30, 68)
+
+
+def test_only_the_face_is_read() -> None:
+    """Rows outside of the face's box are never touched: a lazily mapped picture of 64 megapixels costs nothing."""
+    picture = np.lib.stride_tricks.as_strided(np.full((1, 1, 3), 50, np.uint8), (80000, 80000, 3), (0, 0, 1))
+    crop = alignment.crop_face(picture, alignment.invert_affine(transform(0.5, 10, 40000, 40000)), 512)
+    assert np.abs(crop - 50 / 255).max() < 1e-5
+
+
+def test_bad_pictures_are_named() -> None:
+    with pytest.raises(InputError, match="shape"):
+        alignment.crop_face(np.zeros((8, 8), np.uint8), [[1, 0, 0], [0, 1, 0]], 8)
+    with pytest.raises(InputError, match="int32"):
+        alignment.crop_face(np.zeros((8, 8, 3), np.int32), [[1, 0, 0], [0, 1, 0]], 8)
+    with pytest.raises(InputError, match="too large"):
+        alignment.crop_face(np.zeros((8, 8, 3), np.uint8), [[1e-4, 0, 0], [0, 1e-4, 0]], 512)
+    with pytest.raises(InputError, match="invertible"):
+        alignment.invert_affine(np.zeros((2, 3)))

@@ -1,0 +1,42 @@
+"""Networks are tested on whole batches; on a CPU they are otherwise given a face or a few at a time.
+
+With FACERESTORE_LONG_TESTS=1 the largest ones are run on batches of 3 at their full size too, and more of them face by
+face, which takes minutes and several GB; without it they are run on one face, and their narrow likenesses on batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from lib_facerestore.networks import cpu_batches
+
+LONG = os.environ.get("FACERESTORE_LONG_TESTS", "") not in ("", "0")
+USUAL = cpu_batches.run
+
+
+def whole(network: cpu_batches.Network, faces: torch.Tensor, most: int, bytes_a_pixel: int) -> torch.Tensor:
+    """Instead of `sidebyside.run`: the network is given the batch as it is."""
+    with torch.inference_mode():
+        return network(faces).float()
+
+
+@contextlib.contextmanager
+def face_by_face() -> Iterator[None]:
+    """Inside, a CPU is given what users' CPUs are given: of networks of 512 px and more, a face at a time."""
+    cpu_batches.run = USUAL
+    try:
+        yield
+    finally:
+        cpu_batches.run = whole
+
+
+@pytest.fixture(scope="package", autouse=True)
+def whole_batches() -> Iterator[None]:
+    cpu_batches.run = whole
+    yield
+    cpu_batches.run = USUAL

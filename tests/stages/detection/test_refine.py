@@ -1,0 +1,166 @@
+"""The second stage: geometry from the square back to the picture, scores, and the number of looks."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from lib_facerestore.faces.face import Face
+from lib_facerestore.stages.detection.lite import LiteDetector
+from lib_facerestore.stages.detection.postprocess import Found
+from lib_facerestore.stages.detection.refine import (
+    CLOSE,
+    CONTEXT,
+    MIRRORED,
+    SIDE,
+    RefinerNet,
+    refine,
+    square_matrix,
+    upright,
+)
+from lib_facerestore.stages.detection.retinaface import RetinaFaceDetector
+
+CPU = torch.device("cpu")
+
+
+class Blob(nn.Module):
+    """Takes the red spot of a square for a face: box of a quarter of the square round it, all five points on it."""
+
+    def __init__(self, logit: float = 8.0) -> None:
+        super().__init__()
+        self.logit = logit
+        self.looks = 0
+
+    def forward(self, squares: torch.Tensor) -> torch.Tensor:
+        self.looks += 1
+        x, y = spot(squares, 0)
+        half = 0.5 / (CONTEXT if self.looks % 3 == 1 else CLOSE)
+        box = torch.stack([x - half, y - half, x + half, y + half], 1)
+        points = torch.stack([x, y], 1).repeat(1, 5)
+        return torch.cat([torch.full((len(squares), 1), self.logit), box, points], 1)
+
+
+class Marks(nn.Module):
+    """Reads the eyes and mouth corners off four coloured spots, so that left and right can be told apart."""
+
+    def forward(self, squares: torch.Tensor) -> torch.Tensor:
+        self.seen = squares
+        eye_left, eye_right = torch.stack(spot(squares, 0), 1), torch.stack(spot(squares, 1), 1)
+        mouth = torch.stack(spot(squares, 2), 1)
+        points = torch.stack([eye_left, eye_right, (eye_left + eye_right + mouth) / 3, mouth, mouth], 1)
+        if len(squares) and (eye_left[:, 0] > eye_right[:, 0]).any():  # the mirrored look: image left comes first
+            points = points[:, list(MIRRORED)]
+        box = torch.tensor([[-0.4, -0.4, 0.4, 0.4]]).repeat(len(squares), 1)
+        return torch.cat([torch.zeros(len(squares), 1), box, points.flatten(1)], 1)
+
+
+def spot(squares: torch.Tensor, channel: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Centre of gravity (x, y) of what is brighter in one channel than in the others, as shares from the centre."""
+    others = [c for c in range(3) if c != channel]
+    weight = (squares[:, channel] - squares[:, others].amax(1)).clamp(min=0) + 1e-9
+    grid = (torch.arange(SIDE) - (SIDE - 1) / 2) / SIDE
+    return (weight.sum(1) * grid).sum(1) / weight.sum((1, 2)), (weight.sum(2) * grid).sum(1) / weight.sum((1, 2))
+
+
+def spotted(x: int, y: int) -> np.ndarray:
+    image = np.full((150, 200, 3), 90, np.uint8)
+    image[y - 2 : y + 3, x - 2 : x + 3, 0] = 255
+    return image
+
+
+def proposal(x: float, y: float, side: float, score: float = 0.64) -> Found:
+    box = np.array([[x - side / 2, y - side / 2, x + side / 2, y + side / 2]], np.float32)
+    return Found(box, np.array([score], np.float32), np.zeros((1, 5, 2), np.float32))
+
+
+def test_box_and_points_land_on_the_spot_even_at_the_rim() -> None:
+    for x, y in ((100, 70), (4, 5), (196, 146)):
+        found = refine(Blob(), spotted(x, y), proposal(x + 7, y - 5, 40), CPU)
+        assert np.abs(found.landmarks[0] - (x, y)).max() < 0.6
+        assert np.abs((found.boxes[0, :2] + found.boxes[0, 2:]) / 2 - (x, y)).max() < 0.6
+        assert np.allclose(found.boxes[0, 2:] - found.boxes[0, :2], 40, atol=0.1)
+
+
+def test_the_score_is_the_product_and_there_are_three_looks() -> None:
+    network = Blob(logit=0.0)
+    found = refine(network, spotted(100, 70), proposal(100, 70, 40), CPU)
+    assert np.allclose(found.scores, 0.64 * 0.5)
+    assert network.looks == 3
+    assert len(refine(network, spotted(9, 9), Found.nothing(), CPU).scores) == 0
+    assert network.looks == 3
+
+
+@pytest.mark.parametrize("degrees", [0, 20, -35, 80])
+def test_landmarks_of_a_leaning_face_come_back_in_place_and_in_order(degrees: float) -> None:
+    turn = np.deg2rad(degrees)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    spots = np.array([[-12.0, -10], [12, -10], [0, 14]]) @ rotation.T + (100, 75)
+    image = np.zeros((150, 200, 3), np.uint8)
+    for channel, (x, y) in enumerate(spots):
+        colour = tuple(255 * (c == channel) for c in range(3))
+        cv2.circle(image, (round(x * 16), round(y * 16)), 3 * 16, colour, -1, 16, 4)
+    network = Marks()
+    found = refine(network, image, proposal(103, 73, 60), CPU)
+    expected = np.array([*spots[:2], spots.mean(0), spots[2], spots[2]])
+    assert np.abs(found.landmarks[0] - expected).max() < 0.7
+    last = network.seen
+    eyes = spot(last, 0)[1] - spot(last, 1)[1]
+    assert abs(float(eyes)) < 0.03, "the last look is at the upright face"
+    assert float(spot(last, 0)[0]) > float(spot(last, 1)[0]), "and mirrored"
+
+
+@given(st.floats(-3, 3), st.floats(4, 500), st.floats(-50, 900), st.floats(-50, 900), st.booleans())
+def test_the_square_is_centred_scaled_and_turned(angle: float, side: float, x: float, y: float, mirrored: bool) -> None:
+    matrix = square_matrix(np.array([x, y]), side, angle, mirrored, SIDE)
+    middle = (SIDE - 1) / 2
+    assert np.allclose(matrix @ (middle, middle, 1), (x, y), atol=1e-6)
+    assert np.isclose(np.linalg.det(matrix[:, :2]), (-1 if mirrored else 1) * (side / SIDE) ** 2)
+    down = matrix[:, :2] @ (0, 1)
+    face = np.array([[[0, 0], [0, 0], [0, 0], down, down]]) * 5
+    assert np.isclose(np.exp(1j * upright(face)[0]), np.exp(1j * angle)), "a face along the square's down is upright"
+
+
+def test_the_network_has_the_shapes_it_says() -> None:
+    with torch.no_grad():
+        assert RefinerNet().eval()(torch.zeros(2, 3, SIDE, SIDE)).shape == (2, 15)
+
+
+class Proposer(RetinaFaceDetector):
+    """Always proposes one good and one poor box; remembers the confidence it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Identity(), "proposer")
+
+    def detect(self, images: list[np.ndarray], confidence: float = 0.5) -> list[list[Face]]:  # type: ignore[override]
+        self.asked = confidence
+        points = np.full((5, 2), 50.0)
+        return [[Face(0, (80, 50, 120, 90), points, 0.9), Face(0, (10, 10, 30, 30), points, 0.3)] for _ in images]
+
+
+class Third(nn.Module):
+    """Counts the faces that it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faces: list[int] = []
+
+    def forward(self, squares: torch.Tensor) -> torch.Tensor:
+        self.faces.append(len(squares))
+        return torch.zeros(len(squares), 5, 2)
+
+
+def test_both_stages_decide() -> None:
+    proposer = Proposer()
+    third = Third()
+    sure, unsure = LiteDetector(proposer, Blob(8.0), third), LiteDetector(proposer, Blob(-3.0), third)
+    (faces,) = sure.detect([spotted(100, 70)], 0.6)
+    assert third.faces == [1, 1], "two looks, only at the face that is left"
+    assert proposer.asked == 0.6
+    assert len(faces) == 1
+    assert np.isclose(faces[0].score, 0.9, atol=1e-3)
+    assert unsure.detect([spotted(100, 70)], 0.6) == [[]]

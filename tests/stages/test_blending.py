@@ -1,0 +1,406 @@
+"""Masks, colour, and the paste: no seam, nothing touched outside, no drift of values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib_facerestore.errors import InputError
+from lib_facerestore.faces import alignment
+from lib_facerestore.stages import blending, parsing
+
+SIZE = 256
+TEMPLATE = alignment.ffhq_template(SIZE)
+
+
+def placed(scale: float, x: float, y: float, degrees: float = 0.0) -> np.ndarray:
+    """Matrix picture → crop for a crop whose pixels are `scale` picture pixels wide, centred at (x, y)."""
+    c, s = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
+    linear = np.array([[c, -s], [s, c]])
+    shift = np.array([x, y]) - linear @ np.full(2, (SIZE - 1) / 2)
+    return alignment.invert_affine(np.concatenate([linear, shift[:, None]], axis=1))
+
+
+def smooth_picture(height: int, width: int, seed: int = 0, noise: float = 0.0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    coarse = generator.random((6, 6, 3), np.float32) * 0.6 + 0.2
+    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    picture += generator.standard_normal(picture.shape, np.float32) * noise
+    return np.clip(picture, 0, 1)
+
+
+def to_uint8(picture: np.ndarray) -> np.ndarray:
+    return np.rint(picture * 255).astype(np.uint8)
+
+
+def labels_with(*areas: tuple[int, tuple[slice, slice]]) -> np.ndarray:
+    labels = np.zeros((SIZE, SIZE), np.uint8)
+    labels[parsing.ellipse_mask(TEMPLATE, SIZE) > 0.5] = 1
+    for number, where in areas:
+        labels[where] = number
+    return labels
+
+
+MASK = blending.build_mask(SIZE, TEMPLATE)
+
+
+# ------------------------------------------------------------------------------------------------------------- masks
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from(["parsing", "ellipse", "box"]), st.floats(0, 0.5), st.sampled_from([64, 128, 256]), st.booleans()
+)
+def test_mask_is_bounded_and_zero_on_the_rim(kind: str, feather: float, size: int, parsed: bool) -> None:
+    labels = np.full((size, size), 1, np.uint8) if parsed else None  # skin up to the rim
+    mask = blending.build_mask(size, alignment.ffhq_template(size), labels, kind, feather, ())
+    assert mask.dtype == np.float32
+    assert mask.shape == (size, size)
+    assert 0 <= mask.min()
+    assert mask.max() <= 1
+    assert mask[size // 2, size // 2] > 0.4
+    assert not mask[:2].any()
+    assert not mask[-2:].any()
+    assert not mask[:, :2].any()
+    assert not mask[:, -2:].any()
+
+
+@pytest.mark.parametrize("kind", ["ellipse", "parsing"])
+@pytest.mark.parametrize("feather", [0.0, 0.1, 0.3, 0.5])
+def test_the_middle_of_the_face_is_wholly_restored_whatever_the_feather(kind: str, feather: float) -> None:
+    labels = np.where(parsing.ellipse_mask(TEMPLATE, SIZE, 0.9) > 0.5, 1, 0).astype(np.uint8)
+    assert blending.build_mask(SIZE, TEMPLATE, labels, kind, feather, ()).max() > 0.999
+
+
+def test_feather_is_soft_and_grows() -> None:
+    steps = [np.abs(np.diff(blending.build_mask(SIZE, TEMPLATE, feather=f), axis=1)).max() for f in (0, 0.05, 0.1, 0.3)]
+    assert steps[0] > 0.4
+    assert steps == sorted(steps, reverse=True)
+    assert steps[2] < 0.06
+
+
+def test_parsing_leaves_hair_background_and_a_neighbour_alone() -> None:
+    labels = labels_with((17, np.s_[:80, :]), (1, np.s_[100:150, 232:254]))
+    mask = blending.build_mask(SIZE, TEMPLATE, labels)
+    assert mask[128, 128] > 0.99
+    assert mask[:60].max() < 0.05
+    assert mask[110:140, 240:].max() < 0.05
+
+
+def test_no_face_in_the_labels_falls_back_on_the_ellipse() -> None:
+    nothing = np.zeros((SIZE, SIZE), np.uint8)
+    assert np.array_equal(blending.build_mask(SIZE, TEMPLATE, nothing), MASK)
+    few = nothing.copy()
+    few[120:130, 120:130] = 10
+    assert np.array_equal(blending.build_mask(SIZE, TEMPLATE, few), MASK)
+
+
+@pytest.mark.parametrize("kind", ["parsing", "ellipse", "box"])
+@pytest.mark.parametrize("part", list(parsing.PARTS))
+def test_kept_parts_are_exactly_zero(kind: str, part: str) -> None:
+    where = np.s_[110:130, 80:110]
+    labels = labels_with((parsing.PARTS[part][0], where))
+    mask = blending.build_mask(SIZE, TEMPLATE, labels, kind, 0.1, (part,))
+    assert not mask[where].any()
+    assert mask[200, 128] > 0.9 or part == "mouth"
+    if part != "hair":
+        shape = parsing.part_mask(None, (part,), TEMPLATE, SIZE) > 0
+        assert not blending.build_mask(SIZE, TEMPLATE, None, kind, 0.1, part)[shape].any()
+
+
+def test_bad_mask_arguments() -> None:
+    with pytest.raises(InputError, match="parsing, ellipse, box"):
+        blending.build_mask(SIZE, TEMPLATE, mask="oval")
+    with pytest.raises(InputError, match="label map"):
+        blending.build_mask(SIZE, TEMPLATE, np.zeros((8, 8), np.uint8))
+
+
+# ------------------------------------------------------------------------------------------------------------ colour
+@pytest.mark.parametrize("tint", [(0.1, -0.05, 0.08), (-0.12, -0.12, -0.12), (0.0, 0.1, 0.0)])
+def test_no_step_of_colour_is_left(tint: tuple[float, ...]) -> None:
+    picture = smooth_picture(400, 400)
+    matrix = placed(0.7, 200, 200, 15)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    tinted = np.clip(crop + np.float32(tint), 0, 1)
+    image = to_uint8(picture)
+    blending.paste(image, blending.match_color(tinted, crop, MASK), crop, MASK, matrix)
+    difference = np.abs(image.astype(int) - to_uint8(picture))
+    assert difference.max() <= 2
+    unmatched = to_uint8(picture)
+    blending.paste(unmatched, tinted, crop, MASK, matrix)
+    assert np.abs(unmatched.astype(int) - to_uint8(picture)).max() > 15
+
+
+def test_seam_ring_keeps_its_level_under_a_varying_tint() -> None:
+    crop = smooth_picture(SIZE, SIZE, 3)
+    ramp = np.linspace(-0.1, 0.1, SIZE, dtype=np.float32)[:, None, None] * np.float32([1, 0.5, -1])
+    tinted = np.clip(crop * 0.9 + ramp, 0, 1)
+    ring = (MASK > 0.05) & (MASK < 0.6)
+    visible = np.abs(MASK[..., None] * (blending.match_color(tinted, crop, MASK) - crop))[ring]
+    unmatched = np.abs(MASK[..., None] * (tinted - crop))[ring]
+    assert visible.mean() < 1 / 255 < 3 / 255 < unmatched.mean()
+    assert np.percentile(visible, 99) < 4 / 255
+
+
+def test_texture_stays_restored() -> None:
+    generator = np.random.default_rng(0)
+    original = smooth_picture(SIZE, SIZE, 4)
+    texture = generator.standard_normal((SIZE, SIZE, 1), np.float32) * 0.05
+    matched = blending.match_color(np.clip(original + texture + 0.05, 0, 1), original, MASK)
+    inside = MASK > 0.9
+    kept = (matched - original)[inside].mean(axis=1)
+    assert np.corrcoef(kept, texture[inside][:, 0])[0, 1] > 0.98
+    assert 0.8 < kept.std() / texture[inside].std() < 1.25
+
+
+def test_grey_stays_grey() -> None:
+    grey = smooth_picture(SIZE, SIZE, 5).mean(axis=2, keepdims=True).repeat(3, axis=2)
+    coloured = np.clip(grey + np.float32([0.1, 0.0, -0.05]), 0, 1)
+    coloured[180:200, 100:150] = (0.6, 0.2, 0.5)  # purple lips
+    matched = blending.match_color(coloured, grey, MASK)
+    assert (matched.max(axis=2) - matched.min(axis=2)).max() < 0.5 / 255
+
+
+def test_identical_crop_keeps_its_colours() -> None:
+    crop = smooth_picture(SIZE, SIZE, 6, noise=0.02)
+    assert np.abs(blending.match_color(crop, crop, MASK) - crop).max() < 1e-3
+    assert np.array_equal(blending.match_color(crop, 1 - crop, np.zeros_like(MASK)), crop)
+
+
+# ------------------------------------------------------------------------------------------------------------- paste
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
+@pytest.mark.parametrize("scale", [0.2, 0.9, 1.2, 3.0])
+def test_alpha_and_bit_identity(dtype: Any, top: int, scale: float) -> None:
+    picture = np.random.default_rng(1).integers(0, top + 1, (500, 600, 3)).astype(dtype)
+    matrix = placed(scale, 300, 250, 20)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    image = picture.copy()
+    x0, y0, x1, y1 = blending.paste(image, np.ones_like(crop), crop, MASK, matrix)
+    alpha = alignment.warp(MASK, matrix, 600, 500, "zero", smooth=True)
+    changed = (image != picture).any(axis=2)
+    assert changed.any()
+    assert not changed[alpha == 0].any()
+    assert not changed[:y0].any()
+    assert not changed[y1:].any()
+    assert not changed[:, :x0].any()
+    assert not changed[:, x1:].any()
+    if scale < 1:  # larger faces keep the picture's own high band
+        assert (image[alpha > 0.9999] >= top - 1 - top // 5000).all()
+        half = picture.copy()
+        blending.paste(half, np.ones_like(crop), crop, MASK, matrix, visibility=0.5)
+        where = alpha > 0.9999
+        expected = picture[where].astype(float) * 0.5 + 0.5 * top
+        assert np.abs(half[where] - expected).max() <= 1 + top / 5000
+
+
+@pytest.mark.parametrize("extra", [{}, {"detail": 1.0, "grain": 1.0}])
+def test_visibility_zero_or_empty_mask_is_a_no_op(extra: dict[str, float]) -> None:
+    picture = to_uint8(smooth_picture(200, 200, noise=0.05))
+    matrix = placed(0.5, 100, 100)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    image = picture.copy()
+    assert blending.paste(image, 1 - crop, crop, MASK, matrix, visibility=0.0, **extra) == (0, 0, 0, 0)
+    assert blending.paste(image, 1 - crop, crop, MASK * 0, matrix, **extra) == (0, 0, 0, 0)
+    assert np.array_equal(image, picture)
+
+
+@pytest.mark.parametrize(("dtype", "values"), [(np.uint8, (1, 127, 254)), (np.uint16, (1, 32767, 65534))])
+@pytest.mark.parametrize("scale", [0.13, 0.7, 1.3, 4.0])
+def test_flat_pictures_keep_their_level(dtype: Any, values: tuple[int, ...], scale: float) -> None:
+    for value in values:
+        picture = np.full((300, 300, 3), value, dtype)
+        matrix = placed(scale, 150, 150, 33)
+        crop = alignment.crop_face(picture, matrix, SIZE)
+        image = picture.copy()
+        blending.paste(image, crop, crop, MASK, matrix, visibility=0.7)
+        assert np.array_equal(image, picture)
+
+
+@pytest.mark.parametrize("scale", [0.15, 0.3, 0.6, 0.95])
+def test_pasting_the_crop_itself_back_is_nearly_nothing(scale: float) -> None:
+    picture = to_uint8(smooth_picture(300, 300, noise=0.0))
+    matrix = placed(scale, 150.3, 149.8, 12)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    image = picture.copy()
+    blending.paste(image, crop, crop, MASK, matrix)
+    difference = image.astype(float) - picture
+    assert np.abs(difference).max() <= 2
+    assert abs(difference.mean()) < 0.02
+    noisy = np.random.default_rng(2).integers(0, 256, (300, 300, 3), np.uint8)
+    crop = alignment.crop_face(noisy, matrix, SIZE)
+    image = noisy.copy()
+    blending.paste(image, crop, crop, MASK, matrix)
+    inside = alignment.warp(MASK, matrix, 300, 300, "zero", smooth=True) > 0.5
+    assert abs((image.astype(float) - noisy)[inside].mean()) < 2  # clipped cubic overshoot of pure noise
+
+
+@pytest.mark.parametrize("scale", [0.15, 0.3, 0.6, 0.95])
+def test_a_face_that_comes_back_as_it_was_stays_sharp(scale: float) -> None:
+    """On a texture with the spectrum of a photograph (amplitude falls with the frequency)."""
+    frequencies = np.fft.fftfreq(300)
+    fall = np.maximum(np.hypot(frequencies, frequencies[:, None]), 1 / 300) ** -1.2
+    texture = np.fft.ifft2(np.fft.fft2(np.random.default_rng(4).standard_normal((300, 300))) * fall).real
+    texture = np.clip(0.5 + 0.15 * texture / texture.std(), 0, 1)
+    picture = to_uint8(np.repeat(texture[..., None], 3, axis=2).astype(np.float32))
+    matrix = placed(scale, 150.3, 149.8, 12)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    image = picture.copy()
+    blending.paste(image, crop, crop, MASK, matrix)
+    inside = alignment.warp(MASK, matrix, 300, 300, "zero", smooth=True) > 0.9
+    error = ((image.astype(float) - picture)[inside] ** 2).mean()
+    assert 10 * np.log10(255**2 / error) > 40
+    before, after = (cv2.Laplacian(one, cv2.CV_32F)[inside].std() for one in (picture, image))
+    assert after > 0.7 * before
+
+
+@pytest.mark.parametrize("scale", [1.5, 2.5, 6.0])
+def test_large_faces_keep_the_picture_above_the_crop(scale: float) -> None:
+    """The identity restoration changes nothing at all; a blurring one still leaves the finest band."""
+    side = int(SIZE * scale)
+    picture = np.random.default_rng(3).integers(40, 216, (side, side, 3), np.uint8)
+    matrix = placed(scale, side / 2, side / 2, 10)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    image = picture.copy()
+    blending.paste(image, crop, crop, MASK, matrix)
+    assert np.array_equal(image, picture)
+    image = picture.copy()
+    blending.paste(image, blending.gaussian(crop, 6), crop, MASK, matrix)
+    inside = alignment.warp(MASK, matrix, side, side, "zero", smooth=True) > 0.95
+    before, after = (cv2.Laplacian(one, cv2.CV_32F)[inside].std() for one in (picture, image))
+    assert after > 0.9 * before
+
+
+@pytest.mark.parametrize("join", [1.0, 1.5])
+def test_no_jump_where_the_modes_meet(join: float) -> None:
+    """A step in scale across the join changes the result no more than the same step on one side of it."""
+    results = []
+    for scale in (join - 0.003, join - 0.001, join + 0.001):
+        picture = to_uint8(smooth_picture(500, 500, noise=0.03))
+        matrix = placed(scale, 250, 250)
+        crop = alignment.crop_face(picture, matrix, SIZE)
+        blending.paste(picture, crop[:, ::-1].copy(), crop, MASK, matrix)
+        results.append(picture.astype(float))
+    usual = np.abs(results[0] - results[1]).mean()
+    assert np.abs(results[1] - results[2]).mean() < 1.3 * usual + 0.05
+
+
+@pytest.mark.parametrize("scale", [0.13, 0.25, 0.5])
+def test_small_faces_do_not_alias(scale: float) -> None:
+    picture = np.full((120, 120, 3), 128, np.uint8)
+    matrix = placed(scale, 60, 60, 7)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    checks = (np.indices((SIZE, SIZE)).sum(axis=0) % 2).astype(np.float32)[..., None].repeat(3, axis=2)
+    blending.paste(picture, checks, crop, MASK, matrix)
+    assert np.abs(picture.astype(int) - 128).max() <= 8
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(0.05, 3),
+    st.floats(-80, 180),
+    st.floats(-80, 180),
+    st.floats(-180, 180),
+    st.integers(1, 90),
+    st.integers(1, 90),
+)
+def test_any_place_at_and_over_the_edge(s: float, x: float, y: float, degrees: float, height: int, width: int) -> None:
+    picture = np.full((height, width, 3), 90, np.uint8)
+    matrix = placed(s, x, y, degrees)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    x0, y0, x1, y1 = blending.paste(picture, np.ones_like(crop), crop, MASK, matrix, grain=1.0)
+    assert 0 <= x0 <= x1 <= width
+    assert 0 <= y0 <= y1 <= height
+    outside = np.ones((height, width), bool)
+    outside[y0:y1, x0:x1] = False
+    assert (picture[outside] == 90).all()
+
+
+def test_kept_parts_keep_their_pixels() -> None:
+    picture = np.random.default_rng(4).integers(0, 256, (300, 300, 3), np.uint8)
+    matrix = placed(0.8, 150, 150)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    mask = blending.build_mask(SIZE, TEMPLATE, keep="eyes,mouth")
+    image = picture.copy()
+    blending.paste(image, 1 - crop, crop, mask, matrix)
+    inverse = alignment.invert_affine(matrix)
+    for point in alignment.apply_affine(inverse, TEMPLATE[[0, 1, 3, 4]]):
+        x, y = (round(v) for v in point)
+        assert np.array_equal(image[y - 3 : y + 4, x - 3 : x + 4], picture[y - 3 : y + 4, x - 3 : x + 4])
+    x, y = (round(v) for v in alignment.apply_affine(inverse, TEMPLATE[[2]])[0])
+    assert (image[y, x] != picture[y, x]).any()
+
+
+def high(image: np.ndarray, where: np.ndarray) -> float:
+    return float(cv2.Laplacian(image.astype(np.float32), cv2.CV_32F)[where].std())
+
+
+def test_detail_brings_back_the_originals_texture() -> None:
+    picture = to_uint8(smooth_picture(300, 300, noise=0.06))
+    matrix = placed(0.9, 150, 150)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    inside = alignment.warp(MASK, matrix, 300, 300, "zero", smooth=True) > 0.95
+    levels = []
+    for detail in (0.0, 0.5, 1.0):
+        image = picture.copy()
+        blending.paste(image, blending.gaussian(crop, 5), crop, MASK, matrix, detail=detail)
+        levels.append(high(image, inside))
+    assert levels[0] < 0.35 * levels[2]
+    assert levels[0] < levels[1] < levels[2]
+
+
+def test_grain_matches_the_picture_and_repeats() -> None:
+    picture = to_uint8(smooth_picture(400, 400, noise=0.04))
+    matrix = placed(0.9, 200, 200)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    inside = alignment.warp(MASK, matrix, 400, 400, "zero", smooth=True) > 0.95
+    images = []
+    for grain in (0.0, 0.5, 1.0, 1.0):
+        image = picture.copy()
+        blending.paste(image, blending.gaussian(crop, 4), crop, MASK, matrix, grain=grain)
+        images.append(image)
+    target, none, half, full = (high(image, inside) for image in (picture, *images[:3]))
+    assert none < 0.3 * target
+    assert none < half < full
+    assert 0.8 * target < full < 1.2 * target
+    assert np.array_equal(images[2], images[3])
+
+
+def test_grain_of_a_clean_picture_is_nothing() -> None:
+    picture = to_uint8(np.full((300, 300, 3), 0.4, np.float32))
+    matrix = placed(0.9, 150, 150)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    image = picture.copy()
+    blending.paste(image, crop, crop, MASK, matrix, grain=1.0)
+    assert np.array_equal(image, picture)
+
+
+def test_noise_estimate() -> None:
+    noisy = smooth_picture(300, 300, noise=0.03)
+    covariance = blending.noise_covariance(noisy, np.ones((300, 300), bool))
+    assert np.sqrt(np.diag(covariance)) == pytest.approx([0.03] * 3, rel=0.1)
+    assert abs(covariance[0, 1]) < 0.1 * covariance[0, 0]
+
+
+def test_cost_and_memory_do_not_depend_on_the_picture() -> None:
+    """A view without memory of its own behind most rows: only the face's box is ever written."""
+    picture = np.zeros((20000, 3000, 3), np.uint8)  # pages that are never touched cost nothing
+    matrix = placed(0.5, 1500, 10000)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    box = blending.paste(picture, np.ones_like(crop), crop, MASK, matrix)
+    assert 1400 < box[0] < box[2] < 1600
+    assert 9900 < box[1] < box[3] < 10100
+
+
+def test_bad_input_is_named() -> None:
+    crop = np.zeros((SIZE, SIZE, 3), np.float32)
+    matrix = placed(1, 10, 10)
+    with pytest.raises(InputError, match="uint8"):
+        blending.paste(np.zeros((9, 9, 3), np.int64), crop, crop, MASK, matrix)
+    with pytest.raises(InputError, match="one square size"):
+        blending.paste(np.zeros((9, 9, 3), np.uint8), crop[:9], crop, MASK, matrix)
+    with pytest.raises(InputError, match="not finite"):
+        blending.paste(np.zeros((9, 9, 3), np.uint8), crop + np.nan, crop, MASK, matrix)

@@ -1,0 +1,259 @@
+"""The accordion of a tab: what it is made of, what it shows and hides, what the WebUI keeps of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib_facerestore.options.table import SPECS
+from lib_facerestore.webui import infotext, service
+from lib_facerestore.webui.page import controls, face_strip, gradio_compat
+from lib_facerestore.webui.page.model_notes import model_note
+from lib_facerestore.webui.request import ARGUMENTS, OPTION_NAMES, Request, request_from_args
+
+from ..double import Host
+
+
+@pytest.fixture
+def made(host: Host) -> Iterator[controls.Controls]:
+    import gradio as gr
+
+    with gr.Blocks():
+        yield controls.build("txt2img")
+
+
+def script_class() -> type:
+    from modules import scripts
+
+    class Spy(scripts.Script):
+        infotext_fields: Any = None
+        seen: Any = None
+
+        def title(self) -> str:
+            return "Face Restore"
+
+        def show(self, is_img2img: bool) -> object:
+            return scripts.AlwaysVisible
+
+        def ui(self, is_img2img: bool) -> list[Any]:
+            made = controls.build("img2img" if is_img2img else "txt2img")
+            self.infotext_fields = infotext.paste_fields(made)
+            return made.inputs
+
+        def process(self, p: Any, *args: Any) -> None:
+            type(self).seen = args
+
+    return Spy
+
+
+def test_the_inputs_are_the_arguments_in_their_order_and_ask_for_the_defaults(made: controls.Controls) -> None:
+    assert tuple(made.by_name) == ARGUMENTS
+    assert made.inputs == list(made.by_name.values())
+    assert request_from_args([component.value for component in made.inputs]) == Request()
+    for name, component in made.by_name.items():
+        assert component.elem_id == "facerestore_txt2img" + ("-checkbox" if name == "enabled" else f"_{name}")
+
+
+def test_ranges_labels_and_help_come_from_the_table(made: controls.Controls) -> None:
+    for name in OPTION_NAMES:
+        spec, component = SPECS[name], made.by_name[name]
+        assert component.label == spec.label and component.info == spec.help
+        if spec.kind == "float":
+            assert (component.minimum, component.maximum, component.step) == (spec.minimum, spec.maximum, spec.step)
+        if spec.kind in ("choice", "flags"):
+            choices = [choice if isinstance(choice, str) else choice[1] for choice in component.choices]
+            assert choices == list(spec.choices)
+    assert made.by_name["max_faces"].minimum == 0 and made.by_name["max_faces"].precision == 0
+
+
+def test_every_option_is_placed_once() -> None:
+    placed = [name for row in controls._rows() for name in row]
+    assert sorted([*placed, "model", "fidelity", "visibility"]) == sorted(OPTION_NAMES)
+
+
+def test_ids_and_labels_are_unique_in_a_page(host: Host) -> None:
+    import gradio as gr
+
+    with gr.Blocks() as page:
+        for tab in ("txt2img", "img2img", "extras", "extras_txt2img"):
+            controls.build(tab, with_stage=tab.endswith("2img"), with_strip="_" not in tab)
+    ids = [block.elem_id for block in page.blocks.values() if getattr(block, "elem_id", None)]
+    assert len(ids) == len(set(ids))
+    assert page.get_config_file()["components"]
+
+
+@pytest.mark.parametrize("host", ["a1111", "forge", "sdnext"], indirect=True)
+def test_in_every_host_the_frozen_defaults_come_back_and_nothing_collides(host: Host) -> None:
+    host.add_script(script_class())
+    host.start(load=False)
+    assert host.duplicates == []
+    ours = [key for key in host.ui_config if "facerestore_" in key or "Options of single" in key]
+    assert ours == []  # neither the strip's hidden parts nor what belongs to one picture
+    saved = {key.split("/")[-2] for key in host.ui_config if "/txt2img/" in key}
+    assert {SPECS[name].label for name in OPTION_NAMES} <= saved
+    for key in host.ui_config:
+        if key.endswith("txt2img/Visibility/value"):
+            host.ui_config[key] = 0.5
+        if key.endswith("txt2img/Model/value"):
+            host.ui_config[key] = "gpen-2048"  # not installed: the host passes over it
+    host.reload_ui(load=False)
+    assert host.value_of("txt2img", "facerestore_txt2img_visibility") == 0.5
+    assert host.value_of("img2img", "facerestore_img2img_visibility") == 1.0
+    assert host.value_of("txt2img", "facerestore_txt2img_model") == "auto"
+
+
+def test_making_them_again_shares_nothing(host: Host) -> None:
+    import gradio as gr
+
+    with gr.Blocks():
+        first, second = controls.build("txt2img"), controls.build("txt2img")
+    assert not {id(one) for one in first.inputs} & {id(one) for one in second.inputs}
+
+
+def test_a_pasted_infotext_fills_the_controls(host: Host) -> None:
+    spy = script_class()
+    host.add_script(spy)
+    host.start(load=False)
+    text = (
+        "a cat\nSteps: 20, Sampler: Euler, Seed: 1, Face restore model: gpen-512, Face restore visibility: 0.75, "
+        'Face restore keep: "eyes,hair", Face restore stage: last, Face restore max faces: 2, '
+        'Face restore overrides: "{\\"2\\": {\\"skip\\": true}}"'
+    )
+    filled = host.paste("txt2img", text)
+    found = {name: filled.get(f"facerestore_txt2img_{name}") for name in ARGUMENTS}
+    request = request_from_args([filled["facerestore_txt2img-checkbox"], *[found[name] for name in ARGUMENTS[1:]]])
+    assert request.enabled and request.stage == "last" and request.overrides == {2: {"skip": True}}
+    assert request.options.model == "gpen-512" and request.options.keep == "eyes,hair"
+    assert request.options.visibility == 0.75 and request.options.max_faces == 2
+    assert host.paste("txt2img", "a cat\nSteps: 20, Sampler: Euler, Seed: 1")["facerestore_txt2img-checkbox"] is False
+
+
+def test_the_api_takes_an_infotext(host: Host) -> None:
+    spy = script_class()
+    host.add_script(spy)
+    host.start(load=False)
+    host.api("txt2img", infotext="x\nSteps: 1, Sampler: a, Seed: 1, Face restore model: lite, Face restore grain: 0.5")
+    request = request_from_args(spy.seen)
+    assert request.enabled and request.options.model == "lite" and request.options.grain == 0.5
+
+
+def test_the_fidelity_shows_only_for_models_that_have_it(made: controls.Controls) -> None:
+    assert made.by_name["fidelity"].visible is False  # auto is lite here
+    shown, note = controls._model_changed("codeformer")
+    assert shown["visible"] is True and "codeformer is not installed" in note["value"]
+    hidden, note = controls._model_changed("lite")
+    assert hidden["visible"] is False and note["visible"] is False
+    assert model_note("auto") == model_note(None) == "auto is lite now."
+    assert model_note("codefromer<b>").startswith("There is no model codefromer<b>.")
+    assert "&lt;b&gt;" in controls._model_changed("codefromer<b>")[1]["value"]
+
+
+def test_refresh_finds_files_that_were_added(host: Host, models: Path, made: controls.Controls) -> None:
+    assert "small.safetensors" not in controls._refreshed("auto")[0]["choices"]
+    added = host.root / "models" / "facerestore"
+    added.mkdir(parents=True)
+    (models / "small.safetensors").rename(added / "small.safetensors")
+    host.shared.cmd_opts.facerestore_models_path = str(added)
+    choices, _, note = controls._refreshed("small.safetensors")
+    assert choices["choices"] == ["auto", "small.safetensors", "lite"]
+    assert note["value"] == "" and model_note("small") == ""
+
+
+def test_the_default_model_of_the_settings_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controls.settings, "read", lambda: controls.settings.Settings(default_model="gpen-512"))
+    note = model_note("auto")
+    assert note.startswith("auto is gpen-512 now, the default model of the Settings. gpen-512 is not installed.")
+
+
+def test_a_saved_default_that_is_gone_is_told(host: Host, tmp_path: Path) -> None:
+    import gradio as gr
+
+    file = tmp_path / "ui-config.json"
+    file.write_text(json.dumps({"customscript/facerestore.py/txt2img/Model/value": "mine.pth"}))
+    host.shared.cmd_opts.ui_config_file = str(file)
+    with gr.Blocks():
+        made = controls.build("txt2img")
+        assert "mine.pth, the saved default of this page, is not installed any more" in made.note.value
+        assert made.note.visible and made.by_name["model"].value == "auto"
+        assert controls.build("img2img").note.value == "<p>auto is lite now.</p>"
+    file.write_text("[broken")
+    with gr.Blocks():
+        assert controls.build("txt2img").note.value == "<p>auto is lite now.</p>"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (("all", 0, 0, ""), ""),
+        (("1,3", 0.0, None, '{"2": {"skip": true}}'), ""),
+        (("first", 0, 0, ""), "faces: &#x27;first&#x27; is not allowed"),
+        (("all", 300, 200, ""), "min_face: 300 is above max_face 200"),
+        (("all", 0, 0, "{"), "is not valid JSON"),
+        (("all", 0, 0, '{"2": {"fidellity": 1}}'), "Did you mean fidelity?"),
+    ],
+)
+def test_text_that_cannot_be_used_is_told_at_once(values: tuple[object, ...], told: str) -> None:
+    answer = controls._problem(*values)
+    assert answer["visible"] is bool(told) and told in answer["value"]
+
+
+def test_it_can_start_open_without_being_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gradio as gr
+
+    monkeypatch.setattr(controls.settings, "read", lambda: controls.settings.Settings(accordion_open=True))
+    with gr.Blocks() as page:
+        made = controls.build("txt2img")
+        other = controls.build("extras", with_stage=False)
+    opened = {block.elem_id: block.open for block in page.blocks.values() if isinstance(block, gr.Accordion)}
+    assert opened["facerestore_txt2img"] is True and opened["facerestore_extras"] is False
+    assert type(made.enabled) is gr.Checkbox and made.enabled.value is False and made.enabled.visible
+    assert other.enabled.elem_id == "facerestore_extras-checkbox"
+
+
+def test_the_strip_is_wired_and_its_hidden_parts_are_in_the_page(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gradio as gr
+
+    wired: list[tuple[str, Any]] = []
+    monkeypatch.setattr(face_strip, "wire", lambda tab, made: wired.append((tab, made)))
+    with gr.Blocks():
+        made = controls.build("img2img")
+        assert controls.build("extras_txt2img", with_strip=False).panel_slot is None
+    assert wired == [("img2img", made)]
+    slot = made.panel_slot
+    assert slot is not None and slot.html.elem_id == "facerestore_img2img_strip"
+    for name in ("image", "detect", "last"):
+        part = getattr(slot, name)
+        assert part.elem_id == f"facerestore_img2img_strip_{name}" and part.visible
+        assert gradio_compat.HIDDEN_CLASS in part.elem_classes and part.do_not_save_to_config
+
+
+def test_it_is_made_even_if_models_and_strip_fail(
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import gradio as gr
+
+    def fail(*_: object) -> Any:
+        raise RuntimeError("no")
+
+    for owner, name in ((service, "models"), (service, "knobs_of"), (face_strip, "wire")):
+        monkeypatch.setattr(owner, name, fail)
+    with gr.Blocks():
+        made = controls.build("txt2img")
+    assert made.by_name["fidelity"].visible and made.by_name["model"].value == "auto"
+    assert "the face strip cannot be set up" in caplog.text
+
+
+def test_events_run_outside_of_a_webui() -> None:
+    import gradio as gr
+
+    with gr.Blocks() as page:
+        controls.build("page")
+    events = page.fns.values() if isinstance(page.fns, dict) else page.fns
+    listeners: list[Callable[..., Any]] = [event.fn for event in events]
+    assert controls._model_changed in listeners and controls._refreshed in listeners

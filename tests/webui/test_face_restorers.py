@@ -1,0 +1,124 @@
+"""The WebUI's own "Restore faces" with our restorers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lib_facerestore.webui import face_restorers, infotext, service
+
+from .double import Host
+from .generation.test_script import arrays, equal, keys
+from .helpers import Known, photo, without_face
+
+FIRST = "Auto (Face Restore)"
+SMALL = "small.safetensors (Face Restore)"
+
+
+@pytest.fixture
+def listed(known: Known, monkeypatch: pytest.MonkeyPatch) -> list[service.ModelChoice]:
+    choices = [
+        service.ModelChoice("auto", "auto (lite)", frozenset(), True, "lite"),
+        service.ModelChoice("gfpgan-1.4", "gfpgan-1.4", frozenset(), True, "gfpgan"),
+        service.ModelChoice("other", "other", frozenset(), True, "", needs="onnxruntime"),
+        service.ModelChoice("small.safetensors", "small.safetensors", frozenset(), True, "lite"),
+    ]
+    monkeypatch.setattr(service, "models", lambda: choices)
+    return choices
+
+
+def names() -> list[str]:
+    from modules import shared
+
+    return [entry.name() for entry in shared.face_restorers]
+
+
+def test_every_usable_model_is_registered_once(host: Host, listed: Any) -> None:
+    expected = ["CodeFormer", "GFPGAN", FIRST, "GFPGAN 1.4 (Face Restore)", SMALL]
+    for _ in range(3):
+        face_restorers.register()
+        assert names() == expected
+    face_restorers.unregister()
+    assert names() == expected[:2]
+
+
+def test_the_setting_takes_them_away(host: Host, listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lib_facerestore.webui import settings
+
+    face_restorers.register()
+    off = dataclasses.replace(settings.Settings(), in_restorers=False)
+    monkeypatch.setattr(settings, "read", lambda values=None: off)
+    face_restorers.register()
+    assert names() == ["CodeFormer", "GFPGAN"]
+
+
+@pytest.mark.parametrize("host", ["sdnext"], indirect=True)
+def test_sdnext_has_no_list(host: Host, listed: Any) -> None:
+    face_restorers.register()
+    face_restorers.unregister()
+
+
+def test_no_name_is_taken_twice(host: Host) -> None:
+    from lib_facerestore.catalogue.entries import known_models
+
+    made = [face_restorers.title_of(entry.id) for entry in known_models()]
+    assert len(set(made)) == len(made) and all(name.endswith(face_restorers.SUFFIX) for name in made)
+    assert "GFPGAN 1.4 (Face Restore)" in made and "RestoreFormer++ (Face Restore)" in made
+
+
+@pytest.mark.parametrize("host", ["a1111", "forge"], indirect=True)
+def test_the_api_restores_and_the_infotext_names_what_ran(host: Host, known: Known, listed: Any) -> None:
+    host.start()
+    face_restorers.register()
+    host.set_opts(face_restoration_model=SMALL)
+    expected = known.restored(photo(), mask="parsing")
+    done = host.api("txt2img", restore_faces=True, decoded=[photo(), without_face()], batch_size=2)
+    assert equal(arrays(done)[0], expected) and equal(arrays(done)[1], without_face())
+    first, second = (keys(text) for text in done.infotexts[done.index_of_first_image :])
+    assert first == {"Face restoration": SMALL, "Face restoration result": "small.safetensors, 2 restored"}
+    assert second["Face restoration result"] == "small.safetensors, no face was found"
+    plain = host.api("txt2img", decoded=[photo()])
+    assert keys(plain.infotexts[0]) == {} and equal(plain.images[0], photo())
+    assert infotext.pasted("enabled", first) is False
+
+
+def test_it_takes_and_gives_uint8_rgb_and_leaves_the_input(host: Host, known: Known, listed: Any) -> None:
+    face_restorers.register()
+    from modules import shared
+
+    entry = next(entry for entry in shared.face_restorers if entry.name() == SMALL)
+    given = photo()[:, ::-1]  # not contiguous
+    kept = given.copy()
+    made = entry.restore(given)
+    assert made.dtype == np.uint8 and made.shape == given.shape and made.flags["C_CONTIGUOUS"]
+    assert equal(given, kept) and not equal(made, kept)
+
+
+@pytest.mark.parametrize("given", [photo(), np.zeros((3, 3), np.float64), None])
+def test_nothing_is_ever_raised(host: Host, known: Known, given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*a: Any, **k: Any) -> Any:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(service, "restore", broken)
+    assert face_restorers.restore_picture(given, "auto") is given
+    assert any("no memory" in text for text in host.shared.state.texts)
+    assert "no memory" in face_restorers.take() and face_restorers.take() == ""
+
+
+def test_an_interrupted_job_is_left_alone(host: Host, known: Known) -> None:
+    host.shared.state.interrupt()
+    given = photo()
+    assert face_restorers.restore_picture(given, "small.safetensors") is given
+    assert known.batches == [] and face_restorers.take() == ""
+
+
+def test_a_restore_of_somebody_else_is_not_told(host: Host, known: Known, listed: Any) -> None:
+    """Other extensions take our entries from the list and use them themselves."""
+    host.start()
+    face_restorers.register()
+    face_restorers.restore_picture(photo(), "small.safetensors")
+    done = host.run("txt2img", decoded=[photo()])
+    assert keys(done.infotexts[0]) == {}
