@@ -179,9 +179,7 @@ def test_auto_passes_over_a_damaged_file(models: Path, photo: np.ndarray) -> Non
     assert (name, network.family) == ("lite", "lite")
 
 
-def test_what_auto_passes_over_is_told_once(
-    models: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_auto_passes_over_is_told_once(models: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
     torch.save(narrow_dfdnet().state_dict(), models / "latest_net_G.pth")  # without its dictionaries
     restorer = FaceRestorer(models, "cpu", detector=KnownFaces())
     restorer.check(Options())
@@ -223,9 +221,7 @@ def test_one_face_may_have_options_of_its_own(restorer: FaceRestorer, models: Pa
     assert (other.image[:, 110:] != plain.image[:, 110:]).any()
     assert [report.model for report in other.faces] == ["small", "other"]
     assert other.model == "small"
-    assert np.array_equal(
-        other.image[:, 110:], restorer.restore(photo, SMALL.replace(model="other")).image[:, 110:]
-    )
+    assert np.array_equal(other.image[:, 110:], restorer.restore(photo, SMALL.replace(model="other")).image[:, 110:])
 
 
 def test_an_override_of_a_face_that_is_not_there_is_noted(restorer: FaceRestorer, photo: np.ndarray) -> None:

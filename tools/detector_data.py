@@ -66,8 +66,14 @@ class PhotoCache:
             scale = min(1.0, face_side / side, long_side / max(image.shape[:2]))
             size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
             small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            rows.append({"offset": offset, "shape": small.shape, "box": (box * scale).tolist(),
-                         "landmarks": (points * scale).tolist()})
+            rows.append(
+                {
+                    "offset": offset,
+                    "shape": small.shape,
+                    "box": (box * scale).tolist(),
+                    "landmarks": (points * scale).tolist(),
+                }
+            )
             parts.append(small.reshape(-1))
             offset += small.size
         np.save(pixels, np.concatenate(parts))
@@ -79,7 +85,7 @@ class PhotoCache:
     def __getitem__(self, number: int) -> Photo:
         row = self.index[number]
         size = int(np.prod(row["shape"]))
-        pixels = np.asarray(self.flat[row["offset"]:row["offset"] + size]).reshape(row["shape"])
+        pixels = np.asarray(self.flat[row["offset"] : row["offset"] + size]).reshape(row["shape"])
         return Photo(pixels, np.array(row["box"]), np.array(row["landmarks"]))
 
 
@@ -124,8 +130,11 @@ class SceneMaker:
     def _beside_the_face(self, photo: Photo) -> np.ndarray:
         height, width = photo.pixels.shape[:2]
         x0, y0, x1, y1 = np.clip(photo.box, 0, [width, height, width, height]).astype(int)
-        strips = [s for s in ((y1, height, 0, width), (0, y0, 0, width), (0, height, 0, x0), (0, height, x1, width))
-                  if s[1] - s[0] >= 24 and s[3] - s[2] >= 24]
+        strips = [
+            s
+            for s in ((y1, height, 0, width), (0, y0, 0, width), (0, height, 0, x0), (0, height, x1, width))
+            if s[1] - s[0] >= 24 and s[3] - s[2] >= 24
+        ]
         if not strips:
             return photo.pixels[:24, :24]
         top, bottom, left, right = strips[int(self.rng.integers(len(strips)))]
@@ -133,12 +142,20 @@ class SceneMaker:
         side = int(self.rng.integers(max(16, min(tall, wide) // 2), min(tall, wide) + 1))
         top += int(self.rng.integers(tall - side + 1))
         left += int(self.rng.integers(wide - side + 1))
-        patch = photo.pixels[top:top + side, left:left + side]
+        patch = photo.pixels[top : top + side, left : left + side]
         return patch[:, ::-1] if self.rng.random() < 0.5 else patch
 
     # ---------------------------------------------------------------- faces
-    def paste(self, scene: Scene, photo: Photo, side: float, centre: tuple[float, float], margin: float | None,
-              angle: float, soft: bool) -> None:
+    def paste(
+        self,
+        scene: Scene,
+        photo: Photo,
+        side: float,
+        centre: tuple[float, float],
+        margin: float | None,
+        angle: float,
+        soft: bool,
+    ) -> None:
         """Paste `photo` with its face `side` pixels high at `centre`; margin None = the whole photograph."""
         height, width = photo.pixels.shape[:2]
         pixels, scale = photo.pixels, side / photo.side
@@ -159,8 +176,12 @@ class SceneMaker:
         middle = (box[:2] + box[2:]) / 2
         matrix = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), angle, zoom)
         matrix[:, 2] += np.array(centre) - middle
-        corners = np.array([[0, 0, 1], [small.shape[1], 0, 1], [0, small.shape[0], 1],
-                            [small.shape[1], small.shape[0], 1]], float) @ matrix.T
+        corners = (
+            np.array(
+                [[0, 0, 1], [small.shape[1], 0, 1], [0, small.shape[0], 1], [small.shape[1], small.shape[0], 1]], float
+            )
+            @ matrix.T
+        )
         limit = scene.pixels.shape[0]
         left, top = np.clip(np.floor(corners.min(0)), 0, limit).astype(int)
         right, bottom = np.clip(np.ceil(corners.max(0)), 0, limit).astype(int)
@@ -246,8 +267,9 @@ class SceneMaker:
                 centre = self.rng.uniform(0.35 * side, size - 0.35 * side, 2)
                 reach = side * margin * 0.6
                 spot = np.concatenate((centre - reach, centre + reach))
-                if all(min(spot[2], b[2]) <= max(spot[0], b[0]) or min(spot[3], b[3]) <= max(spot[1], b[1])
-                       for b in taken):
+                if all(
+                    min(spot[2], b[2]) <= max(spot[0], b[0]) or min(spot[3], b[3]) <= max(spot[1], b[1]) for b in taken
+                ):
                     angle = self.rng.uniform(-20, 20) if self.rng.random() < 0.6 else 0.0
                     soft = self.rng.random() < 0.6
                     self.paste(scene, self.photo(), side, (centre[0], centre[1]), margin, angle, soft)

@@ -64,11 +64,13 @@ class Tally:
     def line(self, name: str) -> str:
         error = 100 * float(np.mean(self.errors)) if self.errors else float("nan")
         pooled = 100 * float(np.average(self.errors, weights=self.eyes)) if self.errors else float("nan")
-        return (f"{name}: recall {self.hits / max(1, self.faces):.4f} ({self.hits}/{self.faces})  "
-                f"precision {self.hits / max(1, self.hits + self.false):.4f} ({self.false} false)  "
-                f"landmarks {error:.2f} % (median {100 * float(np.median(self.errors or [0])):.2f}, "
-                f"pooled {pooled:.2f})  "
-                f"IoU {np.mean(self.overlaps or [0]):.3f}  {self.seconds:.1f} s")
+        return (
+            f"{name}: recall {self.hits / max(1, self.faces):.4f} ({self.hits}/{self.faces})  "
+            f"precision {self.hits / max(1, self.hits + self.false):.4f} ({self.false} false)  "
+            f"landmarks {error:.2f} % (median {100 * float(np.median(self.errors or [0])):.2f}, "
+            f"pooled {pooled:.2f})  "
+            f"IoU {np.mean(self.overlaps or [0]):.3f}  {self.seconds:.1f} s"
+        )
 
 
 def timed(detector: Detector, tally: Tally, bgr: np.ndarray, confidence: float) -> list[Face]:

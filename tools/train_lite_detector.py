@@ -55,15 +55,23 @@ def features_and_outputs(network: torch.nn.Module, batch: torch.Tensor) -> tuple
     body = list(network.body(batch).values())
     pyramid = network.fpn(body)
     context = [network.ssh1(pyramid[0]), network.ssh2(pyramid[1]), network.ssh3(pyramid[2])]
-    outputs = tuple(torch.cat([head[i](level) for i, level in enumerate(context)], 1)
-                    for head in (network.BboxHead, network.ClassHead, network.LandmarkHead))
+    outputs = tuple(
+        torch.cat([head[i](level) for i, level in enumerate(context)], 1)
+        for head in (network.BboxHead, network.ClassHead, network.LandmarkHead)
+    )
     return body + context, outputs
 
 
 def overlaps(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Intersection over union, N×M."""
-    common = (torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
-              - torch.maximum(boxes[:, None, :2], others[None, :, :2])).clamp(min=0).prod(2)
+    common = (
+        (
+            torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
+            - torch.maximum(boxes[:, None, :2], others[None, :, :2])
+        )
+        .clamp(min=0)
+        .prod(2)
+    )
     area, other = (boxes[:, 2:] - boxes[:, :2]).prod(1), (others[:, 2:] - others[:, :2]).prod(1)
     return common / (area[:, None] + other[None, :] - common)
 
@@ -196,12 +204,25 @@ def train(args: argparse.Namespace) -> None:
         now = time.monotonic()
         elapsed, last = elapsed + now - last, now
         if step % 20 == 0:
-            logger.info("step %d  %.1f min  rate %.5f  class %.4f  box %.4f  points %.4f  copy %.4f",
-                        step, elapsed / 60, rate, *np.mean(sums, 0))
+            logger.info(
+                "step %d  %.1f min  rate %.5f  class %.4f  box %.4f  points %.4f  copy %.4f",
+                step,
+                elapsed / 60,
+                rate,
+                *np.mean(sums, 0),
+            )
             sums.clear()
         if elapsed - saved_at > 120 or elapsed >= budget:
-            save(latest, {"network": network.state_dict(), "optimizer": optimizer.state_dict(),
-                          "average": average.state, "elapsed": elapsed, "step": step})
+            save(
+                latest,
+                {
+                    "network": network.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "average": average.state,
+                    "elapsed": elapsed,
+                    "step": step,
+                },
+            )
             saved_at = elapsed
 
 
@@ -209,15 +230,26 @@ def export(checkpoint: Path, target: Path) -> None:
     """Write the averaged weights as half-precision safetensors."""
     with open(checkpoint, "rb") as file:
         saved = torch.load(file, map_location="cpu", weights_only=True)
-    state = {name: value.half().contiguous() for name, value in saved["average"].items()
-             if not name.endswith("num_batches_tracked")}
+    state = {
+        name: value.half().contiguous()
+        for name, value in saved["average"].items()
+        if not name.endswith("num_batches_tracked")
+    }
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")
-    save_file(state, partial, metadata={"format": "pt", "network": "retinaface mobile0.25",
-                                        "training": f"tools/train_lite_detector.py, {saved['step']} steps"})
+    save_file(
+        state,
+        partial,
+        metadata={
+            "format": "pt",
+            "network": "retinaface mobile0.25",
+            "training": f"tools/train_lite_detector.py, {saved['step']} steps",
+        },
+    )
     os.replace(partial, target)
-    logger.info("%s: %d bytes, %d steps, %.1f minutes", target, target.stat().st_size, saved["step"],
-                saved["elapsed"] / 60)
+    logger.info(
+        "%s: %d bytes, %d steps, %.1f minutes", target, target.stat().st_size, saved["step"], saved["elapsed"] / 60
+    )
 
 
 def main() -> None:

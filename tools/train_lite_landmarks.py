@@ -1,8 +1,8 @@
 """Train the third stage of the `lite` detector (detection/landmark_net.py). CPU, resumable.
 
-    python tools/landmark_targets.py --out DIR/targets.json
-    python tools/train_lite_landmarks.py --checkpoints DIR --minutes 90
-    python tools/train_lite_landmarks.py --checkpoints DIR --export lib_facerestore/weights/lite_landmarks.safetensors
+python tools/landmark_targets.py --out DIR/targets.json
+python tools/train_lite_landmarks.py --checkpoints DIR --minutes 90
+python tools/train_lite_landmarks.py --checkpoints DIR --export lib_facerestore/weights/lite_landmarks.safetensors
 """
 
 from __future__ import annotations

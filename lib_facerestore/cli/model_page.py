@@ -124,7 +124,7 @@ def _row(entry: ModelEntry, path: Path | None) -> dict[str, Any]:
 
 
 def megabytes(count: int) -> str:
-    """"332 MB", "1.7 MB"; a megabyte is 2^20 bytes, as file managers count."""
+    """ "332 MB", "1.7 MB"; a megabyte is 2^20 bytes, as file managers count."""
     value = count / 2**20
     return f"{value:.0f} MB" if value >= 10 else f"{value:.1f} MB"
 
@@ -171,9 +171,7 @@ def _group(entry: ModelEntry) -> str:
     return "onnx" if entry.kind == "restorer" and entry.needs == "onnxruntime" else entry.kind
 
 
-def _model(
-    entry: ModelEntry, path: Path | None, folders: tuple[Path, ...], width: int, mark: str
-) -> Iterator[str]:
+def _model(entry: ModelEntry, path: Path | None, folders: tuple[Path, ...], width: int, mark: str) -> Iterator[str]:
     crop = f"{entry.size} px" if entry.size else ""
     head = f"  {mark if path else ' '} {entry.id:<21} {crop:>7} {_size(entry, path):>13}"
     terms = f"{entry.licence}, {COMMERCIAL[entry.commercial]}"

@@ -374,4 +374,3 @@ def _copy(source: Path, target: Path, move: bool) -> None:
         if not move:
             part.unlink(missing_ok=True)
         raise InputError(f"{target}: could not be written ({error.strerror or error}).") from error
-

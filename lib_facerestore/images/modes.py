@@ -239,9 +239,7 @@ def native_to_rgb(values: np.ndarray, mode: str, profile: bytes | None) -> np.nd
     return np.array(_through_profile(image, profile, "RGB") or image.convert("RGB"))
 
 
-def rgb_to_native(
-    pixels: np.ndarray, mode: str, profile: bytes | None, black: np.ndarray | None = None
-) -> np.ndarray:
+def rgb_to_native(pixels: np.ndarray, mode: str, profile: bytes | None, black: np.ndarray | None = None) -> np.ndarray:
     """sRGB to CMYK, YCbCr or HSV values. black (H×W) is the K that CMYK pixels had: without a profile to divide the
     inks anew they keep it, or as much of it as lets them be as bright as they are now."""
     image = Image.fromarray(np.ascontiguousarray(pixels))

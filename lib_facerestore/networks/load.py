@@ -40,6 +40,7 @@ LARGEST_SEED = 2**63 - 1
 SIDE_BY_SIDE = 4
 """Parts of a batch in work at a time on a CPU, where the network does not say."""
 
+
 class UnknownFamilyError(ModelFileError):
     """The tensors are of no network that is supported; the message lists what was seen and what is supported."""
 
@@ -94,9 +95,7 @@ class Network:
         read = getattr(self.module, "read_companions", None)
         return read(folder) if callable(read) else {}
 
-    def __call__(
-        self, faces: torch.Tensor, *, fidelity: float | None = None, seed: int | None = None
-    ) -> torch.Tensor:
+    def __call__(self, faces: torch.Tensor, *, fidelity: float | None = None, seed: int | None = None) -> torch.Tensor:
         """Restore aligned faces.
 
         Args:

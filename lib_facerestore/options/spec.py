@@ -149,8 +149,6 @@ class OptionSpec:
         return ",".join(map(str, sorted(found)))
 
 
-
-
 def _finite(value: object) -> float | None:
     """A real number as a float (never negative zero); None for a bool, NaN, an infinity or anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -167,5 +165,3 @@ def _items(value: object) -> list[object]:
     if isinstance(value, str):
         return [item for item in re.split(r"[,\s]+", value) if item]
     return list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
-
-

@@ -25,6 +25,7 @@ MaskKind = Literal["parsing", "ellipse", "box"]
 Part = Literal["eyes", "mouth", "teeth", "glasses", "hair"]
 ColorMode = Literal["match", "none"]
 
+
 def _share(name: str, label: str, default: float, help: str, infotext: str, maximum: float = 1.0) -> OptionSpec:
     return OptionSpec(name, label, "float", default, help, infotext, minimum=0.0, maximum=maximum, step=0.01)
 

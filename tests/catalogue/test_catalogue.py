@@ -267,9 +267,7 @@ def test_detectors_parsers_and_upscalers_are_found_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("spec", "file"), [("bisenet", "faceparser.pth"), ("bisenet", "79999_iter.pth")])
-def test_a_parser_of_any_name_is_used(
-    tmp_path: Path, spec: str, file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_parser_of_any_name_is_used(tmp_path: Path, spec: str, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
     monkeypatch.setattr(parsing, "load_parser", lambda path, _: asked.append(path))
     path = empty_file(tmp_path / "sub" / file, shapes_of(spec))

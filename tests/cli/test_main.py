@@ -241,9 +241,7 @@ def test_the_bar_moves_with_the_faces(
     assert " 80%|" in said and "0 of 1 pictures, restore 1/1 faces" in said and "100%|" in said
 
 
-def test_what_is_no_regular_file_is_named(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_no_regular_file_is_named(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("restore", os.devnull, "-o", tmp_path / "n.png", "--model", "small") == cli.FAILED
     assert f"{os.devnull}: is not a regular file" in capsys.readouterr().err
 

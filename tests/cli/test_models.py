@@ -278,9 +278,7 @@ def test_import_refuses_what_cannot_be_used(
     assert [path.name for path in models.iterdir()] == ["small.safetensors"]
 
 
-def test_verify_a_good_file(
-    run: Run, models: Path, known_net: ModelEntry, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verify_a_good_file(run: Run, models: Path, known_net: ModelEntry, capsys: pytest.CaptureFixture[str]) -> None:
     (models / "small.safetensors").rename(models / "lite-like.safetensors")
     assert run("verify", "lite-like") == cli.OK
     text = capsys.readouterr().out

@@ -96,9 +96,7 @@ def test_one_at_a_time_where_the_network_asks_for_it() -> None:
     assert spy.seen == [("MainThread", 4, 2), ("MainThread", 4, 2), ("MainThread", 2, 2)]
 
 
-@pytest.mark.parametrize(
-    ("free", "expected"), [(16 * 2**30, 2), (2 * 2**30, 2), (2 * 2**30 - 1, 1), (0, 1)], ids=str
-)
+@pytest.mark.parametrize(("free", "expected"), [(16 * 2**30, 2), (2 * 2**30, 2), (2 * 2**30 - 1, 1), (0, 1)], ids=str)
 def test_where_little_memory_is_free_fewer_faces_are_in_work(
     monkeypatch: pytest.MonkeyPatch, free: int, expected: int
 ) -> None:

@@ -8,6 +8,7 @@
 
 Numbers are max |difference| / reference standard deviation.
 """
+
 import json
 import os
 
@@ -27,15 +28,19 @@ def load(name):
 
 def compare(gold, key, value, step=8):
     a = value.detach().float().cpu().numpy() if hasattr(value, "detach") else np.asarray(value, np.float32)
-    if key + "_shape" not in gold:                      # stored whole
+    if key + "_shape" not in gold:  # stored whole
         ref = gold[key]
         return {"all": float(np.abs(a.reshape(ref.shape) - ref).max() / max(float(ref.std()), 1e-12))}
     if tuple(a.shape) != tuple(int(v) for v in gold[key + "_shape"]):
         return {"shape": (tuple(a.shape), tuple(int(v) for v in gold[key + "_shape"]))}
     sd = float(gold[key + "_stats"][1])
     h, w = a.shape[-2:]
-    parts = {"grid": a[..., ::step, ::step], "mid": a[..., h // 3:h // 3 + 24, w // 3:w // 3 + 24],
-             "tl": a[..., :10, :10], "br": a[..., -10:, -10:]}
+    parts = {
+        "grid": a[..., ::step, ::step],
+        "mid": a[..., h // 3 : h // 3 + 24, w // 3 : w // 3 + 24],
+        "tl": a[..., :10, :10],
+        "br": a[..., -10:, -10:],
+    }
     res = {}
     for k, v in parts.items():
         gk = key if k == "grid" else key + "_" + k
@@ -48,5 +53,8 @@ def missing_and_extra(spec, state_dict):
     """Key and shape differences between a spec and a state dict (yours, or a real checkpoint's)."""
     want = {e[0]: tuple(e[1]) for e in spec}
     have = {k: tuple(v.shape) for k, v in state_dict.items()}
-    return {"missing": [k for k in want if k not in have], "extra": [k for k in have if k not in want],
-            "shape": [(k, want[k], have[k]) for k in want if k in have and want[k] != have[k]]}
+    return {
+        "missing": [k for k in want if k not in have],
+        "extra": [k for k in have if k not in want],
+        "shape": [(k, want[k], have[k]) for k in want if k in have and want[k] != have[k]],
+    }

@@ -28,8 +28,7 @@ class Faces(KnownFaces):
     def detect(self, images: Sequence[np.ndarray], confidence: float) -> list[Any]:
         found = super().detect(images, confidence)
         return [
-            [] if tuple(image[0, 0, :3]) == self.NO_FACE else faces
-            for image, faces in zip(images, found, strict=True)
+            [] if tuple(image[0, 0, :3]) == self.NO_FACE else faces for image, faces in zip(images, found, strict=True)
         ]
 
 

@@ -82,9 +82,7 @@ def test_what_is_written_pastes_back_to_the_same_request(request: Request, ran: 
     lines = infotext.write(request, [result(report(1), model=name)], knobs=())
     params = through_the_webui(lines)
     pasted = request_from_args([infotext.pasted(name, params) for name in ARGUMENTS])
-    wanted = Request(
-        True, request.options.replace(model=name), request.stage, request.save_before, request.overrides
-    )
+    wanted = Request(True, request.options.replace(model=name), request.stage, request.save_before, request.overrides)
     assert pasted == wanted
 
 

@@ -85,7 +85,7 @@ def test_without_a_webui_there_are_defaults() -> None:
         ("offline", True, True),
         ("mirror", " https://hf-mirror.com ", "https://hf-mirror.com"),
         ("mirror", None, ""),
-        ("folders", "/a\n\n  \"/b c\" \n/a\n", (Path("/a"), Path("/b c"))),
+        ("folders", '/a\n\n  "/b c" \n/a\n', (Path("/a"), Path("/b c"))),
         ("folders", 7, ()),
         ("accordion_open", True, True),
     ],

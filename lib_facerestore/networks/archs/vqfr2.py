@@ -123,8 +123,10 @@ class VQFRv2(nn.Module):
                 {level(i): ResidualBlock(2 * widths[i], widths[i], SHORTCUT) for i in range(last)}
             ),
             pre_upsample_dict=nn.ModuleDict(
-                {level(i): nn.Sequential(nn.UpsamplingNearest2d(scale_factor=2), conv3(widths[i + 1], widths[i]))
-                 for i in range(last)}
+                {
+                    level(i): nn.Sequential(nn.UpsamplingNearest2d(scale_factor=2), conv3(widths[i + 1], widths[i]))
+                    for i in range(last)
+                }
             ),
             align_func_dict=nn.ModuleDict(
                 {

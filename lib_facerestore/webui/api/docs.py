@@ -44,9 +44,7 @@ _DOWNLOAD = {"first file": {"summary": "Accept the licence and start", "value": 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's `responses`: these statuses and those that every route has."""
-    return {
-        status: {"model": Error, "description": _MEANING[status]} for status in sorted({*statuses, 401, 422, 500})
-    }
+    return {status: {"model": Error, "description": _MEANING[status]} for status in sorted({*statuses, 401, 422, 500})}
 
 
 def _body(examples: dict[str, Any]) -> dict[str, Any]:

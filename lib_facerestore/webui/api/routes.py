@@ -213,9 +213,7 @@ def _pictures(add: Add, work: Work) -> None:
         return work.restore(sent, request.format or "png", request.quality, send)[0]
 
     more: dict[str, Any] = {"may": (404, 409)}
-    add(
-        "/detect", detect, "POST", response_model=DetectAnswer, summary="Find faces", openapi_extra=DETECT_BODY, **more
-    )
+    add("/detect", detect, "POST", response_model=DetectAnswer, summary="Find faces", openapi_extra=DETECT_BODY, **more)
     add(
         "/restore", restore, "POST", response_model=RestoreAnswer, summary="Restore faces", openapi_extra=RESTORE_BODY,
         **more,

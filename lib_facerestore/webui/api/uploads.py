@@ -45,9 +45,7 @@ def add_uploads(add: Callable[..., None], work: Work) -> None:
             raise InputError("answer: file is for one picture; give json for several.")
         names = [api_pictures.file_name(one.filename, number) for number, one in enumerate(image, 1)]
         plans = _json(overrides, "overrides", (dict, list))
-        sent = Sent(
-            [one.file.read() for one in image], names, len(image) == 1, _json(options, "options", dict), plans
-        )
+        sent = Sent([one.file.read() for one in image], names, len(image) == 1, _json(options, "options", dict), plans)
         told, files = work.restore(sent, format, quality, send_images or answer == "file")
         if answer == "json":
             return told

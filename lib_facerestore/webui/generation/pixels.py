@@ -52,9 +52,7 @@ def write_back(tensor: Any, before: NDArray[np.uint8], after: NDArray[np.uint8])
     return torch.from_numpy(values).to(device=tensor.device)
 
 
-def mask_for(
-    mask: object, size: tuple[int, int], paste_to: Sequence[int] | None = None
-) -> NDArray[np.uint8] | None:
+def mask_for(mask: object, size: tuple[int, int], paste_to: Sequence[int] | None = None) -> NDArray[np.uint8] | None:
     """The inpaint mask (`p.mask_for_overlay`) on a picture of `size` (width, height): H×W, 0 is outside. None: no mask.
 
     paste_to: x, y, width and height of the crop that the picture is, where it is not the whole ("only masked").

@@ -107,8 +107,10 @@ def tool_button(symbol: str, elem_id: str) -> Any:
     import gradio
 
     own = _host_component("ToolButton")
-    button = own(value=symbol, elem_id=elem_id) if own else gradio.Button(
-        symbol, elem_id=elem_id, elem_classes=["tool"], scale=0, min_width=40
+    button = (
+        own(value=symbol, elem_id=elem_id)
+        if own
+        else gradio.Button(symbol, elem_id=elem_id, elem_classes=["tool"], scale=0, min_width=40)
     )
     return not_saved(button)
 

@@ -209,7 +209,7 @@ def test_detect(client: TestClient, photo: np.ndarray) -> None:
 
 def test_uploads(client: TestClient, photo: np.ndarray) -> None:
     files = [("image", ("a.png", png(photo), "image/png")), ("image", ("b.png", png(photo), "image/png"))]
-    fields = {"options": json.dumps(SMALL), "overrides": "[null, {\"1\": {\"skip\": true}}]", "send_images": "false"}
+    fields = {"options": json.dumps(SMALL), "overrides": '[null, {"1": {"skip": true}}]', "send_images": "false"}
     told = client.post(f"{V1}/restore/upload", files=files, data=fields).json()
     assert told["restored"] == 3 and told["results"][1]["image"] is None
     answer = client.post(

@@ -1,4 +1,4 @@
-'''A double of the host: a `modules` package that does to an extension what the WebUI does to one.
+"""A double of the host: a `modules` package that does to an extension what the WebUI does to one.
 
 How to use it (`tests/webui/conftest.py` has the fixture `host`, which installs it and takes it away again):
 
@@ -36,7 +36,7 @@ infotext (9), override leak (10), X/Y/Z (11), Extras in the main UI (12), Extras
 (19), devices (21), app_started and own routes (23); Forge: inference mode (F1), renamed files (F2), alpha bits (F3),
 `index` (F4), `InputAccordion` as a function (F8). Forge Classic: callbacks
 without `name=`, Extras in RGB. SD.Next: no face_restoration, no face_restorers, no after_composite.
-'''
+"""
 
 from __future__ import annotations
 

@@ -281,9 +281,7 @@ def test_inpaint_leaves_what_is_outside_of_the_mask(
 
 
 @pytest.mark.parametrize("overlay", [True, False])
-def test_inpaint_only_masked_at_the_last_stage_is_soft_along_the_mask(
-    host: Host, known: Known, overlay: bool
-) -> None:
+def test_inpaint_only_masked_at_the_last_stage_is_soft_along_the_mask(host: Host, known: Known, overlay: bool) -> None:
     start(host)
     host.set_opts(overlay_inpaint=overlay)
     fields: dict[str, Any] = {

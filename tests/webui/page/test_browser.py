@@ -50,9 +50,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     python = os.environ.get("FACERESTORE_GRADIO_PYTHON", sys.executable)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
     folder = tmp_path_factory.mktemp("page")
-    with open(folder / "page.log", "w+b") as log, subprocess.Popen(
-        [python, str(APP), str(port)], stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder
-    ) as server:
+    with (
+        open(folder / "page.log", "w+b") as log,
+        subprocess.Popen(
+            [python, str(APP), str(port)], stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder
+        ) as server,
+    ):
         url = f"http://127.0.0.1:{port}/"
 
         def answers() -> bool:
@@ -173,9 +176,7 @@ def test_slider_by_mouse_and_touch(page: Callable[..., Page], zoom: float) -> No
         drag = ActionChains(it.driver).move_to_element(stage).click_and_hold().move_by_offset(5, 0)
         drag.move_by_offset(round(width * offset) - 5, 3).release().perform()
         assert it.at() == pytest.approx(place, abs=1)
-    left, top, height = it.js(
-        "const r = arguments[0].getBoundingClientRect(); return [r.left, r.top, r.height]", stage
-    )
+    left, top, height = it.js("const r = arguments[0].getBoundingClientRect(); return [r.left, r.top, r.height]", stage)
     for kind, share in (("touchStart", 0.3), ("touchMove", 0.6), ("touchMove", 0.8), ("touchEnd", None)):
         points = [] if share is None else [{"x": left + share * width, "y": top + height / 2}]
         it.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})

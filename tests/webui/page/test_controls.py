@@ -214,9 +214,7 @@ def test_it_can_start_open_without_being_on(host: Host, monkeypatch: pytest.Monk
     assert other.enabled.elem_id == "facerestore_extras-checkbox"
 
 
-def test_the_strip_is_wired_and_its_hidden_parts_are_in_the_page(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_strip_is_wired_and_its_hidden_parts_are_in_the_page(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     import gradio as gr
 
     wired: list[tuple[str, Any]] = []
