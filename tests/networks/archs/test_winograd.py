@@ -75,17 +75,48 @@ def test_any_shape_gives_the_convolution(
     assert torch.equal(given_x, x)  # it is only read
 
 
+ROUNDING = 2.0**-24 / 3**0.5
+"""Root mean square of float32's relative rounding error: evenly spread within half a unit in the last place."""
+
+
+def plain_bound(channels: int, mean: float) -> float:
+    """What rounding may do to a plain convolution whose exact result is of deviation 1 (for mean 0).
+
+    A sum of n independent terms of deviation p passes partial sums of p·√k, each rounded: ROUNDING·p·n/√2 together,
+    and a result of deviation p·√n. Adding one by one is the worst order, so that no kernel's own order counts.
+    """
+    return ROUNDING * ((1 + mean**2) * 9 * channels / 2) ** 0.5
+
+
+def winograd_bound(matrices: tuple[torch.Tensor, ...], channels: int, mean: float) -> float:
+    """The same for the algorithm, by its three matrices: rounding of the 36 values of pixels and taps, of the sums over
+    the channels, and of the sums that make pixels."""
+    pixels, taps, results = (matrix.double() for matrix in matrices)
+    terms = [(matrix != 0).sum(1) / 2 for matrix in (pixels, taps, results)]
+    taps_squared = taps.square().sum(1) / (9 * channels)
+    product_squared = (pixels.square().sum(1) + (mean * pixels.sum(1)) ** 2) * taps_squared * channels
+    largest_squared = (pixels.square().sum(1) + (mean * pixels.abs().sum(1)) ** 2) * taps_squared * channels
+    error = product_squared * (channels / 2 + terms[1]) + largest_squared * terms[0]
+    squared = results.square() @ error + results.square() @ product_squared * terms[2]
+    return ROUNDING * float(squared.mean()) ** 0.5
+
+
+@pytest.mark.parametrize("channels", [128, 512])
 @pytest.mark.parametrize("mean", [0.0, 3.0])
-def test_it_is_as_exact_as_a_plain_convolution(mean: float) -> None:
-    """Root mean square of the error against float64, within three times torch's; the usual points have four times."""
-    x, weight = noise(1, 128, 32, 32) + mean, noise(128, 128, 3, 3, seed=1) / 34
+def test_its_error_is_what_float32_allows(mean: float, channels: int) -> None:
+    x, weight = noise(1, channels, 16, 16) + mean, noise(channels, channels, 3, 3, seed=1) / (9 * channels) ** 0.5
     exact = exactly(x, weight, None)
+    error = winograd.convolve(channels_last(x), winograd.transform(weight, 1.0)) - exact
+    bound = winograd_bound(winograd._matrices(), channels, mean)
+    assert 0 < float(error.square().mean().sqrt()) <= bound
 
-    def error(y: torch.Tensor) -> float:
-        return float((y - exact).square().mean().sqrt())
 
-    plain = error(functional.conv2d(x, weight, padding=1))
-    assert error(winograd.convolve(channels_last(x), winograd.transform(weight, 1.0))) <= 3 * plain
+def test_its_points_double_the_error_of_a_plain_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 128 channels; the usual points, 0, ±1, ±2, quadruple it."""
+    plain = plain_bound(128, 0.0)
+    assert winograd_bound(winograd._matrices(), 128, 0.0) <= 2 * plain
+    monkeypatch.setattr(winograd, "_POINTS", (0.0, 1.0, -1.0, 2.0, -2.0))
+    assert winograd_bound(winograd._matrices(), 128, 0.0) > 4 * plain
 
 
 def test_faces_of_a_batch_do_not_meet() -> None:
