@@ -23,6 +23,7 @@ from .errors import FaceRestoreError, InputError, ModelFileError, OptionError
 from .faces.face import Face, FaceReport, number_faces, select_faces
 from .images import files as image_files
 from .images.files import Picture
+from .images.modes import to_eight_bit
 from .networks.load import Network
 from .networks.shelf import Shelf, choose_device
 from .options.per_face import SKIP, Overrides, check_overrides, for_face
@@ -224,7 +225,7 @@ class FaceRestorer:
         return self._detectors[name]
 
     def _detect(self, pixels: Sequence[NDArray[Any]], options: Options) -> list[list[Face]]:
-        eight_bit = [p if p.dtype == np.uint8 else np.rint(p / np.float32(257)).astype(np.uint8) for p in pixels]
+        eight_bit = [to_eight_bit(array) for array in pixels]
         found = self._detector(options).detect(eight_bit, options.confidence)
         return [number_faces(faces, options.order) for faces in found]
 

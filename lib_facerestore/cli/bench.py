@@ -177,6 +177,7 @@ def _pictures(settings: argparse.Namespace) -> tuple[list[tuple[str, Pixels, lis
     """Name, pixels and faces of the pictures of the whole job; and why there are none, if nobody asked for any."""
     from ..bench.networks import NETWORKS
     from ..images import files as image_files
+    from ..images.modes import to_eight_bit
 
     job = settings.job or DEFAULT_JOB
     if job == "none":
@@ -184,8 +185,7 @@ def _pictures(settings: argparse.Namespace) -> tuple[list[tuple[str, Pixels, lis
     if job not in NETWORKS:
         raise OptionError(f"job: {job!r} is not known; give none, or of {', '.join(NETWORKS)}.")
     if settings.pictures:
-        read = [(path.name, image_files.read_picture(path).pixels) for path in settings.pictures]
-        samples = [(name, _eight_bit(pixels)) for name, pixels in read]
+        samples = [(path.name, to_eight_bit(image_files.read_picture(path).pixels)) for path in settings.pictures]
     else:
         try:
             samples = _samples()
@@ -210,11 +210,6 @@ def _samples() -> list[tuple[str, Pixels]]:
         for column in range(5):
             group[20 + row * 220 : 220 + row * 220, 10 + column * 210 : 210 + column * 210] = head
     return [("one face", face), ("a group", group)]
-
-
-def _eight_bit(pixels: NDArray[Any]) -> Pixels:
-    colours = np.ascontiguousarray(pixels[..., :3])
-    return colours if colours.dtype == np.uint8 else np.rint(colours / 257).astype(np.uint8)
 
 
 def _faces(image: Pixels, settings: argparse.Namespace, title: str) -> list[Any]:

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from ..errors import InputError
@@ -270,6 +271,18 @@ def _through_profile(image: Image.Image, profile: bytes | None, mode: str) -> Im
     except (ImageCms.PyCMSError, ImportError, OSError, ValueError) as error:
         logger.warning("the CMYK profile cannot be used (%s); using the plain formula", error)
         return None
+
+
+def to_eight_bit(values: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """The values as uint8: uint16 (0 to 65535) divided by 257 and rounded to the nearest, uint8 unchanged, not copied.
+
+    Takes any shape. Raises InputError for another dtype.
+    """
+    if values.dtype == np.uint8:
+        return values.view(np.uint8)
+    if values.dtype != np.uint16:
+        raise InputError(f"dtype {values.dtype} is not supported; convert to uint8 (0-255) or uint16 (0-65535)")
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 257 is odd, so that there are no ties
 
 
 def array_to_pil(values: np.ndarray, mode: str, palette: np.ndarray | None = None) -> Image.Image:

@@ -15,6 +15,7 @@ import PIL.Image
 from modules import scripts_postprocessing
 
 from ..errors import FaceRestoreError, OptionError
+from ..images.modes import to_eight_bit
 from ..wording import did_you_mean, shown
 from . import host, infotext, service
 from .request import Request, request_from_values
@@ -179,7 +180,8 @@ def _shown(image: PIL.Image.Image) -> PIL.Image.Image:
     if image.mode in ("RGB", "RGBA"):
         return image.copy()
     if image.mode.startswith("I"):
-        return PIL.Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8)).convert("RGB")
+        deep = np.asarray(image).clip(0, 65535).astype(np.uint16)
+        return PIL.Image.fromarray(to_eight_bit(deep)).convert("RGB")
     return image.convert("RGB")
 
 
