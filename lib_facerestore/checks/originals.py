@@ -24,7 +24,8 @@ from torch.nn import functional
 from ..errors import FaceRestoreError
 from ..networks.archs.dfdnet import DFDNet
 from ..networks.archs.dfdnet_parts import PARTS, SCALES, dictionary_file, entry_shapes
-from ..networks.load import HARMLESS_EXTRAS, Network, find_family
+from ..networks.load import Network, find_family
+from ..networks.strict import HARMLESS_EXTRAS
 from ..system import facexlib_import
 
 FIDELITY = 0.5

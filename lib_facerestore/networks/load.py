@@ -31,9 +31,7 @@ from .checkpoint_files import (
     named_tensors,
     read_state,
 )
-
-HARMLESS_EXTRAS = frozenset({"quantize.utility_counter"})
-"""Tensors that some public files carry and that no network uses: RestoreFormer's count of used codes."""
+from .strict import fill
 
 LARGEST_SEED = 2**63 - 1
 
@@ -228,38 +226,6 @@ def _build(family: Any, shapes: Mapping[str, tuple[int, ...]], name: str) -> nn.
             "again."
         ) from error
     return module
-
-
-def fill(module: nn.Module, state: State, family: str, name: str) -> None:
-    """Copy tensors into a network, strictly: each must be there, with its shape, and none beside them.
-
-    Args:
-        module: the network.
-        state: its tensors; types are converted on the way.
-        family, name: what to call the network and the file in errors.
-
-    Raises:
-        WrongTensorsError: they do not fit; lists the first few.
-    """
-    own = module.state_dict()
-    # Batch counters serve training only; old files lack them, or keep them in another shape.
-    needed = [key for key in own if not key.endswith("num_batches_tracked")]
-    missing = [key for key in needed if key not in state]
-    extra = [key for key in state if key not in own and key not in HARMLESS_EXTRAS]
-    other = [
-        f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
-        for key in needed
-        if key in state and state[key].shape != own[key].shape
-    ]
-    if missing or extra or other:
-        parts = [
-            f"{len(keys)} {what} ({', '.join(keys[:3])})"
-            for what, keys in (("missing", missing), ("unknown", extra), ("of another shape", other))
-            if keys
-        ]
-        what = "; ".join(parts)
-        raise WrongTensorsError(f"{name}: looks like {family}, but has tensors {what}; get it again.")
-    module.load_state_dict(own | {key: state[key] for key in needed})
 
 
 __all__ = [
