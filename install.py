@@ -25,7 +25,7 @@ if sys.version_info < (3, 11):
     WANTED["tomli"] = ["tomli"]
 
 
-def is_there(module):
+def is_there(module: str) -> bool:
     """Whether a module can be found; it is not imported."""
     try:
         return importlib.util.find_spec(module) is not None
@@ -33,7 +33,7 @@ def is_there(module):
         return False
 
 
-def main():
+def main() -> None:
     """Install what is missing, one by one, so that one failure costs one package only."""
     for module in [name for name in WANTED if not is_there(name)]:
         try:
@@ -43,7 +43,7 @@ def main():
             print(f"Face Restore: run {sys.executable} -m pip install {' '.join(WANTED[module])}")
 
 
-def install(module, requirement):
+def install(module: str, requirement: list[str]) -> None:
     """Let the WebUI's own `launch` run pip, which heeds --skip-install and the mirror; pip itself where it has none."""
     try:
         import launch

@@ -1,33 +1,96 @@
-"""The rules of the house: who may import what, and that importing the package is cheap and safe."""
+"""The rules that hold for the whole package: who imports what, how cheap that is, what is shipped, what CI runs."""
 
 from __future__ import annotations
 
-import ast
+import importlib.resources
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lib_facerestore"
+LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+LAYERS, CIRCLES, HOSTS = "Imports point down", "No circles", "Only webui knows a WebUI and gradio"
 
 
-def imports(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            found.update(alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
-    return found
+def configuration() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
-def test_only_the_webui_room_imports_the_webui() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        relative = path.relative_to(PACKAGE)
-        if relative.parts[0] != "webui":
-            assert "modules" not in imports(path), relative
-            if relative.name != "page.py":
-                assert "gradio" not in imports(path), relative
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The package's sources and the contracts, to be changed at will; the folder that holds both."""
+    shutil.copytree(PACKAGE, tmp_path / "lib_facerestore", ignore=shutil.ignore_patterns("__pycache__", "weights"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def broken_contracts(folder: Path) -> tuple[set[str], str]:
+    """Names of the contracts that the package in `folder` breaks, and all that import-linter says of them."""
+    command = [sys.executable, "-c", LINT, "--no-cache", "--no-logo"]
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
+    said = done.stdout + done.stderr
+    outcomes = dict(re.findall(r"^(.+) (KEPT|BROKEN)", said, flags=re.M))
+    assert set(outcomes) == {LAYERS, CIRCLES, HOSTS}, said
+    broken = {name for name, outcome in outcomes.items() if outcome == "BROKEN"}
+    assert done.returncode == (1 if broken else 0), said
+    return broken, said
+
+
+def test_the_package_keeps_the_import_contracts(copy: Path) -> None:
+    broken, said = broken_contracts(copy)
+    assert not broken - {CIRCLES}, said  # webui.settings is in a circle that is about to be opened
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "contract", "named"),
+    [
+        (
+            "stages",
+            "import lib_facerestore.pipeline",
+            LAYERS,
+            "lib_facerestore.stages.added -> lib_facerestore.pipeline",
+        ),
+        (
+            "stages",
+            "def late() -> object:\n    from ..pipeline import FaceRestorer\n    return FaceRestorer",
+            LAYERS,
+            "lib_facerestore.stages.added -> lib_facerestore.pipeline",
+        ),
+        ("cli", "from ..webui import service", LAYERS, "lib_facerestore.cli.added -> lib_facerestore.webui.service"),
+        ("images", "from . import other", CIRCLES, "No cycles are allowed in lib_facerestore.images"),
+        ("faces", "def late() -> object:\n    import gradio\n    return gradio", HOSTS, "faces.added -> gradio"),
+        ("batch", "from modules import shared", HOSTS, "lib_facerestore.batch.added -> modules"),
+        ("cli", "import modules_forge.utils", HOSTS, "lib_facerestore.cli.added -> modules_forge"),
+    ],
+    ids=["upward", "upward-relative-late", "sideways", "circle", "gradio", "host", "forge"],
+)
+def test_a_forbidden_import_breaks_its_contract(copy: Path, module: str, code: str, contract: str, named: str) -> None:
+    (copy / "lib_facerestore" / module / "added.py").write_text(code + "\n", "utf-8")
+    if contract == CIRCLES:
+        (copy / "lib_facerestore" / module / "other.py").write_text("from . import added\n", "utf-8")
+    broken, said = broken_contracts(copy)
+    assert contract in broken
+    assert named in said
+
+
+def test_every_part_but_webui_is_kept_from_knowing_a_host() -> None:
+    (contract,) = [c for c in configuration()["tool"]["importlinter"]["contracts"] if c["name"] == HOSTS]
+    parts = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    expected = {f"lib_facerestore.{part}" for part in parts - {"__init__", "webui"}}
+    assert set(contract["source_modules"]) == expected
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -41,3 +104,46 @@ def test_the_public_names_are_there() -> None:
 
     for name in lib_facerestore.__all__:
         assert getattr(lib_facerestore, name) is not None
+
+
+def test_the_package_ships_its_types() -> None:
+    assert importlib.resources.files("lib_facerestore").joinpath("py.typed").is_file()
+    assert "py.typed" in configuration()["tool"]["setuptools"]["package-data"]["lib_facerestore"]
+
+
+def readme_block(root: Path, heading: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(root / ".ci" / "readme_block.py"), heading]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+
+
+def test_ci_runs_the_test_block_of_the_readme() -> None:
+    (heading,) = re.findall(r'readme_block\.py "(.+)"', (ROOT / ".ci" / "run").read_text("utf-8"))
+    block = readme_block(ROOT, heading)
+    assert block.returncode == 0, block.stderr
+    for check in ("ruff check .", "ruff format --check .", "mypy", "pytest"):
+        assert check in block.stdout
+
+
+@pytest.mark.parametrize(
+    ("readme", "said"),
+    [
+        ("# Title\n## Use\n```bash\nls\n```\n", "0 headings '## Test'"),
+        ("## Test\n```python\n1\n```\n## Use\n```bash\nls\n```\n", "no ```bash block"),
+        ("## Test\n```bash\nls\n```\n## Test\n", "2 headings '## Test'"),
+    ],
+    ids=["no-heading", "no-block", "twice"],
+)
+def test_a_readme_without_its_test_block_fails_ci(tmp_path: Path, readme: str, said: str) -> None:
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    (tmp_path / "README.md").write_text(readme, "utf-8")
+    block = readme_block(tmp_path, "## Test")
+    assert block.returncode == 1
+    assert block.stdout == ""
+    assert said in block.stderr
+
+
+def test_the_block_under_the_heading_is_taken_wherever_it_stands(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    text = "## Use\n```bash\nls\n```\n## Test\n### Fast\n```python\n1\n```\n```bash\npytest\n```\n```bash\nlater\n```\n"
+    (tmp_path / "README.md").write_text(text, "utf-8")
+    assert readme_block(tmp_path, "## Test").stdout == "pytest\n"

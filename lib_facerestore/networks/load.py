@@ -180,7 +180,7 @@ def usable_device(device: str | torch.device, remedy: str = "give cpu, or a devi
 
 def _knob_value(knob: str, value: object) -> int | float:
     """The value as the networks take it, whatever kind of number it came as. Raises OptionError."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, numbers.Real):
         if knob == "fidelity" and 0 <= float(value) <= 1:
             return float(value)
         if knob == "seed" and isinstance(value, numbers.Integral) and 0 <= int(value) <= LARGEST_SEED:

@@ -41,7 +41,7 @@ def _careful(hook: Callable[..., None]) -> Callable[..., None]:
     return careful
 
 
-class FaceRestoreScript(scripts.Script):  # type: ignore[misc]
+class FaceRestoreScript(scripts.Script):
     """Always visible; does nothing, and loads nothing, unless it is enabled.
 
     One instance serves a tab for as long as the page lives, and several generations may use it at once: whatever
