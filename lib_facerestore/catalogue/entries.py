@@ -12,11 +12,6 @@ from typing import Any, Literal, get_args
 
 from .peek import views
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 Kind = Literal["restorer", "detector", "parser", "upscaler"]
 Commercial = Literal["yes", "no", "unclear"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -108,6 +103,10 @@ class OtherFile:
 
 @lru_cache(maxsize=1)
 def _data() -> dict[str, Any]:
+    if sys.version_info >= (3, 11):  # here, since a WebUI must start without tomli
+        import tomllib
+    else:
+        import tomli as tomllib
     return tomllib.loads(resources.files(__package__).joinpath("models.toml").read_text("utf-8"))
 
 

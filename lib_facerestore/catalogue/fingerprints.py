@@ -13,8 +13,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import platformdirs
-
 from ..errors import ModelFileError
 from .peek import Peeked, peek
 
@@ -28,7 +26,9 @@ _peeked: dict[tuple[str, int, int], Peeked | str] = {}  # a string says what is 
 
 
 def cache_file() -> Path:
-    """Where hashes are remembered. Losing it costs only time."""
+    """Where hashes are remembered. Losing it costs only time. Raises ImportError without the package platformdirs."""
+    import platformdirs  # here, since a WebUI must start without it
+
     return Path(platformdirs.user_cache_dir("facerestore", False)) / "sha256.json"
 
 
@@ -110,14 +110,14 @@ def _key(path: Path) -> tuple[str, int, int]:
 def _remembered() -> dict[str, object]:
     try:
         content = json.loads(cache_file().read_text("utf-8"))
-    except (OSError, ValueError):
+    except (ImportError, OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _remember(name: str, row: list[object]) -> None:
     """Best effort: a folder that cannot be written only means that the file is hashed again next time."""
-    with _lock, contextlib.suppress(OSError):
+    with _lock, contextlib.suppress(ImportError, OSError):
         rows = _remembered()
         rows.pop(name, None)
         rows[name] = row

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
-
 from ..errors import ModelFileError
 from ..wording import did_you_mean
 from .entries import Kind, ModelEntry, known_model, known_models, other_files, recognise
@@ -61,9 +59,21 @@ def weights_path(name: str) -> Path:
 
 
 def default_models_folder() -> Path:
-    """The folder named by FACERESTORE_MODELS, else one in the user's data folder. It need not exist."""
+    """The folder named by FACERESTORE_MODELS, else one in the user's data folder. It need not exist.
+
+    Raises ModelFileError where neither is known: the latter needs the package platformdirs.
+    """
     named = os.environ.get(ENVIRONMENT)
-    return Path(named).expanduser() if named else Path(platformdirs.user_data_dir("facerestore", False)) / "models"
+    if named:
+        return Path(named).expanduser()
+    try:
+        import platformdirs  # here, since a WebUI must start without it
+    except ImportError as error:
+        raise ModelFileError(
+            f"the model folder cannot be told, since the package platformdirs is missing; pip install platformdirs, "
+            f"or name the folder in the environment variable {ENVIRONMENT}."
+        ) from error
+    return Path(platformdirs.user_data_dir("facerestore", False)) / "models"
 
 
 def webui_folders(root: Path) -> tuple[Path, ...]:

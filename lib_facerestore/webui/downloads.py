@@ -17,6 +17,7 @@ from typing import Literal
 from ..catalogue import BUILT_IN, ModelEntry, known_model, known_models
 from ..errors import DownloadError, FaceRestoreError, ModelFileError
 from ..wording import did_you_mean
+from . import packages
 
 logger = logging.getLogger(__name__)
 
@@ -121,10 +122,12 @@ class DownloadManager:
         Raises:
             ModelFileError: there is no such model.
             LicenceError: the licence was not accepted.
+            MissingPackageError: a package that downloads need is not installed.
             DownloadError: it cannot be had: offline, no direct address, no such file, part of the package.
         """
-        from ..catalogue.download import is_offline
-
+        missing = packages.note("download")
+        if missing:
+            raise packages.MissingPackageError(missing)
         entry = entry_of(model)
         if entry.id == BUILT_IN or not entry.published:
             raise DownloadError(f"{entry.id}: is part of this package; there is nothing to download.")
@@ -139,6 +142,8 @@ class DownloadManager:
                 f"{entry.id}: there is no direct address for {chosen.name}; get it by hand"
                 f"{' from ' + entry.page if entry.page else ''} and put it into {self._folder()}."
             )
+        from ..catalogue.download import is_offline
+
         if is_offline(self._offline()):
             raise DownloadError(f"{entry.id}: offline is set, nothing is downloaded; put {chosen.name} into the "
                                 "model folder yourself, or allow downloads in the settings.")  # fmt: skip

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import FaceRestoreError
 from ..options.table import Options
 from . import host, infotext, service, settings
 
@@ -53,6 +54,8 @@ def register() -> None:
         choices = service.models() if settings.read().in_restorers else []
         ours = [_make(choice.id) for choice in choices if not choice.needs]
         listed[:] = [entry for entry in listed if not hasattr(entry, MARK)] + ours
+    except FaceRestoreError as error:
+        logger.warning("the restorers are not added to the WebUI's list: %s", error)
     except Exception:
         logger.exception("the restorers could not be added to the WebUI's list")
 

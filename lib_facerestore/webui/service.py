@@ -21,7 +21,7 @@ from ..catalogue.fingerprints import stamp
 from ..catalogue.peek import Peeked
 from ..errors import ModelFileError
 from ..options.table import Options
-from . import host
+from . import host, packages
 from .settings import Settings, read
 
 if TYPE_CHECKING:
@@ -136,10 +136,10 @@ def restore(
         origin: who asks, for the log.
 
     Raises:
-        FaceRestoreError: as `restore_many`. Anything else that goes wrong comes through as it is.
+        FaceRestoreError: as `restore_many`, and where a package is missing. Anything else is raised as it is.
     """
     unload = read().unload or bool(host.option("face_restoration_unload", False))
-    with _busy, _remedies_of_the_page():
+    with _busy, packages.needed(), _remedies_of_the_page():
         shared = restorer()
         if shared.device.type != "cpu":
             host.free_memory()
@@ -158,12 +158,16 @@ def restore(
 
 def detect(image: Any, options: Options) -> list[Face]:
     """The faces of one picture; see `FaceRestorer.detect`. Raises FaceRestoreError."""
-    with _busy, _remedies_of_the_page():
+    with _busy, packages.needed(), _remedies_of_the_page():
         return restorer().detect(image, options)
 
 
+@packages.needed()
 def models() -> list[ModelChoice]:
-    """Every restorer that can be chosen now, auto first and the built-in one last."""
+    """Every restorer that can be chosen now, auto first and the built-in one last.
+
+    Raises FaceRestoreError where they cannot be listed since a package is missing.
+    """
     global _choices
     there = store()
     state = tuple((path, stamp(path)) for path in there.files())
@@ -173,8 +177,12 @@ def models() -> list[ModelChoice]:
         return list(_choices[1])
 
 
+@packages.needed()
 def knobs_of(model: str) -> frozenset[str]:
-    """The knobs of a model that can be chosen; of one that is not installed, what the catalogue says."""
+    """The knobs of a model that can be chosen; of one that is not installed, what the catalogue says.
+
+    Raises FaceRestoreError as `models`.
+    """
     choices = {choice.id: choice for choice in models()}
     if model == AUTO:
         model = read().default_model or AUTO

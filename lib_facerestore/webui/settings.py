@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import FaceRestoreError
+
 logger = logging.getLogger(__name__)
 
 SECTION = ("facerestore", "Face Restore")
@@ -60,6 +62,9 @@ def _models() -> list[str]:
         from . import service
 
         return list(dict.fromkeys(["auto", *(choice.id for choice in service.models())]))
+    except FaceRestoreError as error:
+        logger.warning("the models cannot be listed: %s", error)
+        return ["auto"]
     except Exception:  # the Settings page must open whatever lies in a model folder
         logger.exception("the models cannot be listed")
         return ["auto"]

@@ -22,6 +22,7 @@ from fastapi.security import HTTPBasic
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from ...errors import DownloadError, FaceRestoreError, InputError, ModelFileError, OptionError
+from ..packages import MissingPackageError, explain
 
 logger = logging.getLogger(__name__)
 
@@ -167,8 +168,8 @@ def status_of(error: Exception) -> int:
         return error.status
     if isinstance(error, (OptionError, InputError)):
         return 422
-    if isinstance(error, (ModelFileError, DownloadError)):
-        return 409  # the request is sound, but what lies in the model folder, or a setting, stands against it
+    if isinstance(error, (ModelFileError, DownloadError, MissingPackageError)):
+        return 409  # the request is sound, but what is installed here, or a setting, stands against it
     if isinstance(error, StarletteHTTPException):
         return error.status_code
     return 422 if isinstance(error, RequestValidationError) else 500
@@ -176,6 +177,8 @@ def status_of(error: Exception) -> int:
 
 def error_answer(error: Exception) -> JSONResponse:
     """The answer that tells an error: {"detail": "one sentence"}."""
+    if isinstance(error, ImportError):
+        error = explain(error) or error
     status = status_of(error)
     if isinstance(error, RequestValidationError):
         detail = _invalid(error)

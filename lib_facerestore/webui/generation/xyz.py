@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...errors import FaceRestoreError
 from ...options.table import SPECS
 from .. import host, service
 from ..request import OPTION_NAMES, STAGES, request_from_values
@@ -117,6 +118,9 @@ def _option_axis(name: str) -> Axis:
 def _model_ids() -> list[str]:
     try:
         return [choice.id for choice in service.models()]
+    except FaceRestoreError as error:
+        logger.warning("the models cannot be listed: %s", error)
+        return [service.AUTO]
     except Exception:  # the page asks for this while it is made
         logger.exception("the models cannot be listed")
         return [service.AUTO]

@@ -10,15 +10,19 @@ import logging
 from pathlib import Path
 
 from ...catalogue import known_model
+from ...errors import FaceRestoreError
 from ...options.table import SPECS
 from ...wording import did_you_mean
-from .. import host, service, settings
+from .. import host, packages, service, settings
 
 logger = logging.getLogger(__name__)
 
 
 def model_note(model: object) -> str:
     """What the user should know about the model that is chosen, as one sentence; "" if there is nothing to say."""
+    problem = packages.note("restore") or packages.note("list")
+    if problem:
+        return problem
     name = str(model or SPECS["model"].default).strip()
     choices = {choice.id: choice for choice in _models()}
     default = settings.read().default_model
@@ -43,6 +47,9 @@ def model_note(model: object) -> str:
 def _models() -> list[service.ModelChoice]:
     try:
         return service.models()
+    except FaceRestoreError as error:
+        logger.warning("the models cannot be listed: %s", error)
+        return []
     except Exception:  # whatever lies in a model folder, the page must open
         logger.exception("the models cannot be listed")
         return []
@@ -57,6 +64,9 @@ def knobs(model: object) -> frozenset[str]:
     """The knobs of a model, of auto those of the model it stands for; all of them if they cannot be told."""
     try:
         return service.knobs_of(str(model or SPECS["model"].default).strip())
+    except FaceRestoreError as error:
+        logger.debug("the knobs of %s are not known: %s", model, error)
+        return frozenset({"fidelity"})
     except Exception:  # as in _models; a slider too many harms nobody
         logger.exception("the knobs of %s are not known", model)
         return frozenset({"fidelity"})

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...catalogue import BUILT_IN, ModelEntry, known_model, known_models
 from ...errors import FaceRestoreError
-from .. import host, service
+from .. import host, packages, service
 from ..downloads import Download, DownloadManager, download_folder, licence_text, manager
 from . import gradio_compat
 
@@ -51,12 +51,17 @@ def build(downloads: DownloadManager | None = None, queued: bool | None = None) 
     """
     import gradio
 
+    problem = packages.note("list")
+    if problem:
+        gradio.Markdown(problem)
+        return
     downloads = downloads or manager()
     queued = not host.cmd_opt("no_gradio_queue", False) if queued is None else queued
     installed = _installed()
     ids = _offered(installed)
     first = ids[0] if ids else None
-    gradio.Markdown("Models that restore faces. Nothing is downloaded unless you ask for it here.")
+    note = packages.note("download") or "Nothing is downloaded unless you ask for it here."
+    gradio.Markdown(f"Models that restore faces. {note}")
     with gradio_compat.form_row():
         label = "Model to download"
         model = gradio.Dropdown(choices=ids, value=first, label=label, elem_id="facerestore_models_choice")

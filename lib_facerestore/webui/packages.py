@@ -1,0 +1,78 @@
+"""The small packages that install.py adds: which of them are missing, what that costs, and how to get them.
+
+Nothing that runs at the WebUI's start needs one of them, so each is missed only where it is used; what is raised there
+becomes a sentence for the user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from typing import Literal
+
+from ..errors import FaceRestoreError
+
+Use = Literal["restore", "list", "download"]
+
+SMALL: tuple[str, ...] = ("safetensors", "tqdm", "filelock", "platformdirs", "httpx", "tifffile", "facexlib", "tomli")
+"""Every package that install.py adds."""
+
+_WITHOUT_DEPENDENCIES = ("tifffile", "facexlib")  # as in install.py: theirs would change the WebUI's torch and numpy
+_TOML = () if sys.version_info >= (3, 11) else ("tomli",)  # Python has had tomllib since then
+_NEEDED: dict[Use, tuple[tuple[str, ...], str]] = {
+    "restore": (("safetensors", *_TOML), "no face can be restored"),
+    "list": (_TOML, "the models cannot be listed"),
+    "download": (("httpx", "filelock", *_TOML), "no model can be downloaded"),
+}
+
+
+class MissingPackageError(FaceRestoreError):
+    """A package that is needed cannot be imported; the message says how to install it."""
+
+
+@contextlib.contextmanager
+def needed() -> Iterator[None]:
+    """Turns the ImportError of a small package into a MissingPackageError; also works as a decorator."""
+    try:
+        yield
+    except ImportError as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def explain(error: ImportError) -> MissingPackageError | None:
+    """The error for the user, where the package that cannot be imported is one of `SMALL`; else None."""
+    package = (error.name or "").partition(".")[0]
+    if package not in SMALL:
+        return None
+    problem = "is missing" if _is_missing(package) else f"cannot be imported ({error})"
+    return MissingPackageError(f"the package {package} {problem}; {_remedy([package])}")
+
+
+def note(use: Use) -> str:
+    """What the page says where packages for `use` are missing, e.g. "The package httpx is missing, so …"; else ""."""
+    packages, cost = _NEEDED[use]
+    missing = [package for package in packages if _is_missing(package)]
+    if not missing:
+        return ""
+    several = len(missing) > 1
+    subject = f"The packages {' and '.join(missing)} are" if several else f"The package {missing[0]} is"
+    return f"{subject} missing, so {cost}; {_remedy(missing)}"
+
+
+def _remedy(packages: list[str]) -> str:
+    alone = "--no-deps " if all(package in _WITHOUT_DEPENDENCIES for package in packages) else ""
+    them = "them" if len(packages) > 1 else "it"
+    command = f"{sys.executable} -m pip install {alone}{' '.join(packages)}"
+    return f"install {them} with `{command}`, then restart the WebUI."
+
+
+def _is_missing(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is None
+    except (ImportError, ValueError):  # a half removed package has a name and no spec
+        return True
