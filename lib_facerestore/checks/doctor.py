@@ -11,7 +11,7 @@ from typing import Literal
 
 from ..catalogue import Store, known_model, known_models, misfit_message
 from ..errors import FaceRestoreError
-from ..system import facexlib_import
+from .packages import PACKAGES, Package
 
 Status = Literal["ok", "missing", "broken", "note"]
 
@@ -26,21 +26,6 @@ class Finding:
     remedy: str = ""
 
 
-_REQUIRED = (
-    ("torch", "torch"),
-    ("numpy", "numpy"),
-    ("opencv-python", "cv2"),
-    ("Pillow", "PIL"),
-    ("safetensors", "safetensors"),
-    ("facexlib", "facexlib"),
-)
-_OPTIONAL = (
-    ("gradio", "the stand-alone page needs it"),
-    ("gfpgan", "only to compare ours with the original"),
-    ("basicsr", "only to compare ours with the original"),
-    ("spandrel", "reads other upscalers' files"),
-    ("onnxruntime", "runs .onnx restorers"),
-)
 _HELPERS = (
     ("retinaface-resnet50", "the embedded detector is used"),
     ("retinaface-mobilenet", "the embedded detector is used"),
@@ -61,29 +46,32 @@ def examine(store: Store, device: str = "auto") -> list[Finding]:
     """Look at this machine. Never raises for what it finds; every fault is a `Finding`."""
     system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     findings = [Finding("system", "ok", system)]
-    for distribution, module in _REQUIRED:
-        findings.append(_package(distribution, module))
-    for distribution, purpose in _OPTIONAL:
-        version = _version(distribution)
-        remedy = "" if version else f"pip install {'--no-deps ' if 'compare' in purpose else ''}{distribution}"
-        findings.append(Finding(distribution, "ok" if version else "note", version or f"absent: {purpose}", remedy))
+    findings += [_package(package) for package in PACKAGES]
     findings.append(_device(device))
     findings += _models(store)
     return findings
 
 
-def _package(distribution: str, module: str) -> Finding:
+def _package(package: Package) -> Finding:
+    """Whether a package is there and can be imported."""
+    version = _version(package.name)
+    if version and not package.tried:
+        return Finding(package.name, "ok", version)
     try:
-        if module == "facexlib":
+        if package.torchvision:
+            from ..system import facexlib_import
+
             facexlib_import.prepare()
-        found = importlib.import_module(module)
-    except ImportError as error:
-        version = _version(distribution)
-        status: Status = "broken" if version else "missing"
-        return Finding(distribution, status, f"cannot be imported ({error})", f"pip install {distribution}")
-    except Exception as error:  # a broken binary raises whatever it likes; that is what is being looked for
-        return Finding(distribution, "broken", f"fails on import ({error})", f"pip install --force {distribution}")
-    return Finding(distribution, "ok", _version(distribution) or str(getattr(found, "__version__", "?")))
+        found = importlib.import_module(package.module)
+    except Exception as error:  # a broken package raises whatever it likes, and that is what is being looked for
+        if version:
+            remedy = f"{package.install} --force-reinstall"
+            return Finding(
+                package.name, "broken", f"cannot be imported ({error}); needed for {package.purpose}", remedy
+            )
+        detail = f"needed for {package.purpose}" + (f"; without it, {package.without}" if package.without else "")
+        return Finding(package.name, "missing" if package.role == "required" else "note", detail, package.install)
+    return Finding(package.name, "ok", version or str(getattr(found, "__version__", "version unknown")))
 
 
 def _device(name: str) -> Finding:

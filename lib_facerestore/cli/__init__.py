@@ -1,1 +1,1 @@
-"""The command line: `main`, and one module a command."""
+"""The command line: `main`, a module for each command, and what they share (`arguments`, `output`, `progress`)."""

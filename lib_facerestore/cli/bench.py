@@ -1,38 +1,43 @@
-"""`facerestore bench` on the command line: what to measure, the sample pictures, and the printed tables."""
+"""`facerestore bench`: what to measure, and the printed tables."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import functools
-import importlib
-import json
 import os
 import platform
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..bench import table as bench_table
 from ..errors import InputError, OptionError
-from .models import folder
+from .arguments import Commands, common, restorer_of, store_of
+from .output import FAILED, OK, print_error, print_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from ..faces.face import Face
+    from ..pipeline import FaceRestorer
+
+Pixels: TypeAlias = "NDArray[np.uint8]"
 
 DEFAULT_JOB = "gfpgan-1.4"
-Pixels = NDArray[np.uint8]
 
 
-def add_command(commands: Any) -> None:
-    """Add `bench` to the sub-parsers of the command line."""
+def add_command(commands: Commands) -> None:
+    """Add `bench` to the command line."""
     parser = commands.add_parser(
         "bench",
         help="measure the networks and the whole job, beside the reference packages",
         description="Seconds and memory of each network (one face, and four at once) and of the whole job, ours "
         "beside gfpgan's, basicsr's, spandrel's and facexlib's where they are installed "
         "(`pip install .[reference]`), on the same weights: those of the installed file, else random ones.",
+        parents=[common(detector=True)],
     )
     parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="for the whole job (two samples)")
     parser.add_argument(
@@ -44,16 +49,11 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--job", default="", metavar="ID", help=f"of the whole job, or none ({DEFAULT_JOB})")
     parser.add_argument("--repeats", type=_count, default=3, help="runs of each after the first; 0: only that one (3)")
     parser.add_argument("--threads", type=_count, default=0, help="of the CPU (as many as torch takes)")
-    parser.add_argument("--models", type=folder, dest="models_folder", metavar="DIR", help="the model folder")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (auto)")
-    parser.add_argument("--detector-file", type=Path, metavar="FILE", help="a RetinaFace .pth file to detect with")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--verbose", action="store_true", help="say what is done and why")
     parser.set_defaults(run=run)
 
 
 def _count(text: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
 
@@ -68,13 +68,12 @@ def run(settings: argparse.Namespace) -> int:
 
     from ..bench import measure as measuring
     from ..bench.networks import HEAVY
-    from ..catalogue import Store
     from ..networks.shelf import choose_device
 
     names = _networks(settings.networks)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    store = Store([settings.models_folder] if settings.models_folder else None)
+    store = store_of(settings)
     device = choose_device(settings.device)
     job = settings.job or DEFAULT_JOB
     pictures, left_out = _pictures(settings)
@@ -84,16 +83,16 @@ def run(settings: argparse.Namespace) -> int:
     with report:
         report.begin("networks", "network", "a face")
         for name in names:
-            print(f"facerestore: {name} …", file=sys.stderr)
+            print_error(f"{name} …")
             measure = functools.partial(measuring.bench_network, name, store, device, settings.repeats)
             report.add(measuring.attempt(name, measure))
         report.begin("jobs", f"the whole job with {job}", "a picture")
         for title, image, faces in pictures:
-            print(f"facerestore: the whole job on {title} …", file=sys.stderr)
+            print_error(f"the whole job on {title} …")
             measure = functools.partial(measuring.bench_job, title, image, faces, job, store, device, settings.repeats)
             report.add(measuring.attempt(measuring.job_title(title, image, faces), measure))
         report.finish(left_out)
-    return int(any(row.ours is None for row in report.measured))
+    return FAILED if any(row.ours is None for row in report.measured) else OK
 
 
 class _Report(contextlib.AbstractContextManager["_Report"]):
@@ -142,7 +141,7 @@ class _Report(contextlib.AbstractContextManager["_Report"]):
         if self._json:
             rows = {key: [row.to_dict() for row in rows] for key, rows in {"jobs": [], **self._tables}.items()}
             about = {"complete": self._complete, "left_out": self._left_out}
-            print(json.dumps(self._facts | rows | about, indent=1, ensure_ascii=False))
+            print_json(self._facts | rows | about)
         else:
             for line in self._left_out:
                 print(f"Not measured: {line}.")
@@ -159,7 +158,7 @@ def _networks(given: str) -> tuple[str, ...]:
     return names
 
 
-def _facts(device: Any, repeats: int) -> dict[str, Any]:
+def _facts(device: torch.device, repeats: int) -> dict[str, Any]:
     """What a measurement depends on, for JSON; `machine` is the same in words."""
     import torch
 
@@ -173,9 +172,10 @@ def _facts(device: Any, repeats: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _pictures(settings: argparse.Namespace) -> tuple[list[tuple[str, Pixels, list[Any]]], list[str]]:
+def _pictures(settings: argparse.Namespace) -> tuple[list[tuple[str, Pixels, list[Face]]], list[str]]:
     """Name, pixels and faces of the pictures of the whole job; and why there are none, if nobody asked for any."""
     from ..bench.networks import NETWORKS
+    from ..bench.samples import sample_pictures
     from ..images import files as image_files
     from ..images.modes import to_eight_bit
 
@@ -188,34 +188,17 @@ def _pictures(settings: argparse.Namespace) -> tuple[list[tuple[str, Pixels, lis
         samples = [(path.name, to_eight_bit(image_files.read_picture(path).pixels)) for path in settings.pictures]
     else:
         try:
-            samples = _samples()
+            samples = sample_pictures()
         except InputError as error:
             if settings.job:
                 raise
             return [], [f"the whole job ({str(error).rstrip('.')})"]
-    return [(name, pixels, _faces(pixels, settings, name)) for name, pixels in samples], []
+    restorer = restorer_of(settings)
+    return [(name, pixels, _faces(restorer, pixels, name)) for name, pixels in samples], []
 
 
-def _samples() -> list[tuple[str, Pixels]]:
-    try:
-        face = importlib.import_module("skimage.data").astronaut()
-    except ImportError as error:
-        raise InputError(
-            "bench: no picture given, and the sample of scikit-image is not installed; name a picture, install "
-            "scikit-image, or say --job none."
-        ) from error
-    head = face[0:200, 124:324]
-    group = np.full((460, 1060, 3), 96, np.uint8)
-    for row in range(2):
-        for column in range(5):
-            group[20 + row * 220 : 220 + row * 220, 10 + column * 210 : 210 + column * 210] = head
-    return [("one face", face), ("a group", group)]
-
-
-def _faces(image: Pixels, settings: argparse.Namespace, title: str) -> list[Any]:
-    from ..pipeline import FaceRestorer
-
-    faces = FaceRestorer(settings.models_folder, settings.device, detector=settings.detector_file).detect(image)
+def _faces(restorer: FaceRestorer, image: Pixels, title: str) -> list[Face]:
+    faces = restorer.detect(image)
     if not faces:
         raise InputError(f"bench: no face was found in {title}; name a picture with faces, or a --detector-file.")
     return faces

@@ -1,6 +1,6 @@
 """The page that `facerestore models list` prints: what there is, what is here, on which terms, what it is good for.
 
-`survey` gathers, `page` sets the text; both are free of printing, so that tests and other interfaces can use them.
+`survey` gathers, `page` makes the text; neither prints.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _HEADINGS = {
     "upscaler": "Upscalers for the background",
 }
 _BESIDES = {"detector": ", and the built-in one", "parser": "; without one, masks are ellipses"}
-"""What there is of a group when nothing of it is installed."""
+"""What serves in a group when nothing of it is installed."""
 
 _ONE_LINE = 106
-"""From this width on the terms stand in a model's first line; the longest just fit."""
+"""Columns from which on the terms are in a model's first line; the longest just fit."""
 
 
 @dataclass(frozen=True)

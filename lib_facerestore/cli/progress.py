@@ -1,36 +1,21 @@
-"""What the command line needs while it works: text for any terminal, a bar, and a Ctrl-C that keeps what is done."""
+"""Progress on the terminal: a bar, and a Ctrl-C that lets what is under way be finished."""
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import io
 import signal
 import sys
-from types import FrameType, TracebackType
+from types import FrameType
+from typing import Any
 
-_FORMAT = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
+from .output import discard_output, print_error
 
-
-def print_anything() -> None:
-    """Let standard output and error take every character: what their encoding lacks is written as \\uXXXX, so that a
-    file's name never ends a run. JSON stays JSON, for that is its own way of writing them."""
-    codecs.register_error("facerestore", _escape)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # not every host has one, and pythonw has none at all
-            stream.reconfigure(errors="facerestore")
-
-
-def _escape(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
-    return "".join("\\u" + units[start : start + 4] for start in range(0, len(units), 4)), error.end
+_PICTURES_FORMAT = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
 
 
 class Interrupt:
     """Within `with`, the first Ctrl-C only makes `asked` true, so that what is under way can be finished and written;
-    the second is a KeyboardInterrupt as ever."""
+    the second raises KeyboardInterrupt as usual."""
 
     def __init__(self) -> None:
         self._asked = False
@@ -55,33 +40,54 @@ class Interrupt:
             raise KeyboardInterrupt
         self._asked = True
         with contextlib.suppress(RuntimeError):  # it may come while a line is being printed
-            print("facerestore: finishing what is under way; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+            print_error("finishing what is under way; Ctrl-C again stops at once")
+            sys.stderr.flush()
 
 
 class Bar:
-    """A bar on standard error, where that is a terminal, that moves with the faces within a picture."""
+    """A progress bar on standard error, shown where that is a terminal.
 
-    def __init__(self, total: int) -> None:
+    Args:
+        total: where it ends; None where that is not known yet.
+        format: further arguments of `tqdm.tqdm`.
+    """
+
+    def __init__(self, total: float | None, **format: Any) -> None:
         from tqdm import tqdm
 
-        self._total = total
-        self._bar = tqdm(total=total, file=sys.stderr, disable=None, bar_format=_FORMAT)
+        self._bar = tqdm(total=total, file=sys.stderr, disable=None, **format)
+
+    @classmethod
+    def of_pictures(cls, total: int) -> Bar:
+        """A bar over so many pictures, which moves with the faces within a picture too."""
+        return cls(total, bar_format=_PICTURES_FORMAT)
+
+    @classmethod
+    def of_bytes(cls, name: str) -> Bar:
+        """A bar over the bytes of a file."""
+        return cls(None, desc=name, unit="B", unit_scale=True, unit_divisor=1024)
 
     def __enter__(self) -> Bar:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def show(self, way: float, done: int, what: str) -> None:
-        """Move to `way` of the pictures, a fraction while some are under way; done, what: for the reader."""
-        self._bar.n = way
-        said = f"{done} of {self._total} pictures"
-        self._bar.set_description_str(f"{said}, {what}" if what else said, refresh=False)
+    def move(self, to: float, total: float | None = None) -> None:
+        """Move to a place between 0 and the total; total: the new one, where it has become known."""
+        if total:
+            self._bar.total = total
+        self._bar.update(to - self._bar.n)
+
+    def show(self, to: float, text: str) -> None:
+        """Move, and show a text beside the bar at once."""
+        self._bar.n = to
+        self._bar.set_description_str(text, refresh=False)
         self._bar.refresh()
 
     def say(self, text: str, *, error: bool = False) -> None:
-        """Print a line without breaking the bar."""
-        self._bar.write(text, file=sys.stderr if error else sys.stdout)
+        """Print a line above the bar, on standard output or error. A reader that has gone does not end the work."""
+        try:
+            self._bar.write(text, file=sys.stderr if error else sys.stdout)
+        except BrokenPipeError:
+            discard_output()

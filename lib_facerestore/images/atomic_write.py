@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import InputError
 
@@ -50,10 +53,60 @@ def make_folder(folder: Path) -> None:
 def write_atomically(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = False) -> None:
     """Write data to a temporary file in the same folder, flush it to disk, and give it its final name in one step.
 
-    On any failure neither a temporary nor a partial file is left, and an older file is intact. Without overwrite an
-    existing file is an InputError, also where it appears while we write. Permissions are those of a plain open (umask);
-    an overwritten file keeps its own, and a symbolic link is written through.
+    On any failure neither a temporary nor a partial file is left, and an older file is intact. Permissions are those of
+    a plain open (umask); an overwritten file keeps its own, and a symbolic link is written through.
+
+    Raises:
+        InputError: the file cannot be written, or exists and `overwrite` is not given, also where it appears meanwhile.
     """
+    with open_atomically(path, overwrite=overwrite) as file:
+        file.write(data)
+
+
+def copy_atomically(source: Path, path: Path) -> None:
+    """Copy a file to a new name, whole or not at all; see `write_atomically`.
+
+    Raises:
+        InputError: it cannot be copied, the disk has too little room, or something has that name.
+    """
+    try:
+        free, size = shutil.disk_usage(path.parent).free, source.stat().st_size
+        if free < size:
+            raise InputError(
+                f"{path}: the disk has {free / 2**20:,.0f} MB free and {size / 2**20:,.0f} MB are needed; make room."
+            )
+        with source.open("rb") as original, open_atomically(path) as file:
+            shutil.copyfileobj(original, file, 2**20)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def move_atomically(source: Path, path: Path) -> None:
+    """Give a file another name or folder. Until it is whole under the new name it keeps the old one.
+
+    Raises:
+        InputError: it cannot be moved, or something has that name; the file is at `source` then, or also there.
+    """
+    check_target(path, overwrite=False)
+    try:
+        if source.is_symlink() or source.stat().st_dev != path.parent.stat().st_dev:
+            copy_atomically(source, path)
+        else:
+            _claim(source, path)
+            _flush_folder(path.parent)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    try:
+        source.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path}: is written, but {source} could not be removed ({error.strerror or error})."
+        ) from error
+
+
+@contextlib.contextmanager
+def open_atomically(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """A file to write to, which gets its name when the block ends without an error; see `write_atomically`."""
     target = check_target(path, overwrite=overwrite)
     if overwrite and target.is_symlink():
         target = Path(os.path.realpath(target))
@@ -62,7 +115,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, *, overwrite: bo
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             if overwrite:
@@ -75,14 +128,17 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, *, overwrite: bo
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
     except OSError as error:
-        raise InputError(
-            f"{target}: could not be written ({error.strerror or error}); check the name, permissions and free space"
-        ) from error
+        raise _not_written(target, error) from error
     _flush_folder(target.parent)
 
 
+def _not_written(target: Path, error: OSError) -> InputError:
+    why = error.strerror or error
+    return InputError(f"{target}: could not be written ({why}); check the name, permissions and free space")
+
+
 def _claim(temporary: Path, target: Path) -> None:
-    """Give the temporary its final name unless something has that name already."""
+    """Give a file of the same disk another name unless something has that already. The old name may stay beside it."""
     try:
         os.link(temporary, target)
         return

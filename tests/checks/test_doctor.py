@@ -1,7 +1,9 @@
-"""What `doctor` says of the model files: found by their tensors, damaged ones named."""
+"""What `doctor` says of packages, and of the model files: found by their tensors, damaged ones named."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,52 @@ def test_a_damaged_file_is_no_installed_model(tmp_path: Path) -> None:
     assert "in no format" in found["file of gfpgan-1.4"].detail
     assert "models download gfpgan-1.4" in found["file of gfpgan-1.4"].remedy
     assert "it is a web page" in found["file of bisenet"].detail and "parser bisenet" not in found
+
+
+def take_away(monkeypatch: pytest.MonkeyPatch, module: str, distribution: str) -> None:
+    """As if the package were not installed."""
+    version = importlib.metadata.version
+
+    def without(name: str) -> str:
+        if name == distribution:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without)
+    monkeypatch.setitem(sys.modules, module, None)
+
+
+@pytest.mark.parametrize("name", ["httpx", "filelock", "tqdm", "platformdirs"])
+def test_a_package_that_a_command_cannot_do_without_is_missing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_away(monkeypatch, name, name)
+    found = findings(tmp_path)[name]
+    assert found.status == "missing" and found.remedy == f"pip install {name}"
+    assert found.detail.startswith("needed for ")
+
+
+@pytest.mark.parametrize("name", ["facexlib", "tifffile", "gradio", "spandrel", "psutil", "onnxruntime"])
+def test_a_package_that_something_stands_in_for_is_a_note(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_away(monkeypatch, name, name)
+    found = findings(tmp_path)[name]
+    assert found.status == "note" and found.remedy == f"pip install {name}"
+    assert "; without it, " in found.detail and "page" not in found.detail
+
+
+def test_a_package_that_fails_on_import_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "httpx", None)  # its version is still known
+    found = findings(tmp_path)["httpx"]
+    assert found.status == "broken" and found.remedy == "pip install httpx --force-reinstall"
+
+
+@pytest.mark.parametrize("name", ["gfpgan", "basicsr"])
+def test_what_is_only_compared_with_comes_without_its_dependencies(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_away(monkeypatch, name, name)
+    found = findings(tmp_path)[name]
+    assert found.status == "note" and found.remedy == f"pip install --no-deps {name}"
+    assert "comparing" in found.detail

@@ -339,3 +339,47 @@ def test_a_model_can_be_brought_into_a_new_folder(models: Path, tmp_path: Path) 
     file = next(models.glob("*.safetensors"))
     assert cli.main(["models", "import", str(file), "--models", str(tmp_path / "new" / "models")]) == 0
     assert (tmp_path / "new" / "models" / file.name).exists()
+
+
+def test_doctor_takes_no_detector_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--detector-file", "x.pth"]) == cli.USAGE
+    assert "--detector-file is not known" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+@pytest.mark.parametrize("arguments", [["--help"], ["models", "list", "--all"], ["models", "list", "--json"]])
+def test_a_reader_that_has_seen_enough_ends_the_run_quietly(arguments: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)  # nobody reads
+    try:
+        call = [sys.executable, "-m", "lib_facerestore", *arguments]
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        told = subprocess.run(call, env=buffered, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(write)
+    assert (told.returncode, told.stderr) == (cli.OK, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_pictures_are_restored_though_nobody_reads_on(
+    run: Run, tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(3):
+        Image.fromarray(photo).save(tmp_path / f"{index}.png")
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w", buffering=1) as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert run("restore", tmp_path, "-o", tmp_path / "out", "--model", "small") == cli.OK
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_package_that_is_missing_is_named_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "lib_facerestore.catalogue.download", raising=False)
+    monkeypatch.delitem(sys.modules, "lib_facerestore.catalogue.connection", raising=False)
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    assert cli.main(["models", "download", "codeformer", "--yes"]) == cli.FAILED
+    said = capsys.readouterr().err
+    assert "the package httpx is missing" in said and "pip install httpx" in said

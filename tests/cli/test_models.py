@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -20,8 +23,7 @@ from lib_facerestore.catalogue import ModelEntry, ModelFile, Store, fingerprints
 from lib_facerestore.catalogue import download as downloads
 from lib_facerestore.checks import originals, verify
 from lib_facerestore.cli import main as cli
-from lib_facerestore.cli import model_page
-from lib_facerestore.cli import models as models_command
+from lib_facerestore.cli import model_download, model_page
 from lib_facerestore.errors import DownloadError, FaceRestoreError
 from lib_facerestore.networks.archs.dfdnet_parts import DICTIONARY_FILES, DICTIONARY_FOLDER, random_dictionaries
 
@@ -187,7 +189,12 @@ def test_somebody_at_a_terminal_is_asked(
 
     done: list[str] = []
     result = downloads.Downloaded(models / "x", "https://x", "size")
-    monkeypatch.setattr(downloads, "download", lambda entry, *_, **__: done.append(entry.id) or result)
+
+    def get(entry: ModelEntry, *_: object, **__: object) -> downloads.Downloaded:
+        done.append(entry.id)
+        return result
+
+    monkeypatch.setattr(downloads, "download", get)
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     assert run("download", "gpen-512") == (cli.OK if downloaded else cli.FAILED)
     assert bool(done) is downloaded
@@ -220,6 +227,58 @@ def test_download_errors_name_the_remedy(run: Run, capsys: pytest.CaptureFixture
     assert "get it by hand from https://drive.google.com" in capsys.readouterr().err
     assert run("download", "lite") == cli.FAILED
     assert "part of this package" in capsys.readouterr().err
+
+
+def test_a_declined_model_has_a_row_that_says_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = io.StringIO("n\n")
+    monkeypatch.setattr(answer, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", answer)
+    monkeypatch.setattr(downloads, "download", lambda *_, **__: pytest.fail("it was declined"))
+    assert run("download", "codeformer", "--json") == cli.FAILED
+    captured = capsys.readouterr()
+    (row,) = json.loads(captured.out)
+    assert (row["id"], row["file"], row["verified"]) == ("codeformer", None, None)
+    assert "codeformer was not downloaded: its terms were declined" in row["error"] and row["error"] in captured.err
+
+
+@pytest.mark.parametrize("way", [[], ["--move"]], ids=["copy", "move"])
+def test_an_import_that_fails_loses_nothing_and_leaves_nothing(
+    way: list[str], run: Run, models: Path, tmp_path: Path, known_net: ModelEntry, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    source = tmp_path / "mine.safetensors"
+    (models / "small.safetensors").rename(source)
+    content = source.read_bytes()
+
+    def locked(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("replace", "link", "rename"):
+        monkeypatch.setattr(os, name, locked)
+        monkeypatch.setattr(Path, name, locked, raising=False)
+    assert run("import", source, *way) == cli.FAILED
+    said = capsys.readouterr().err
+    assert "lite-like.safetensors: could not be written (Permission denied)" in said
+    assert f"Your file is still {source}" in said
+    assert source.read_bytes() == content and not list(models.iterdir())
+
+
+def test_ctrl_c_in_an_import_leaves_no_part(
+    run: Run, models: Path, tmp_path: Path, known_net: ModelEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "mine.safetensors"
+    (models / "small.safetensors").rename(source)
+    content = source.read_bytes()
+
+    def interrupted(_: object, part: BinaryIO, *__: object) -> None:
+        part.write(content[:10])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfileobj", interrupted)
+    assert run("import", source) == cli.INTERRUPTED
+    assert source.read_bytes() == content and not list(models.iterdir())
 
 
 def test_import_recognises_names_and_checks(
@@ -387,7 +446,7 @@ def test_every_published_file_can_be_asked_for(run: Run, monkeypatch: pytest.Mon
     got: list[str] = []
     for entry in known_models(None):
         for file in entry.published:
-            chosen = models_command._published(entry, file.name)
+            chosen = model_download._published(entry, file.name)
             assert chosen is not None
             got.append(chosen.sha256 or chosen.urls[0] if chosen.urls else chosen.name)
     assert len(got) == len(set(got))

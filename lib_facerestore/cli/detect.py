@@ -1,0 +1,51 @@
+"""`facerestore detect`: where the faces are."""
+
+from __future__ import annotations
+
+import argparse
+
+from .arguments import Commands, add_inputs, add_options, common, options_of, restorer_of
+from .output import FAILED, INTERRUPTED, OK, print_error, print_json
+
+OPTIONS = ("detector", "confidence", "order")
+
+
+def add_command(commands: Commands) -> None:
+    """Add `detect` to the command line."""
+    parser = commands.add_parser("detect", help="find the faces, change nothing", parents=[common(detector=True)])
+    add_inputs(parser)
+    add_options(parser, OPTIONS)
+    parser.set_defaults(run=run)
+
+
+def run(settings: argparse.Namespace) -> int:
+    """Find the faces of every picture and print them; returns the exit code.
+
+    Raises:
+        FaceRestoreError: an argument is wrong, or the detector is missing.
+    """
+    options = options_of(settings)
+    from ..batch import folder
+
+    pictures = folder.find_pictures(settings.inputs)
+    rows: list[dict[str, object]] = []
+    code = OK
+    try:
+        for one, faces, notes, error in folder.detect_files(restorer_of(settings), pictures, options):
+            row: dict[str, object] = {"file": str(one.source), "faces": [face.to_dict() for face in faces]}
+            rows.append(row | {"error": error} if error else row)
+            for line in (*notes, *([error] if error else [])):
+                print_error(line)
+            if error:
+                code = FAILED
+            elif not settings.json:
+                print(f"{one.source}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
+                for face in faces:
+                    x0, y0, x1, y1 = face.box
+                    print(f"  {face.number}: {x0:.0f},{y0:.0f} to {x1:.0f},{y1:.0f}, score {face.score:.2f}")
+    except KeyboardInterrupt:
+        print_error(f"interrupted; {len(rows)} of {len(pictures)} pictures are done")
+        code = INTERRUPTED
+    if settings.json:
+        print_json(rows)
+    return code

@@ -1,0 +1,130 @@
+"""`facerestore models download`: the terms of a model, the question, and its file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DownloadError, ModelFileError
+from .arguments import store_of
+from .output import FAILED, OK, print_error, print_json
+from .progress import Bar
+
+if TYPE_CHECKING:
+    from ..catalogue import ModelEntry, ModelFile, Store
+    from ..catalogue.download import Downloaded
+
+Row = dict[str, str | None]
+
+
+def run(settings: argparse.Namespace) -> int:
+    """Get each model that is named; one that fails does not stop the others. Returns the exit code.
+
+    Raises:
+        ModelFileError: an id is not known; nothing is downloaded then.
+    """
+    store = store_of(settings)
+    entries = [_known(name) for name in settings.ids]
+    rows = [_get(entry, store, settings) for entry in entries]
+    if settings.json:
+        print_json(rows)
+    return FAILED if any("error" in row for row in rows) else OK
+
+
+def _get(entry: ModelEntry, store: Store, settings: argparse.Namespace) -> Row:
+    """Get one model, and say so; its row for JSON has an "error" where it could not be had, or was declined."""
+    from ..catalogue.download import download
+
+    there = _there_already(entry, settings.file, store)
+    if there is not None:
+        if not settings.json:
+            print(f"{entry.id}: was there already, {there.path} ({_verified(there)})")
+        return {"id": entry.id, "file": str(there.path), "verified": there.verified, "url": ""}
+    chosen = _published(entry, settings.file)
+    _show_terms(entry, chosen, store.folders[0])
+    if not _agreed(settings):
+        return _failed(entry, f"{entry.id} was not downloaded: its terms were declined")
+    try:
+        with Bar.of_bytes(chosen.name if chosen else entry.id) as bar:
+            done = download(entry, store.folders[0], name=settings.file, offline=settings.offline, progress=bar.move)
+    except DownloadError as error:
+        return _failed(entry, str(error))
+    if not settings.json:
+        print(f"{entry.id}: {'' if done.url else 'was there already, '}{done.path} ({_verified(done)})")
+    return {"id": entry.id, "file": str(done.path), "verified": done.verified, "url": done.url}
+
+
+def _failed(entry: ModelEntry, message: str) -> Row:
+    print_error(message)
+    return {"id": entry.id, "file": None, "verified": None, "error": message}
+
+
+def _there_already(entry: ModelEntry, name: str | None, store: Store) -> Downloaded | None:
+    """The model, or its published file of that name, where it is in any of the searched folders."""
+    from ..catalogue import BUILT_IN
+    from ..catalogue.download import Downloaded
+    from ..catalogue.fingerprints import sha256_of
+
+    path = store.installed(entry.kind).get(entry.id)
+    if path is None or entry.id == BUILT_IN:
+        return None
+    size = path.stat().st_size
+    alike = [file for file in entry.published if file.bytes == size or (file.sha256 and not file.bytes)]
+    exact = next((file for file in alike if file.sha256 and file.sha256 == sha256_of(path)), None)
+    if name and name.lower() not in (path.name.lower(), exact.name.lower() if exact else ""):
+        return None
+    if exact:
+        return Downloaded(path, "", "sha256")
+    return Downloaded(path, "", "size" if any(not file.sha256 for file in alike) else "nothing")
+
+
+def _verified(done: Downloaded) -> str:
+    if done.verified == "nothing" and not done.url:
+        return "not known to be a published file; see `facerestore models verify`"
+    return {
+        "sha256": "SHA-256 as published",
+        "size": "size as published; nobody states its SHA-256",
+        "nothing": "nobody states its size or SHA-256, so it could not be checked",
+    }[done.verified]
+
+
+def _known(name: str) -> ModelEntry:
+    from ..catalogue import known_model, known_models
+    from ..wording import did_you_mean
+
+    entry = known_model(name)
+    if entry is None:
+        near = did_you_mean(name, [entry.id for entry in known_models(None)])
+        raise ModelFileError(f"model {name} is not known.{near} `facerestore models list --all` shows all ids.")
+    return entry
+
+
+def _published(entry: ModelEntry, name: str | None) -> ModelFile | None:
+    """The published file of that name, or the first; None where there is none, which `download` then explains."""
+    return next((file for file in entry.published if name is None or file.name.lower() == name.lower()), None)
+
+
+def _show_terms(entry: ModelEntry, file: ModelFile | None, folder: Path) -> None:
+    from .model_page import COMMERCIAL, about, megabytes
+
+    size = megabytes(file.bytes) if file and file.bytes else about(entry)
+    lines = [f"{entry.id}: {file.name if file else 'no file'}, {size}, into {folder}"]
+    if file and file.urls:
+        lines.append(f"  from      {file.urls[0]}")
+        if len(file.urls) > 1:
+            lines.append(f"            {len(file.urls) - 1} more address(es) if that fails")
+    lines += [f"  licence   {entry.licence}", f"            {entry.licence_note}"]
+    lines.append(f"  business  {COMMERCIAL[entry.commercial]}")
+    if file and file.note:
+        lines.append(f"  note      {file.note}")
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _agreed(settings: argparse.Namespace) -> bool:
+    """Whether to go on. Only somebody who can answer is asked: a script has the terms in its log."""
+    if settings.yes or not sys.stdin or not sys.stdin.isatty():
+        return True
+    print("Download it on these terms? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

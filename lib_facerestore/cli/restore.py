@@ -1,0 +1,113 @@
+"""`facerestore restore`: the faces in pictures and folders."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .arguments import Commands, add_inputs, add_options, common, options_of, restorer_of
+from .output import FAILED, INTERRUPTED, OK, print_error, print_json
+from .progress import Bar, Interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..batch.folder import Outcome
+
+
+def add_command(commands: Commands) -> None:
+    """Add `restore` to the command line."""
+    parser = commands.add_parser(
+        "restore", help="restore the faces in pictures or folders", parents=[common(detector=True)]
+    )
+    add_inputs(parser)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="picture (one input) or folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--skip-existing", action="store_true", help="pass over pictures whose result exists")
+    parser.add_argument("--quality", type=_quality, help="for JPEG and WebP, 1 to 100 (as the input)")
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _quality(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 100")
+    return int(text)
+
+
+def run(settings: argparse.Namespace) -> int:
+    """Restore and write every picture; one that fails does not stop the others. Returns the exit code.
+
+    Raises:
+        FaceRestoreError: an argument is wrong, or a model is missing; nothing is written then.
+    """
+    options = options_of(settings)
+    from ..batch import folder
+
+    tasks = folder.plan(settings.inputs, settings.output)
+    restorer = restorer_of(settings)
+    restorer.check(options)  # a wrong model or detector is one error, not one for every file
+    with Interrupt() as interrupt, Bar.of_pictures(len(tasks)) as bar:
+
+        def show(way: float, done: int, what: str) -> None:
+            bar.show(way, f"{done} of {len(tasks)} pictures" + (f", {what}" if what else ""))
+
+        running = folder.restore_files(
+            restorer,
+            tasks,
+            options,
+            overwrite=settings.overwrite,
+            skip_existing=settings.skip_existing,
+            quality=settings.quality,
+            progress=show,
+            stop=interrupt.asked,
+        )
+        outcomes, stopped = _follow(running, bar, quiet=settings.json)
+    if settings.json:
+        print_json([outcome.to_dict() for outcome in outcomes])
+    return _conclude(outcomes, len(tasks), stopped or interrupt.asked())
+
+
+def _follow(running: Iterator[Outcome], bar: Bar, quiet: bool) -> tuple[list[Outcome], bool]:
+    """Print what becomes of each picture as it is done (errors only: `quiet`).
+
+    Returns:
+        What became of them, and whether a second Ctrl-C stopped it.
+    """
+    outcomes = []
+    try:
+        for outcome in running:
+            outcomes.append(outcome)
+            if outcome.error:
+                bar.say(f"facerestore: {outcome.error}", error=True)
+            elif not quiet:
+                bar.say(_summary(outcome))
+    except KeyboardInterrupt:
+        return outcomes, True
+    return outcomes, False
+
+
+def _conclude(outcomes: list[Outcome], total: int, stopped: bool) -> int:
+    """Say how many pictures failed or were left; returns the exit code."""
+    failed = sum(bool(outcome.error) for outcome in outcomes)
+    if failed and len(outcomes) > 1:
+        print_error(f"{failed} of {len(outcomes)} pictures failed")
+    if stopped:
+        print_error(f"interrupted; {len(outcomes) - failed} of {total} pictures are finished and whole")
+        return INTERRUPTED
+    return FAILED if failed else OK
+
+
+def _summary(outcome: Outcome) -> str:
+    if outcome.skipped:
+        return f"{outcome.task.source}: skipped, {outcome.task.target} exists"
+    applied = sum(report.applied for report in outcome.faces)
+    count = f"{applied} of {len(outcome.faces)} faces restored" if outcome.faces else "no face was found"
+    if outcome.copied:
+        count += ", copied as it is"
+    lines = [f"{outcome.task.source} -> {outcome.task.target}: {count} ({outcome.model})"]
+    lines += [f"  {report.reason}" for report in outcome.faces if report.reason]
+    lines += [f"  {note}" for note in outcome.notes if note != "no face was found"]
+    return "\n".join(lines)
