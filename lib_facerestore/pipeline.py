@@ -276,8 +276,8 @@ class FaceRestorer:
         self._parser, self._parser_loaded, self._parser_fault = None, True, ""
         try:
             with torch.inference_mode(False):
-                self._parser = create_parser(self.store.folders, self.device)
-        except ModelFileError as error:
+                self._parser = create_parser(self.store.scan(), self.device)
+        except FaceRestoreError as error:
             self._parser_fault = f"masks are ellipses, since the parsing model cannot be used: {error}"
             self._warn(self._parser_fault)
 

@@ -1,41 +1,34 @@
-"""Known model files as data, and the store: which folders are searched and what lies in them.
+"""Known model files as data, and what is installed of them.
 
-`models.toml` is the data, `entries` reads it; `store` says what is installed; `peek` and `fingerprints` look into
-files; `download` (imported when needed) gets them.
+`models.toml` is the data, `entries` reads it; `store` knows the folders and scans them into an `inventory`; `identify`
+says what a file is, from what `peek` and `fingerprints` read of it; `download` (imported when needed) gets files.
 """
 
 from __future__ import annotations
 
 from .entries import Kind, ModelEntry, ModelFile, known_model, known_models, recognise
-from .store import (
-    BUILT_IN,
-    ENVIRONMENT,
-    MODEL_SUFFIXES,
-    Found,
-    Store,
-    default_models_folder,
-    identify,
-    installed_in,
-    misfit_message,
-    webui_folders,
-    weights_path,
-)
+from .identify import IdentifiedFile, identify
+from .inventory import BUILT_IN, Inventory, misfit_message, package_is_there
+from .store import ENVIRONMENT, MODEL_SUFFIXES, Store, default_models_folder, inventory_of, webui_folders
+from .weights import weights_path
 
 __all__ = [
     "BUILT_IN",
     "ENVIRONMENT",
     "MODEL_SUFFIXES",
-    "Found",
+    "IdentifiedFile",
+    "Inventory",
     "Kind",
     "ModelEntry",
     "ModelFile",
     "Store",
     "default_models_folder",
     "identify",
-    "installed_in",
+    "inventory_of",
     "known_model",
     "known_models",
     "misfit_message",
+    "package_is_there",
     "recognise",
     "webui_folders",
     "weights_path",

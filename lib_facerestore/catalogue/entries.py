@@ -19,7 +19,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One published file. `bytes` is 0 and `sha256` "" where nobody states them; `urls` are mirrors, best first."""
+    """A published file. `bytes` is 0 and `sha256` "" where nobody states them; `urls` are mirrors, best first."""
 
     name: str
     bytes: int = 0
@@ -81,10 +81,37 @@ class ModelEntry:
         return self.published[0].bytes if self.published else 0
 
     def lacking(self, path: Path) -> tuple[str, ...]:
-        """Of the files that it needs beside its own, which lies at `path`, those that are not there."""
+        """Of the files that it needs beside its own, which is at `path`, those that are missing."""
         inner = path.parent / self.beside_folder
         folder = inner if self.beside_folder and inner.is_dir() else path.parent
         return tuple(name for name in self.beside if not (folder / name).is_file())
+
+    def as_json(self) -> dict[str, Any]:
+        """What is known about the model, as plain values for JSON; nothing about this machine's files.
+
+        Keys: id, kind, family, size (pixels, or None), wanted (file names), bytes and bytes_about (or None), knobs,
+        licence, licence_note, commercial (and commercial_use, its name in the command line's output), good_for,
+        needs, used, downloadable, page.
+        """
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "family": self.family,
+            "size": self.size or None,
+            "wanted": list(self.files),
+            "bytes": self.bytes or None,
+            "bytes_about": self.about or None,
+            "knobs": sorted(self.knobs),
+            "licence": self.licence,
+            "licence_note": self.licence_note,
+            "commercial": self.commercial,
+            "commercial_use": self.commercial,
+            "good_for": self.good_for,
+            "needs": self.needs or None,
+            "used": self.used,
+            "downloadable": any(file.urls for file in self.published),
+            "page": self.page or None,
+        }
 
     def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         """Whether tensors of these names and shapes may be this model."""
@@ -95,7 +122,7 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class OtherFile:
-    """A file that is found beside the models but is none of ours: its usual names, and what it is."""
+    """A file that is often kept beside the models and is none of them: its usual names, and what it is."""
 
     files: tuple[str, ...]
     what: str
@@ -140,14 +167,14 @@ def known_model(name: str) -> ModelEntry | None:
 
 @lru_cache(maxsize=1)
 def other_files() -> tuple[OtherFile, ...]:
-    """Files of the field that are not models of ours."""
+    """The known files that are not models of this package."""
     return tuple(OtherFile(tuple(row["files"]), row["what"]) for row in _data()["other"])
 
 
 def recognise(shapes: Mapping[str, tuple[int, ...]]) -> tuple[ModelEntry, ...]:
     """The models that tensors of these names and shapes may be: none, one, or several that shapes cannot tell apart.
 
-    Prefixes such as ``module.`` and the groups beside them are looked through.
+    Prefixes such as ``module.``, and the groups of tensors beside the network's, are ignored.
     """
     for view in views(shapes):
         seen = {short: shapes[full] for short, full in view.items()}

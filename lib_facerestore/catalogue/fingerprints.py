@@ -1,6 +1,6 @@
-"""SHA-256 of model files, remembered from run to run, and what lies in a file, remembered within a run.
+"""What was read from model files, remembered: what is in a file (within a run), and its SHA-256 (from run to run).
 
-Both are kept by path, time of change and size: a file that was replaced is looked at again.
+A file that was replaced, or changed in place, is read again: its size, times and inode tell.
 """
 
 from __future__ import annotations
@@ -10,58 +10,93 @@ import hashlib
 import json
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from ..errors import ModelFileError
-from .peek import Peeked, peek
+from ..errors import InputError, ModelFileError
+from ..images.atomic_write import write_atomically
+from .peek import Format, Peeked, peek, sniff_file
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes done and the bytes in all (None where nobody knows)."""
+Stamp = tuple[int, ...]
+Remembered = TypeVar("Remembered")
 
+MOST_FILES = 1000
+"""Files whose content is remembered within a run; the one that was not asked for the longest is forgotten first."""
+_MOST_HASHES = 2000
 _CHUNK = 2**20
-_MOST = 2000  # files remembered
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one look into a file gave; `fault` says why `content` is None."""
+
+    stamp: Stamp
+    format: Format
+    content: Peeked | None
+    fault: str = ""
+
+
 _lock = threading.Lock()
-_peeked: dict[tuple[str, int, int], Peeked | str] = {}  # a string says what is wrong with the file
+_looks: OrderedDict[str, _Look] = OrderedDict()
+_hashes: OrderedDict[str, tuple[Stamp, str]] = OrderedDict()
 
 
-def cache_file() -> Path:
-    """Where hashes are remembered. Losing it costs only time. Raises ImportError without the package platformdirs."""
-    import platformdirs  # here, since a WebUI must start without it
-
+def cache_file() -> Path | None:
+    """Where hashes are kept from run to run; None without the package platformdirs. Losing it costs only time."""
+    try:
+        import platformdirs
+    except ImportError:
+        return None
     return Path(platformdirs.user_cache_dir("facerestore", False)) / "sha256.json"
 
 
 def look_into(path: Path) -> Peeked:
-    """What lies in a file, remembered within this run. Raises ModelFileError, as `peek`."""
+    """What is in a file, remembered within this run. Raises ModelFileError, as `peek`."""
+    look = _look(path)
+    if look.content is None:
+        raise ModelFileError(look.fault)
+    return look.content
+
+
+def format_of(path: Path) -> Format:
+    """The kind of file, remembered with its content. Raises ModelFileError if it cannot be opened."""
+    return _look(path).format
+
+
+def stamp(path: Path) -> Stamp:
+    """What changes with a file's content: size, time of change, time of the last change of any kind, inode. Zeros
+    where there is no file."""
     try:
-        key = _key(path)
-    except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    if key not in _peeked:
-        try:
-            _peeked[key] = peek(path)
-        except ModelFileError as error:
-            _peeked[key] = str(error)
-    known = _peeked[key]
-    if isinstance(known, str):
-        raise ModelFileError(known)
-    return known
+        return _stamp(path)
+    except OSError:
+        return (0, 0, 0, 0)
 
 
 def sha256_of(path: Path, progress: Progress | None = None) -> str:
     """SHA-256 of a file, from memory where the file has not changed. Raises OSError."""
-    name, changed, size = _key(path)
-    known = _remembered().get(name)
-    if isinstance(known, list) and known[:2] == [changed, size]:
-        return str(known[2])
-    digest = hash_file(path, progress)
-    _remember(name, [changed, size, digest])
+    name, now = str(path.resolve()), _stamp(path)
+    with _lock:
+        known = _hashes.get(name)
+    if known is not None and known[0] == now:
+        return known[1]
+    size, changed = now[:2]
+    row = _stored_hashes().get(name)
+    if isinstance(row, list) and row[:2] == [changed, size]:
+        digest = str(row[2])
+    else:
+        digest = hash_file(path, progress)
+        _store_hash(name, [changed, size, digest])
+    _keep(_hashes, name, (now, digest), _MOST_HASHES)
     return digest
 
 
 def hash_file(path: Path, progress: Progress | None = None) -> str:
-    """SHA-256 of a file, read anew. Raises OSError."""
+    """SHA-256 of a file, always read. Raises OSError."""
     digest = hashlib.sha256()
     size = path.stat().st_size
     done = 0
@@ -75,7 +110,7 @@ def hash_file(path: Path, progress: Progress | None = None) -> str:
 
 
 def same_content(first: Path, second: Path) -> bool:
-    """Whether two files hold the same bytes: told by size, ends and SHA-256, in this order."""
+    """Whether two files hold the same bytes, by size, both ends and SHA-256, in this order."""
     try:
         if first.samefile(second):
             return True
@@ -86,13 +121,39 @@ def same_content(first: Path, second: Path) -> bool:
         return False
 
 
-def stamp(path: Path) -> tuple[int, int]:
-    """Size and time of change: tells whether a file is still the one that was looked at. Zeros where there is none."""
+def _look(path: Path) -> _Look:
+    name = os.path.abspath(path)
     try:
-        facts = path.stat()
-    except OSError:
-        return 0, 0
-    return facts.st_size, facts.st_mtime_ns
+        now = _stamp(path)
+        with _lock:
+            known = _looks.get(name)
+            if known is not None and known.stamp == now:
+                _looks.move_to_end(name)
+                return known
+        kind = sniff_file(path)
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    try:
+        look = _Look(now, kind, peek(path, kind))
+    except ModelFileError as error:
+        look = _Look(now, kind, None, str(error))
+        if isinstance(error.__cause__, (OSError, ImportError)):
+            return look  # the file may be readable the next time
+    _keep(_looks, name, look, MOST_FILES)
+    return look
+
+
+def _keep(memory: OrderedDict[str, Remembered], name: str, value: Remembered, most: int) -> None:
+    with _lock:
+        memory[name] = value
+        memory.move_to_end(name)
+        while len(memory) > most:
+            memory.popitem(last=False)
+
+
+def _stamp(path: Path) -> Stamp:
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
 
 
 def _ends(path: Path) -> bytes:
@@ -102,27 +163,24 @@ def _ends(path: Path) -> bytes:
         return head + file.read(_CHUNK)
 
 
-def _key(path: Path) -> tuple[str, int, int]:
-    facts = path.stat()
-    return str(path.resolve()), facts.st_mtime_ns, facts.st_size
-
-
-def _remembered() -> dict[str, object]:
+def _stored_hashes() -> dict[str, object]:
+    file = cache_file()
     try:
-        content = json.loads(cache_file().read_text("utf-8"))
-    except (ImportError, OSError, ValueError):
+        content = json.loads(file.read_text("utf-8")) if file else None
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def _remember(name: str, row: list[object]) -> None:
-    """Best effort: a folder that cannot be written only means that the file is hashed again next time."""
-    with _lock, contextlib.suppress(ImportError, OSError):
-        rows = _remembered()
+def _store_hash(name: str, row: list[object]) -> None:
+    """Best effort: a folder that cannot be written only means that the file is hashed again in the next run."""
+    file = cache_file()
+    if file is None:
+        return
+    with _lock, contextlib.suppress(OSError, InputError):
+        rows = _stored_hashes()
         rows.pop(name, None)
         rows[name] = row
-        target = cache_file()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(dict(list(rows.items())[-_MOST:])), "utf-8")
-        os.replace(temporary, target)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        kept = dict(list(rows.items())[-_MOST_HASHES:])
+        write_atomically(file, json.dumps(kept).encode(), overwrite=True)

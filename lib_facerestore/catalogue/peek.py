@@ -1,17 +1,16 @@
 """What is in a model file, without loading it: names and shapes of its tensors, in milliseconds and without torch.
 
-A .safetensors file says so in its header. A PyTorch file, old or new, holds a pickle that describes the tensors apart
-from their numbers; it is read here by an unpickler that knows no class at all: every name it is asked for becomes an
-inert placeholder, so that nothing in the file can run. Of an ONNX file only the outermost layer is looked at. Whatever
-the format, a file that is cut off is found out: each says how long it has to be.
-Used to recognise files; `checkpoints` loads them.
-Also here, because both need it: the keys and prefixes that wrap the tensors of public files.
+A .safetensors file has a header that lists them, which the package safetensors reads. A PyTorch file, old or new,
+holds a pickle that describes the tensors apart from their numbers; it is read by an unpickler that knows no class at
+all: every name it is asked for becomes an inert placeholder, so that nothing in the file can run. Of an ONNX file only
+the outermost fields are read. Every format states how long the file has to be, so a file that is cut off is noticed.
+
+Also here: the keys and prefixes that wrap the tensors of public files.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import pickle
 import zipfile
@@ -35,6 +34,7 @@ PREFIXES = (
 Format = Literal["safetensors", "zip", "pickle", "onnx", "web page", "pointer", "empty", "unknown"]
 Shapes = dict[str, tuple[int, ...]]
 
+NEEDS_SAFETENSORS = "cannot be read, since the package safetensors is missing; run `pip install safetensors`."
 _ONNX_GRAPH = 7  # the field of ModelProto that holds the network
 _HEADER_LIMIT = 100 * 2**20  # larger descriptions than this belong to no network; they would only fill the memory
 
@@ -47,12 +47,17 @@ class Peeked:
         shapes: names and shapes without wrapping key; none for an ONNX file.
         asks_for: names of classes and functions that the pickle wants beyond plain tensors (a loader that obeyed would
             run them).
-        is_onnx: whether it is an ONNX file.
+        format: the kind of file.
     """
 
     shapes: Shapes
     asks_for: tuple[str, ...] = ()
-    is_onnx: bool = False
+    format: Format = "unknown"
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether it is an ONNX file."""
+        return self.format == "onnx"
 
 
 def sniff(head: bytes) -> Format:
@@ -81,24 +86,31 @@ def sniff_file(path: Path) -> Format:
         return sniff(file.read(512))
 
 
-def peek(path: Path) -> Peeked:
+def peek(path: Path, kind: Format | None = None) -> Peeked:
     """What is in a .pth, .pt, .ckpt, .safetensors or .onnx file, whatever its suffix.
 
+    Args:
+        path: the file.
+        kind: what `sniff_file` says of it, where that is known already.
+
     Raises:
-        ModelFileError: the file is missing, damaged, cut off, or of another format.
+        ModelFileError: the file is missing, damaged, cut off, or of another format, or the package safetensors is
+            needed and missing.
     """
     try:
-        kind = sniff_file(path)
+        kind = kind or sniff_file(path)
+        if kind == "safetensors":
+            return Peeked(_safetensors_shapes(path), format=kind)
         with open(path, "rb") as file:
-            if kind == "safetensors":
-                return Peeked(_safetensors_shapes(file))
             if kind == "zip":
-                return _described(_zip_pickle(file))
+                return _described(_zip_pickle(file), kind)
             if kind == "pickle":
-                return _described(_legacy_pickle(file))
+                return _described(_legacy_pickle(file), kind)
             if kind == "onnx":
                 _walk_onnx(file)
-                return Peeked({}, is_onnx=True)
+                return Peeked({}, format=kind)
+    except ImportError as error:
+        raise ModelFileError(f"{path}: {NEEDS_SAFETENSORS}") from error
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise ModelFileError(f"{path}: damaged, or cut off ({error}); get it again.") from error
     except Exception as error:  # a pickle made by somebody may fail in any way; all of them mean the same here
@@ -130,7 +142,7 @@ def unwrap(content: object) -> object:
 
 
 def views(names: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Ways to read the names of a state dict: as they are, then without a prefix (or two) and the groups beside it.
+    """Ways to read the names of a state dict: unchanged, then without a prefix (or two) and the groups beside it.
 
     Yields:
         From the short name to the name in the file, at least one entry.
@@ -147,12 +159,14 @@ def views(names: Mapping[str, Any]) -> Iterator[dict[str, str]]:
                 yield deeper
 
 
-def _safetensors_shapes(file: io.BufferedReader) -> Shapes:
-    length = int.from_bytes(file.read(8), "little")
-    header = json.loads(file.read(length))
-    rows = {name: row for name, row in header.items() if name != "__metadata__"}
-    _check_end(file, 8 + length + max((row["data_offsets"][1] for row in rows.values()), default=0))
-    return {name: tuple(row["shape"]) for name, row in rows.items()}
+def _safetensors_shapes(path: Path) -> Shapes:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
 
 
 def _check_end(file: io.BufferedReader, needed: int) -> None:
@@ -162,8 +176,8 @@ def _check_end(file: io.BufferedReader, needed: int) -> None:
 
 
 def _walk_onnx(file: io.BufferedReader) -> None:
-    """The outermost fields of an ONNX model (protobuf), hopping over their contents: they end where the file does, and
-    one of them is the graph."""
+    """Check the outermost fields of an ONNX model (protobuf), skipping their contents: they end where the file does,
+    and one of them is the graph."""
     end = os.fstat(file.fileno()).st_size
     fields = set()
     while file.tell() < end:
@@ -220,12 +234,12 @@ def _legacy_pickle(file: io.BufferedReader) -> tuple[object, set[str]]:
     return content, reader.asked
 
 
-def _described(read: tuple[object, set[str]]) -> Peeked:
+def _described(read: tuple[object, set[str]], kind: Format) -> Peeked:
     content = unwrap(read[0])
     shapes = {}
     if isinstance(content, Mapping):
         shapes = {str(name): value.shape for name, value in content.items() if isinstance(value, _Tensor)}
-    return Peeked(shapes, tuple(sorted(read[1])))
+    return Peeked(shapes, tuple(sorted(read[1])), kind)
 
 
 @dataclass(frozen=True)
@@ -305,25 +319,25 @@ _PLAIN: dict[tuple[str, str], Callable[..., object]] = {
 }
 
 
-_TENSOR_ROOMS = ("torch", "torch.storage", "torch._utils", "torch.serialization", "torch.nn.parameter")
+_TENSOR_MODULES = ("torch", "torch.storage", "torch._utils", "torch.serialization", "torch.nn.parameter")
 
 
 class _Reader(pickle.Unpickler):
     """Reads a checkpoint's description; `asked` holds what it wants beyond plain tensors."""
 
     def __init__(self, file: Any) -> None:
-        super().__init__(file, encoding="latin1")  # files written by Python 2 are still about
+        super().__init__(file, encoding="latin1")  # some files were written by Python 2
         self.asked: set[str] = set()
         self.storages: dict[object, int] = {}
         """Bytes of each storage, by its key, where its type is known."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Never a real class, whatever the file asks for."""
+        """A placeholder, never a real class, whatever the file asks for."""
         if (module, name) in _PLAIN:
             return _Call(_PLAIN[module, name])
         if module == "torch" and name in _STORAGE_BYTES:
             return _Storage(name)
-        if module not in _TENSOR_ROOMS:
+        if module not in _TENSOR_MODULES:
             self.asked.add(f"{module}.{name}")
         return _Inert
 

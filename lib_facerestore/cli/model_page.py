@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..catalogue import BUILT_IN, Found, ModelEntry, Store, identify, known_models
+from ..catalogue import BUILT_IN, IdentifiedFile, ModelEntry, Store, identify, known_models
 
 COMMERCIAL = {"yes": "commercial use allowed", "no": "no commercial use", "unclear": "commercial use unclear"}
 _HEADINGS = {
@@ -43,7 +43,7 @@ class Survey:
 
     folders: tuple[Path, ...]
     models: tuple[tuple[ModelEntry, Path | None], ...]
-    others: tuple[Found, ...]
+    others: tuple[IdentifiedFile, ...]
     duplicates: tuple[tuple[Path, ...], ...]
     families: dict[Path, str]
 
@@ -78,7 +78,7 @@ def survey(store: Store) -> Survey:
     return Survey(store.folders, models, others, duplicates, _families(unknown))
 
 
-def _families(unknown: list[Found]) -> dict[Path, str]:
+def _families(unknown: list[IdentifiedFile]) -> dict[Path, str]:
     """Family of each file whose tensors one of our networks takes: torch is imported only where there are any."""
     found: dict[Path, str] = {}
     for one in unknown:

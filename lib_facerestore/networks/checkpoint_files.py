@@ -1,25 +1,23 @@
 """Reading checkpoint files: from a path to named tensors, and every way in which that can fail.
 
-What a file is, is read off its content, never off its name or suffix. Loading is always `weights_only`, from an open
-file, through `torch.serialization`: hosts replace `torch.load` by functions that give None for a file they dislike, or
-rename a user's file when it is handed over as a string and fails. Whatever reads tensors goes through `read_state`.
+A file's content decides what it is, never its name or suffix. Pickles are always loaded with `weights_only`, from an
+open file, through `torch.serialization`: hosts replace `torch.load` by functions that give None for a file they reject,
+or rename a user's file when it is handed over as a string and fails. All tensors are read by `read_state`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 
-from ..catalogue.peek import describe, peek, sniff_file, unwrap
+from ..catalogue.fingerprints import format_of, look_into
+from ..catalogue.peek import NEEDS_SAFETENSORS, describe, unwrap
 from ..errors import ModelFileError
 
 State = Mapping[str, torch.Tensor]
@@ -42,17 +40,17 @@ class WrongTensorsError(ModelFileError):
 
 
 def is_onnx(path: Path) -> bool:
-    """Whether the file is one for onnxruntime. Its content decides; the suffix only where the content tells nothing,
-    since onnxruntime has formats of its own."""
+    """Whether the file is one for onnxruntime. Its content decides; the suffix only where the content is of no known
+    format, since onnxruntime has formats of its own."""
     try:
-        kind = sniff_file(path)
-    except OSError:
+        kind = format_of(path)
+    except ModelFileError:  # it cannot be opened; whoever loads it says so
         kind = "unknown"
     return kind == "onnx" or (kind == "unknown" and path.suffix.lower() == ".onnx")
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint, without its wrapping key; prefixes are left as they are.
+    """The tensors of a checkpoint, without its wrapping key; prefixes are kept.
 
     Raises:
         ModelFileError: as for `load_network`; names the file and the remedy.
@@ -60,7 +58,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise ModelFileError(f"{path}: there is no such model file; check the path, or see `facerestore models list`.")
     try:
-        kind = sniff_file(path)
+        kind = format_of(path)
         if kind == "safetensors":
             return named_tensors(_read_safetensors(path), str(path))
         if kind == "onnx":
@@ -80,7 +78,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def named_tensors(content: object, name: str) -> dict[str, torch.Tensor]:
-    """The tensors of what a checkpoint holds, without its wrapping key and what else stands beside them.
+    """The tensors of what a checkpoint holds, without its wrapping key and whatever else is beside them.
 
     Args:
         content: what was loaded, or handed in.
@@ -105,8 +103,8 @@ def named_tensors(content: object, name: str) -> dict[str, torch.Tensor]:
 
 
 def _check_zip(path: Path) -> None:
-    """PyTorch's zip files hold a description, data.pkl, in a folder of any name; say so where it is another's zip."""
-    if not zipfile.is_zipfile(path):  # the list of contents stands at the end
+    """PyTorch's zip files hold a description, data.pkl, in a folder of any name; refuse other zip files."""
+    if not zipfile.is_zipfile(path):  # the list of contents is at the end
         raise TruncatedFileError(f"{path}: damaged, cut off before its end; get it again.")
     with zipfile.ZipFile(path) as archive:
         inside = {name.partition("/")[2] for name in archive.namelist()}
@@ -121,42 +119,41 @@ def _check_zip(path: Path) -> None:
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    with open(path, "rb") as file:
-        data = file.read()
     try:
-        return safetensors.torch.load(data)
-    except safetensors.SafetensorError as error:
-        length = int.from_bytes(data[:8], "little")
-        try:
-            whole = isinstance(json.loads(data[8 : 8 + length]), dict)
-        except ValueError:
-            whole = False
-        kind = TruncatedFileError if whole else NotACheckpointError
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise ModelFileError(f"{path}: {NEEDS_SAFETENSORS}") from error
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        cut = any(words in str(error).lower() for words in ("incomplete", "header length"))
+        kind = TruncatedFileError if cut else NotACheckpointError
         raise kind(f"{path}: damaged, or not a safetensors file ({error}); get it again.") from error
 
 
 class _LightningCallback:
-    """Stands for the classes that PyTorch Lightning leaves in the checkpoints of some restorers, as keys of a table
-    that nobody reads here. It can do nothing."""
+    """Takes the place of classes that PyTorch Lightning leaves in the checkpoints of some restorers, as keys of a
+    table that nobody reads here. It can do nothing."""
 
 
 @contextlib.contextmanager
 def _allowed() -> Iterator[None]:
-    """Lets weights-only loading pass over those names."""
-    stands: dict[str, Any] = {}
-    for room in ("pytorch_lightning", "lightning.pytorch"):
+    """Lets weights-only loading accept the names of those classes."""
+    classes: dict[str, Any] = {}
+    for package in ("pytorch_lightning", "lightning.pytorch"):
         for file, name in (("model_checkpoint", "ModelCheckpoint"), ("early_stopping", "EarlyStopping")):
-            module = f"{room}.callbacks.{file}"
-            stands[f"{module}.{name}"] = type(name, (_LightningCallback,), {"__module__": module})
+            module = f"{package}.callbacks.{file}"
+            classes[f"{module}.{name}"] = type(name, (_LightningCallback,), {"__module__": module})
     public = getattr(torch.serialization, "safe_globals", None)
     if public is not None:
-        with public(list(stands.values())):
+        with public(list(classes.values())):
             yield
         return
-    # torch below 2.5 cannot be told, but looks names up in this table, which it makes once and keeps.
+    # torch below 2.5 has no function for this, but looks names up in this table, which it makes once and keeps.
     table = torch._weights_only_unpickler._get_allowed_globals()
-    added = [name for name in stands if name not in table]
-    table.update({name: stands[name] for name in added})
+    added = [name for name in classes if name not in table]
+    table.update({name: classes[name] for name in added})
     try:
         yield
     finally:
@@ -175,7 +172,7 @@ def _read_pickle(path: Path) -> object:
 def _refused(path: Path, error: pickle.UnpicklingError) -> ModelFileError:
     """Why weights-only loading failed: the pickle wants more than tensors, or is no whole pickle."""
     try:
-        asks_for = peek(path).asks_for
+        asks_for = look_into(path).asks_for
     except ModelFileError:
         return TruncatedFileError(f"{path}: damaged, cut off, or not a checkpoint; get it again.")
     reason = ", ".join(asks_for[:4]) or (str(error).splitlines() or ["unreadable pickle"])[0]

@@ -5,7 +5,6 @@ Label maps are uint8 arrays size×size in the class numbers of BiSeNet (`CLASSES
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,13 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..catalogue import installed_in
-from ..errors import FaceRestoreError, InputError, ModelFileError
+from ..catalogue import Inventory, inventory_of
+from ..errors import InputError, ModelFileError
 
 if TYPE_CHECKING:
     import torch
-
-log = logging.getLogger(__name__)
 
 BISENET_FILE = "parsing_bisenet.pth"
 PARSENET_FILE = "parsing_parsenet.pth"
@@ -158,24 +155,29 @@ def network_parser(name: str, network: Any, device: str | torch.device = "cpu") 
     return _NetworkParser(name, network, 512 if name == "bisenet" else 256, device)
 
 
-def create_parser(model_dirs: Sequence[Path], device: str | torch.device = "cpu") -> Parser | None:
-    """The best parser installed in `model_dirs`: BiSeNet, else ParseNet, else None (ellipse masks serve instead).
+def create_parser(models: Inventory | Sequence[Path], device: str | torch.device = "cpu") -> Parser | None:
+    """The best parser that is installed: BiSeNet, else ParseNet, else None (ellipses serve as masks instead).
 
     They are recognised by their tensors, whatever their names. A file that only has a parser's name is tried where
     there is no other: loading it says what is wrong with it.
-    None as well when facexlib cannot be imported, with a warning. Raises ModelFileError for a damaged file.
+
+    Args:
+        models: where they are looked for: an inventory, or folders, in this order and with their sub-folders.
+        device: where the network runs.
+
+    Raises:
+        ModelFileError: the file is damaged.
+        FaceRestoreError: facexlib, which has the networks, cannot be imported.
     """
-    installed, misfits = installed_in(model_dirs, "parser")
-    path = next(iter([*installed.values(), *misfits.values()]), None)
-    if path is None:
-        return None
-    try:
-        return load_parser(path, device)
-    except ModelFileError:
-        raise
-    except FaceRestoreError as error:
-        log.warning("%s", error)
-        return None
+    path = find_file(models)
+    return load_parser(path, device) if path is not None else None
+
+
+def find_file(models: Inventory | Sequence[Path]) -> Path | None:
+    """The file that `create_parser` loads, None where there is none."""
+    there = inventory_of(models)
+    misfits = (file.path for file in there.misfits("parser").values())
+    return next(iter([*there.installed("parser").values(), *misfits]), None)
 
 
 def face_mask(labels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -281,7 +281,7 @@ def test_a_listing_of_hundreds_of_files_is_read_once(tmp_path: Path, monkeypatch
     for number in range(300):
         empty_file(tmp_path / f"{number}.safetensors", {"some.weight": (3, number + 1)})
     Store([tmp_path]).installed(None)
-    monkeypatch.setattr(fingerprints, "peek", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(fingerprints, "peek", lambda path, _: pytest.fail(f"{path} was read again"))
     store = Store([tmp_path])
     assert len(store.others()) == 300 and store.misfits(None) == {}
     assert list(store.installed(None)) == ["lite"]

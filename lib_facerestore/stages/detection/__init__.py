@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...catalogue import installed_in
+from ...catalogue import Inventory, inventory_of
 from ...errors import FaceRestoreError, ModelFileError, OptionError
 from ...faces.face import Face
 
@@ -42,14 +42,14 @@ class Detector(Protocol):
         ...
 
 
-def create_detector(name: str, model_dirs: Sequence[Path] = (), device: str | torch.device = "cpu") -> Detector:
+def create_detector(name: str, models: Inventory | Sequence[Path] = (), device: str | torch.device = "cpu") -> Detector:
     """The detector of that name, loaded.
 
     Args:
         name: "auto" (the best that is installed), "retinaface-resnet50", "retinaface-mobilenet", "yunet", "lite", or
             the path of a RetinaFace file (.pth, .pt, .safetensors).
-        model_dirs: folders in which the files are looked for, in this order and with their sub-folders; they are
-            recognised by their tensors, whatever their names.
+        models: where the files are looked for: an inventory, or folders, in this order and with their sub-folders; they
+            are recognised by their tensors, whatever their names.
         device: where the network runs (yunet always runs on the CPU).
 
     Raises:
@@ -58,9 +58,9 @@ def create_detector(name: str, model_dirs: Sequence[Path] = (), device: str | to
         FaceRestoreError: a package it needs cannot be imported.
     """
     if name == "auto":
-        return _best(model_dirs, device)
+        return _best(inventory_of(models), device)
     if name == "lite" or name in FILES:
-        return _named(name, find_files(model_dirs).get(name), model_dirs, device)
+        return _named(name, inventory_of(models), device)
     if name.lower().endswith(SUFFIXES):
         from .retinaface import load_retinaface
 
@@ -71,34 +71,36 @@ def create_detector(name: str, model_dirs: Sequence[Path] = (), device: str | to
     )
 
 
-def find_files(model_dirs: Sequence[Path]) -> dict[str, Path]:
+def find_files(models: Inventory | Sequence[Path]) -> dict[str, Path]:
     """Where the file of each detector is that is installed.
 
     A file that only has a detector's name counts where there is no better one: loading it says what is wrong with it.
     """
-    installed, misfits = installed_in(model_dirs, "detector")
-    return {name: path for name, path in (misfits | installed).items() if name in FILES}
+    there = inventory_of(models)
+    found = {name: misfit.path for name, misfit in there.misfits("detector").items()} | there.installed("detector")
+    return {name: path for name, path in found.items() if name in FILES}
 
 
-def _best(model_dirs: Sequence[Path], device: str | torch.device) -> Detector:
-    files = find_files(model_dirs)
+def _best(there: Inventory, device: str | torch.device) -> Detector:
+    files = find_files(there)
     for name in ("retinaface-resnet50", "retinaface-mobilenet"):
         if name not in files:
             continue
         try:
-            return _named(name, files[name], model_dirs, device)
+            return _named(name, there, device)
         except FaceRestoreError as error:
             logger.warning("detector %s cannot be used, trying the next: %s", name, error)
-    return _named("lite", None, model_dirs, device)
+    return _named("lite", there, device)
 
 
-def _named(name: str, path: Path | None, model_dirs: Sequence[Path], device: str | torch.device) -> Detector:
+def _named(name: str, there: Inventory, device: str | torch.device) -> Detector:
     if name == "lite":
         from .lite import load_lite
 
         return load_lite(device)
+    path = find_files(there).get(name)
     if path is None:
-        looked = ", ".join(str(folder) for folder in model_dirs) or "no folder was given"
+        looked = ", ".join(str(folder) for folder in there.folders) or "no folder was given"
         raise ModelFileError(
             f"detector {name}: {FILES[name]} is not installed (looked in: {looked}); put it into one of these folders, "
             "or choose the detector lite."

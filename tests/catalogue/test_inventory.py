@@ -1,0 +1,188 @@
+"""What a scan reads and remembers, what of it can be used, and what is left where small packages are missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib_facerestore.catalogue import Store, fingerprints, inventory_of, known_model, known_models, peek
+from lib_facerestore.errors import FaceRestoreError, ModelFileError
+
+from .test_catalogue import empty_file, onnx_file, shapes_of
+
+SMALL_PACKAGES = ("platformdirs", "httpx", "filelock", "tqdm", "tifffile", "safetensors")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path_factory.mktemp("cache") / "sha256.json"
+    monkeypatch.setattr(fingerprints, "cache_file", lambda: cache)
+
+
+@pytest.fixture
+def heads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files whose heads are read, in order."""
+    names: list[str] = []
+
+    def sniff(path: Path) -> peek.Format:
+        names.append(path.name)
+        return peek.sniff_file(path)
+
+    monkeypatch.setattr(fingerprints, "sniff_file", sniff)
+    return names
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    for name in packages:
+        monkeypatch.setitem(sys.modules, name, None)  # an import of it fails
+
+
+def test_a_model_as_json_has_what_the_command_line_and_the_api_show() -> None:
+    for entry in known_models(None):
+        row = entry.as_json()
+        assert json.loads(json.dumps(row)) == row
+        assert set(row) == {
+            "id", "kind", "family", "size", "wanted", "bytes", "bytes_about", "knobs", "licence", "licence_note",
+            "commercial", "commercial_use", "good_for", "needs", "used", "downloadable", "page",
+        }  # fmt: skip
+    codeformer = known_model("codeformer")
+    assert codeformer is not None
+    row = codeformer.as_json()
+    assert (row["kind"], row["size"], row["knobs"], row["commercial"]) == ("restorer", 512, ["fidelity"], "no")
+    assert row["downloadable"] is True and row["needs"] is None and row["wanted"][0] == "codeformer.pth"
+
+
+def test_a_scan_reads_a_file_once_until_it_changes(tmp_path: Path, heads: list[str]) -> None:
+    path = empty_file(tmp_path / "a.safetensors", shapes_of("codeformer"))
+    store = Store([tmp_path])
+    first, second = store.scan(), store.scan()
+    assert first.installed() == second.installed() and first.installed()["codeformer"] == path
+    assert heads == ["a.safetensors"]
+    before = path.stat()
+    path.unlink()
+    empty_file(path, shapes_of("codeformer") | {"more": (1,)})  # another file of that name
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "more" in fingerprints.look_into(path).shapes
+    with open(path, "r+b") as file:  # the same file, of the same size
+        content = file.read(200_000).replace(b'"more"', b'"moge"')
+        file.seek(0)
+        file.write(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "moge" in fingerprints.look_into(path).shapes
+    assert heads == ["a.safetensors"] * 3
+
+
+def test_added_and_removed_files_are_seen_by_the_next_scan_only(tmp_path: Path) -> None:
+    store = Store([tmp_path])
+    empty = store.scan()
+    path = empty_file(tmp_path / "sub" / "codeformer.pth", shapes_of("codeformer"))
+    full = store.scan()
+    path.unlink()
+    assert list(empty.installed()) == ["lite"]
+    assert list(full.installed()) == ["codeformer", "lite"]
+    assert list(store.scan().installed()) == ["lite"]
+
+
+def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heads: list[str]) -> None:
+    monkeypatch.setattr(fingerprints, "MOST_FILES", 3)
+    monkeypatch.setattr(fingerprints, "_looks", fingerprints.OrderedDict())
+    for number in range(5):
+        fingerprints.look_into(onnx_file(tmp_path / f"{number}.onnx"))
+    assert len(fingerprints._looks) == 3
+    fingerprints.look_into(tmp_path / "4.onnx")
+    fingerprints.look_into(tmp_path / "0.onnx")
+    assert heads == [f"{number}.onnx" for number in (0, 1, 2, 3, 4, 0)]
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = empty_file(tmp_path / "a.safetensors", shapes_of("codeformer"))
+    with monkeypatch.context() as locked:
+        locked.setattr(peek, "_safetensors_shapes", lambda _: (_ for _ in ()).throw(PermissionError("locked")))
+        with pytest.raises(ModelFileError, match="locked"):
+            fingerprints.look_into(path)
+    assert "codeformer" in Store([tmp_path]).scan().installed()
+
+
+def test_hashes_of_this_run_are_not_read_from_the_disk_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = empty_file(tmp_path / "GFPGANv1.4.pth", shapes_of("gfpgan-1.4"))
+    digest = fingerprints.sha256_of(path)
+    monkeypatch.setattr(fingerprints, "_stored_hashes", lambda: pytest.fail("read again"))
+    assert fingerprints.sha256_of(path) == digest
+
+
+def test_a_model_without_the_files_beside_it_is_installed_and_not_usable(tmp_path: Path) -> None:
+    path = empty_file(tmp_path / "DFDNet_dict.pth", shapes_of("dfdnet"))
+    there = Store([tmp_path]).scan()
+    assert there.installed()["dfdnet"] == path
+    assert list(there.usable()) == ["lite"]
+    fault = there.faults()["dfdnet"]
+    assert fault.startswith(f"{path}: 16 of the 16 files that it needs are missing (")
+    assert fault.count("_center.npy") == 3 and fault.endswith("put them beside it.")
+    entry = known_model("dfdnet")
+    assert entry is not None
+    for name in entry.beside:
+        (tmp_path / name).touch()
+    there = Store([tmp_path]).scan()
+    assert list(there.usable()) == ["dfdnet", "lite"] and there.faults() == {}
+
+
+def test_a_model_whose_package_is_missing_is_not_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx_file(tmp_path / "gfpgan_1.4.onnx")
+    monkeypatch.setattr("lib_facerestore.catalogue.inventory.package_is_there", lambda name: name != "onnxruntime")
+    there = Store([tmp_path]).scan()
+    assert "gfpgan-1.4-onnx" in there.installed() and "gfpgan-1.4-onnx" not in there.usable()
+    assert "`pip install onnxruntime`" in there.faults()["gfpgan-1.4-onnx"]
+
+
+def test_a_damaged_file_is_among_the_faults(tmp_path: Path) -> None:
+    (tmp_path / "codeformer.pth").write_bytes(b"<!DOCTYPE html>")
+    assert "it is a web page" in Store([tmp_path]).scan().faults()["codeformer"]
+
+
+def test_an_inventory_of_no_folders_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty_file(tmp_path / "codeformer.pth", shapes_of("codeformer"))
+    monkeypatch.setenv("FACERESTORE_MODELS", str(tmp_path))
+    assert inventory_of([]).files == () and list(Store().scan().installed()) == ["codeformer", "lite"]
+
+
+def test_without_safetensors_such_files_are_there_and_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = empty_file(tmp_path / "codeformer.safetensors", shapes_of("codeformer"))
+    with monkeypatch.context() as context:
+        hide(context, "safetensors")
+        there = Store([tmp_path]).scan()
+        assert list(there.installed(None)) == ["lite"]
+        assert [file.path for file in there.others()] == [path]
+        assert "`pip install safetensors`" in there.faults().get("codeformer", there.others()[0].damaged)
+    assert "codeformer" in Store([tmp_path]).scan().installed(), "seen once the package is there"
+
+
+def test_without_platformdirs_a_folder_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    hide(monkeypatch, "platformdirs")
+    monkeypatch.delenv("FACERESTORE_MODELS", raising=False)
+    with pytest.raises(FaceRestoreError, match=r"platformdirs.*`pip install platformdirs`.*FACERESTORE_MODELS"):
+        Store()
+    assert fingerprints.cache_file() is None
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"x")
+    assert fingerprints.sha256_of(path) == fingerprints.hash_file(path)  # without a place to keep it
+
+
+def test_the_catalogue_needs_no_small_package(tmp_path: Path) -> None:
+    (tmp_path / "broken.pth").write_bytes(b"hello")
+    hidden = ", ".join(f"{name!r}: None" for name in SMALL_PACKAGES)
+    code = (
+        f"import sys; sys.modules.update({{{hidden}}})\n"
+        "from pathlib import Path\n"
+        "from lib_facerestore.catalogue import Store\n"
+        f"print(list(Store([Path({str(tmp_path)!r})]).scan().installed()), 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['lite'] False\n"
