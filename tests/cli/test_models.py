@@ -149,7 +149,7 @@ def test_a_missing_package_is_named_and_no_other(models: Path, monkeypatch: pyte
     survey = model_page.survey(Store([models]))
     monkeypatch.setattr(model_page.importlib.util, "find_spec", lambda name: None)
     text = model_page.page(survey, everything=True)
-    assert text.count("needs the package basicsr") == 3 and "needs the package onnxruntime" in text
+    assert text.count("needs the package spandrel") == 3 and "needs the package onnxruntime" in text
     monkeypatch.setattr(model_page.importlib.util, "find_spec", lambda name: object())
     assert "needs the package" not in model_page.page(survey, everything=True)
 
