@@ -10,6 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from tools.photographs import through_jpeg
+
 _DOWN = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 _UP = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
@@ -35,17 +37,19 @@ def melt(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     side = face.shape[0]
     cells = int(rng.integers(5, 12))
-    field = rng.normal(0, 1, (cells, cells, 2)).astype(np.float32)
+    field: np.ndarray = rng.normal(0, 1, (cells, cells, 2)).astype(np.float32)
     field = cv2.resize(field, (side, side), interpolation=cv2.INTER_CUBIC) * rng.uniform(0.2, 1.3) * side / 256
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
-    face = cv2.remap(face, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    out: np.ndarray = cv2.remap(
+        face, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
     if rng.random() < 0.6:
-        small = np.clip(face, 0, 255).astype(np.uint8)
-        small = cv2.bilateralFilter(small, 5, float(rng.uniform(10, 40)), float(rng.uniform(1, 3)))
-        face = small.astype(np.float32)
+        whole = np.clip(out, 0, 255).astype(np.uint8)
+        waxy = cv2.bilateralFilter(whole, 5, float(rng.uniform(10, 40)), float(rng.uniform(1, 3)))
+        out = waxy.astype(np.float32)
     if rng.random() < 0.4:  # the over-sharp halo of a high guidance scale
-        face = face + rng.uniform(0.2, 0.8) * (face - cv2.GaussianBlur(face, (0, 0), float(rng.uniform(0.8, 2))))
-    return face
+        out = out + rng.uniform(0.2, 0.8) * (out - cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.8, 2))))
+    return out
 
 
 def degrade(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -60,7 +64,7 @@ def degrade(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     side = face.shape[0]
     unit = side / 256
-    out = face.astype(np.float32)
+    out: np.ndarray = face.astype(np.float32)
     if rng.random() < 0.25:
         out = melt(out, rng)
     factor = float(np.exp(rng.uniform(0, np.log(8))))
@@ -76,9 +80,7 @@ def degrade(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         out = out + rng.normal(0, sigma, shape).astype(np.float32)
     out = np.clip(np.rint(out), 0, 255).astype(np.uint8)
     if rng.random() < 0.7:
-        quality = int(rng.uniform(30, 96))
-        _, data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        out = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+        out = np.ascontiguousarray(through_jpeg(out[..., ::-1], int(rng.uniform(30, 96)))[..., ::-1])
     if out.shape[0] != side:
         out = cv2.resize(out, (side, side), interpolation=_UP[int(rng.integers(len(_UP)))])
     return out

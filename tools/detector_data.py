@@ -4,12 +4,17 @@
 Pixels are BGR uint8 (as OpenCV decodes them); boxes (x0, y0, x1, y1) and landmarks (5×2, image left first) in pixels.
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
+from tools.photographs import landmarks_of, read_bgr, read_labels, through_jpeg
 
 FLIP_ORDER = [1, 0, 2, 4, 3]
 
@@ -32,15 +37,9 @@ class Scene:
     """A composed picture; `unsure` are boxes of faces cut by the frame or hidden, which nobody should be judged on."""
 
     pixels: np.ndarray
-    boxes: list = field(default_factory=list)
-    landmarks: list = field(default_factory=list)
-    unsure: list = field(default_factory=list)
-
-
-def read_labels(photos: Path, split: str) -> list[dict]:
-    """Lines of faces.jsonl that belong to `split`."""
-    with open(photos / "faces" / "faces.jsonl", encoding="utf-8") as lines:
-        return [row for row in map(json.loads, lines) if row["split"] == split]
+    boxes: list[NDArray[np.float64]] = field(default_factory=list)
+    landmarks: list[NDArray[np.float64]] = field(default_factory=list)
+    unsure: list[NDArray[np.float64]] = field(default_factory=list)
 
 
 class PhotoCache:
@@ -58,10 +57,10 @@ class PhotoCache:
     def _build(photos: Path, split: str, face_side: int, long_side: int, pixels: Path, index: Path) -> None:
         rows, parts, offset = [], [], 0
         for label in read_labels(photos, split):
-            image = cv2.imread(str(photos / "faces" / label["file"]), cv2.IMREAD_COLOR)
-            if image is None or label["faces"] != 1:
+            if label["faces"] != 1:
                 continue
-            box, points = np.array(label["box"]), np.array(label["lm5"]).reshape(5, 2)
+            image = read_bgr(photos / "faces" / label["file"])
+            box, points = np.array(label["box"]), landmarks_of(label)
             side = max(box[2] - box[0], box[3] - box[1])
             scale = min(1.0, face_side / side, long_side / max(image.shape[:2]))
             size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -191,7 +190,7 @@ class SceneMaker:
         local[:, 2] -= [left, top]
         size = (int(right - left), int(bottom - top))
         warped = cv2.warpAffine(small, local, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        cover = np.zeros(small.shape[:2], np.uint8)
+        cover: np.ndarray = np.zeros(small.shape[:2], np.uint8)
         if soft:
             axes = (max(1, int(small.shape[1] * 0.46)), max(1, int(small.shape[0] * 0.46)))
             cv2.ellipse(cover, (small.shape[1] // 2, small.shape[0] // 2), axes, 0, 0, 360, 255, -1)
@@ -307,6 +306,5 @@ class SceneMaker:
             noise = rng.normal(0, rng.uniform(2, 14), pixels.shape[:2]).astype(np.int16)[..., None]
             pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
         if rng.random() < 0.4:
-            quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 96))]
-            pixels = cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_COLOR)
+            pixels = through_jpeg(pixels, int(rng.integers(25, 96)))
         return pixels

@@ -9,28 +9,41 @@ faces of 24 to 64 pixels pasted into scenes, and the faces counted in the sample
 photographs' README counts there.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from detector_data import PhotoCache, Scene, SceneMaker, read_labels
 
 from lib_facerestore.faces.face import Face
 from lib_facerestore.stages.detection import Detector, create_detector
+from lib_facerestore.stages.detection.lite import LiteDetector
+from lib_facerestore.stages.detection.retinaface import RetinaFaceDetector
+from tools.detector_data import PhotoCache, Scene, SceneMaker
+from tools.photographs import PHOTOS, landmarks_of, read_labels, read_rgb
 
 COUNTED = {"00.jpg": 4, "01.jpg": 4, "02.png": 4, "04.jpg": 1, "05.jpg": 1, "Blake_Lively.jpg": 2, "two-faces.jpg": 2}
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
     common = np.maximum(0, np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).prod()
     return float(common / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - common))
+
+
+def nearest(faces: Sequence[Face], box: np.ndarray) -> Face | None:
+    """The face whose box overlaps `box` most; None if there is no face."""
+    return max(faces, key=lambda face: overlap(np.array(face.box), box), default=None)
 
 
 class Tally:
@@ -43,23 +56,32 @@ class Tally:
         self.overlaps: list[float] = []
         self.seconds = 0.0
 
-    def add(self, found: list[Face], boxes: list, landmarks: list, ignored: list, strict: bool) -> None:
+    def add(
+        self,
+        found: Sequence[Face],
+        boxes: Sequence[np.ndarray],
+        landmarks: Sequence[np.ndarray],
+        ignored: Sequence[np.ndarray],
+        strict: bool,
+    ) -> None:
+        """The faces that were found in one picture, beside its labelled boxes (4) and landmarks (5×2).
+
+        With `strict`, what is found elsewhere than there and in the boxes `ignored` is false.
+        """
         free = list(found)
         for box, points in zip(boxes, landmarks, strict=True):
             self.faces += 1
-            near = [(overlap(np.array(face.box), np.array(box)), face) for face in free]
-            best = max(near, key=lambda pair: pair[0], default=(0.0, None))
-            if best[1] is None or best[0] < 0.5:
+            face = nearest(free, box)
+            if face is None or overlap(np.array(face.box), box) < 0.5:
                 continue
             self.hits += 1
-            self.overlaps.append(best[0])
-            free = [face for face in free if face is not best[1]]
-            points = np.array(points).reshape(5, 2)
+            self.overlaps.append(overlap(np.array(face.box), box))
+            free = [other for other in free if other is not face]
             eyes = max(1.0, float(np.linalg.norm(points[0] - points[1])))
-            self.errors.append(float(np.linalg.norm(best[1].landmarks - points, axis=1).mean()) / eyes)
+            self.errors.append(float(np.linalg.norm(face.landmarks - points, axis=1).mean()) / eyes)
             self.eyes.append(eyes)
         if strict:
-            self.false += sum(all(overlap(np.array(face.box), np.array(box)) < 0.2 for box in ignored) for face in free)
+            self.false += sum(all(overlap(np.array(face.box), box) < 0.2 for box in ignored) for face in free)
 
     def line(self, name: str) -> str:
         error = 100 * float(np.mean(self.errors)) if self.errors else float("nan")
@@ -73,9 +95,10 @@ class Tally:
         )
 
 
-def timed(detector: Detector, tally: Tally, bgr: np.ndarray, confidence: float) -> list[Face]:
+def timed(detector: Detector, tally: Tally, image: NDArray[np.uint8], confidence: float) -> list[Face]:
+    """The faces of an RGB picture; the time that it takes is added to the tally."""
     start = time.perf_counter()
-    found = detector.detect([np.ascontiguousarray(bgr[:, :, ::-1])], confidence)[0]
+    found = detector.detect([image], confidence)[0]
     tally.seconds += time.perf_counter() - start
     return found
 
@@ -83,9 +106,8 @@ def timed(detector: Detector, tally: Tally, bgr: np.ndarray, confidence: float) 
 def photographs(detector: Detector, photos: Path, confidence: float) -> Tally:
     tally = Tally()
     for row in read_labels(photos, "val"):
-        image = cv2.imread(str(photos / "faces" / row["file"]), cv2.IMREAD_COLOR)
-        found = timed(detector, tally, image, confidence)
-        tally.add(found, [row["box"]], [row["lm5"]], [], strict=row["faces"] == 1)
+        found = timed(detector, tally, read_rgb(photos / "faces" / row["file"]), confidence)
+        tally.add(found, [np.array(row["box"])], [landmarks_of(row)], [], strict=row["faces"] == 1)
     return tally
 
 
@@ -98,17 +120,14 @@ def three_cornered(detector: Detector, other: Detector, photos: Path, confidence
     """
     pairs = []
     for row in read_labels(photos, "val"):
-        image = np.ascontiguousarray(cv2.imread(str(photos / "faces" / row["file"]), cv2.IMREAD_COLOR)[:, :, ::-1])
-        label = np.array(row["lm5"]).reshape(5, 2)
-        eyes, box = float(np.linalg.norm(label[0] - label[1])), np.array(row["box"])
-        found = [
-            max(one.detect([image], confidence)[0], key=lambda face: overlap(np.array(face.box), box), default=None)
-            for one in (detector, other)
-        ]
-        if eyes < 0.25 * (box[2] - box[0]) or found[0] is None or found[1] is None:
+        image = read_rgb(photos / "faces" / row["file"])
+        label, box = landmarks_of(row), np.array(row["box"])
+        eyes = float(np.linalg.norm(label[0] - label[1]))
+        one, two = (nearest(which.detect([image], confidence)[0], box) for which in (detector, other))
+        if eyes < 0.25 * (box[2] - box[0]) or one is None or two is None:
             continue
-        own, others = found[0].landmarks, found[1].landmarks
-        pairs.append(np.stack([own - label, others - label, own - others]) / eyes)
+        deviations = [one.landmarks - label, two.landmarks - label, one.landmarks - two.landmarks]
+        pairs.append(np.stack(deviations) / eyes)
     apart = np.stack(pairs)
     apart -= np.median(apart, axis=0)
     own, others, between = (float(np.median(apart[:, k] ** 2)) / 0.4549 for k in range(3))  # median of χ² of one degree
@@ -123,14 +142,14 @@ def pasted(detector: Detector, cache: PhotoCache, confidence: float, count: int 
         scene = Scene(np.ascontiguousarray(maker.background(side)))
         maker.scatter(scene, 12, 24, 64)
         scene.pixels = maker.degrade(scene.pixels)
-        found = timed(detector, tally, scene.pixels, confidence)
+        found = timed(detector, tally, np.ascontiguousarray(scene.pixels[:, :, ::-1]), confidence)
         tally.add(found, scene.boxes, scene.landmarks, scene.unsure, strict=True)
     return tally
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=Path("../shared/photos"))
+    parser.add_argument("--photos", type=Path, default=PHOTOS)
     parser.add_argument("--cache", type=Path, help="folder for the decoded photographs; default: a temporary one")
     parser.add_argument("--detector", default="lite")
     parser.add_argument("--confidence", type=float, nargs="+", default=[0.5])
@@ -141,7 +160,10 @@ def main() -> None:
     cv2.setNumThreads(1)
     detector = create_detector(args.detector)
     if args.long_side:
-        detector.long_side = args.long_side
+        first = detector.proposer if isinstance(detector, LiteDetector) else detector
+        if not isinstance(first, RetinaFaceDetector):
+            parser.error(f"--long-side: {detector.name} has no such first look")
+        first.long_side = args.long_side
     with tempfile.TemporaryDirectory() as folder:
         cache = PhotoCache(args.photos, args.cache or Path(folder), "val")
         for confidence in args.confidence:
@@ -150,8 +172,7 @@ def main() -> None:
             sys.stdout.write(f"{pasted(detector, cache, confidence).line('24-64 px')}\n")
             counts, total = [], 0
             for name, wanted in COUNTED.items():
-                image = cv2.imread(str(args.photos / "scenes" / name), cv2.IMREAD_COLOR)
-                number = len(detector.detect([np.ascontiguousarray(image[:, :, ::-1])], confidence)[0])
+                number = len(detector.detect([read_rgb(args.photos / "scenes" / name)], confidence)[0])
                 counts.append(f"{name} {number}/{wanted}")
                 total += min(number, wanted)
             sys.stdout.write(f"scenes: {total}/{sum(COUNTED.values())}  ({', '.join(counts)})\n")

@@ -18,15 +18,14 @@ import numpy as np
 import torch
 from skimage.metrics import structural_similarity
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from degradations import degrade  # noqa: E402
-from perceptual import DetectorFeatures  # noqa: E402
-from restorer_data import load_crops  # noqa: E402
-
-from lib_facerestore.catalogue import weights_path  # noqa: E402
-from lib_facerestore.networks.load import load_network  # noqa: E402
+from lib_facerestore.catalogue import weights_path
+from lib_facerestore.networks.load import load_network
+from tools.degradations import degrade
+from tools.perceptual import DetectorFeatures
+from tools.photographs import PHOTOS, TEACHER
+from tools.restorer_data import load_crops
 
 
 def psnr(one: np.ndarray, two: np.ndarray) -> float:
@@ -42,7 +41,7 @@ def sharpness(face: np.ndarray) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "photos")
+    parser.add_argument("--photos", type=Path, default=PHOTOS)
     parser.add_argument("--cache", type=Path, required=True, help="folder for the cut crops")
     parser.add_argument("--weights", type=Path, default=None, help="default: the shipped ones")
     parser.add_argument("--sheet", type=Path, help="where to write the contact sheet")
@@ -51,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     network = load_network(arguments.weights or weights_path("lite_restorer.safetensors"))
-    features = DetectorFeatures(arguments.photos / "detector" / "retinaface_mobile0.25.pth")
+    features = DetectorFeatures(arguments.photos / TEACHER)
     crops = load_crops(arguments.photos, "val", network.size, 0, arguments.cache)
     rng = np.random.default_rng(2026)
     rows, sheet = [], []

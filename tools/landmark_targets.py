@@ -15,14 +15,15 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib_facerestore.stages.detection import create_detector  # noqa: E402
+from lib_facerestore.stages.detection import create_detector
+from tools.photographs import PHOTOS, TEACHER, Label, landmarks_of, read_labels, read_rgb
 
 MESH = 478
 IRISES = (slice(468, 473), slice(473, 478))
@@ -32,12 +33,7 @@ LABEL_SHARE = 0.15
 PENALTY = 5.0
 
 
-def read(photos: Path, label: dict) -> np.ndarray:
-    image = cv2.imdecode(np.fromfile(photos / "faces" / label["file"], np.uint8), cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(image[..., ::-1])
-
-
-def meshes(photos: Path, labels: list[dict]) -> np.ndarray:
+def meshes(photos: Path, labels: list[Label]) -> np.ndarray:
     """Mesh points (N×478×3, pixels) of the labelled faces, means of a plain and a mirrored look; NaN where none."""
     import mediapipe  # wanted for this step alone
 
@@ -45,7 +41,7 @@ def meshes(photos: Path, labels: list[dict]) -> np.ndarray:
     found = np.full((len(labels), 2, MESH, 3), np.nan)
     with mediapipe.solutions.face_mesh.FaceMesh(**settings, min_detection_confidence=0.2) as mesh:
         for at, label in enumerate(labels):
-            image, box = read(photos, label), np.array(label["box"])
+            image, box = read_rgb(photos / "faces" / label["file"]), np.array(label["box"])
             for mirrored in (0, 1):
                 for context in (2.0, 1.6, 2.6, 1.3):
                     points = mesh_in(mesh, image, box, context, bool(mirrored))
@@ -55,7 +51,13 @@ def meshes(photos: Path, labels: list[dict]) -> np.ndarray:
     return found.mean(1)
 
 
-def mesh_in(mesh: object, image: np.ndarray, box: np.ndarray, context: float, mirrored: bool) -> np.ndarray | None:
+class FaceMesh(Protocol):
+    """MediaPipe's face mesh, of which we use this much."""
+
+    def process(self, image: np.ndarray) -> Any: ...
+
+
+def mesh_in(mesh: FaceMesh, image: np.ndarray, box: np.ndarray, context: float, mirrored: bool) -> np.ndarray | None:
     """Mesh points (478×3) of the face in `box`, looked for in a square `context` times as long."""
     middle, longer = (box[:2] + box[2:]) / 2, float(max(box[2:] - box[:2]))
     side = int(np.clip(longer * context, 256, 640))
@@ -74,13 +76,13 @@ def mesh_in(mesh: object, image: np.ndarray, box: np.ndarray, context: float, mi
     return points if np.linalg.norm(points[:, :2].mean(0) - middle) < 0.4 * longer else None
 
 
-def teachers(photos: Path, labels: list[dict]) -> np.ndarray:
+def teachers(photos: Path, labels: list[Label]) -> np.ndarray:
     """Landmarks (N×5×2) of the RetinaFace in `detector/`; NaN where it sees no face near the label."""
-    detector = create_detector(str(photos / "detector" / "retinaface_mobile0.25.pth"))
+    detector = create_detector(str(photos / TEACHER))
     found = np.full((len(labels), 5, 2), np.nan)
     for at, label in enumerate(labels):
         box = np.array(label["box"])
-        for face in detector.detect([read(photos, label)], 0.3)[0]:
+        for face in detector.detect([read_rgb(photos / "faces" / label["file"])], 0.3)[0]:
             if np.abs(np.array(face.box) - box).sum() < max(box[2:] - box[:2]):
                 found[at] = face.landmarks
                 break
@@ -122,13 +124,11 @@ def regress(features: np.ndarray, wanted: np.ndarray, importance: np.ndarray, tr
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "photos")
+    parser.add_argument("--photos", type=Path, default=PHOTOS)
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write: file name → five landmarks")
     parser.add_argument("--report", action="store_true", help="also look at `val`, to print how far the labels are")
     arguments = parser.parse_args()
-    with open(arguments.photos / "faces" / "faces.jsonl", encoding="utf-8") as lines:
-        labels = [json.loads(line) for line in lines]
-    labels = [label for label in labels if label["split"] == "train" or arguments.report]
+    labels = read_labels(arguments.photos, "train", *(["val"] if arguments.report else []))
     seen = arguments.out.with_suffix(".npz")
     if seen.exists():
         with np.load(seen) as saved:
@@ -139,7 +139,7 @@ def main() -> None:
     known = np.isfinite(mesh).all((1, 2)) & np.isfinite(teacher).all((1, 2))
     labels = [label for label, use in zip(labels, known, strict=True) if use]
     mesh, teacher = mesh[known], teacher[known]
-    truth = np.array([label["lm5"] for label in labels]).reshape(-1, 5, 2)
+    truth = np.stack([landmarks_of(label) for label in labels])
     train = np.array([label["split"] == "train" for label in labels])
     frame = Frame(mesh)
     depth = mesh[:, :, 2] / frame.unit[:, None]
@@ -155,9 +155,10 @@ def main() -> None:
             line = f"{name}: {rows.sum()} faces, {100 * share:.2f} % from the label, pooled {100 * pooled:.2f} %"
             sys.stdout.write(line + "\n")
     points = frame.leave(answer + LABEL_SHARE * (wanted - answer))
-    rows = {label["file"]: np.round(p, 2).tolist() for label, p, use in zip(labels, points, train, strict=True) if use}
-    arguments.out.write_text(json.dumps(rows), encoding="utf-8")
-    sys.stdout.write(f"{arguments.out}: {len(rows)} faces\n")
+    chosen = zip(labels, points, train, strict=True)
+    targets = {label["file"]: np.round(five, 2).tolist() for label, five, use in chosen if use}
+    arguments.out.write_text(json.dumps(targets), encoding="utf-8")
+    sys.stdout.write(f"{arguments.out}: {len(targets)} faces\n")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from tools.photographs import landmarks_of, read_labels, read_rgb
 
 TEMPLATE = np.array(
     [
@@ -18,12 +19,6 @@ TEMPLATE = np.array(
     ]
 )
 """facexlib's five points of an FFHQ-aligned 512-px crop, image left first."""
-
-
-def labels(photos: Path, split: str) -> list[dict]:
-    """The lines of faces.jsonl that belong to `split` ("train" or "val"), in file order."""
-    with open(photos / "faces" / "faces.jsonl", encoding="utf-8") as lines:
-        return [record for record in map(json.loads, lines) if record["split"] == split]
 
 
 def aligned_crop(image: np.ndarray, landmarks: np.ndarray, size: int, margin: int = 0) -> np.ndarray:
@@ -43,10 +38,9 @@ def load_crops(photos: Path, split: str, size: int, margin: int, cache: Path) ->
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         crops = []
-        for record in labels(photos, split):
-            data = np.fromfile(photos / "faces" / record["file"], np.uint8)
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
-            crops.append(aligned_crop(np.ascontiguousarray(image), np.array(record["lm5"]).reshape(5, 2), size, margin))
+        for label in read_labels(photos, split):
+            image = read_rgb(photos / "faces" / label["file"])
+            crops.append(aligned_crop(image, landmarks_of(label), size, margin))
         part = path.with_suffix(".part.npy")
         np.save(part, np.stack(crops))
         part.replace(path)

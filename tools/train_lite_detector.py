@@ -9,57 +9,66 @@ soft scores, its boxes where there is no label, and its feature maps. Run again 
 `--minutes` counts all runs together.
 """
 
-import argparse
-import logging
-import math
-import os
-import sys
-import time
-from pathlib import Path
+from __future__ import annotations
 
-import cv2
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from detector_data import PhotoCache, Scene, SceneMaker
 
 from lib_facerestore.stages.detection.postprocess import VARIANCES, prior_boxes
 from lib_facerestore.system import facexlib_import
+from tools import training
+from tools.detector_data import PhotoCache, Scene, SceneMaker
+from tools.photographs import TEACHER
 
-logger = logging.getLogger("train_lite_detector")
+CHECKPOINT = "latest.pth"
 MEAN = torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
 SHAPES = ((14, 256), (6, 384), (14, 256), (4, 512))  # (scenes in a batch, their side)
 LEVEL_WEIGHTS = torch.tensor([0.4, 0.4, 0.4])  # of the strides 8, 16, 32
 
 
-def build() -> torch.nn.Module:
+class Outputs(NamedTuple):
+    """What a network says of every prior, B×priors×(4, 2 or 10)."""
+
+    boxes: torch.Tensor
+    logits: torch.Tensor
+    landmarks: torch.Tensor
+
+
+def build() -> nn.Module:
     """The network with random weights, giving logits."""
     retinaface = facexlib_import.import_facexlib("facexlib.detection.retinaface")
-    return retinaface.RetinaFace(network_name="mobile0.25", phase="train", device=torch.device("cpu"))
+    network: nn.Module = retinaface.RetinaFace(network_name="mobile0.25", phase="train", device=torch.device("cpu"))
+    return network
 
 
-def load_teacher(path: Path) -> torch.nn.Module:
+def load_teacher(path: Path) -> nn.Module:
     """The teacher, strictly loaded, in evaluation mode."""
-    with open(path, "rb") as file:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     network = build()
     network.load_state_dict({name.removeprefix("module."): value for name, value in state.items()}, strict=True)
     return network.eval().requires_grad_(False)
 
 
-def features_and_outputs(network: torch.nn.Module, batch: torch.Tensor) -> tuple[list, tuple]:
-    """Feature maps of the body and of the context modules, and (boxes, logits, landmarks) of every prior."""
-    body = list(network.body(batch).values())
-    pyramid = network.fpn(body)
-    context = [network.ssh1(pyramid[0]), network.ssh2(pyramid[1]), network.ssh3(pyramid[2])]
-    outputs = tuple(
-        torch.cat([head[i](level) for i, level in enumerate(context)], 1)
-        for head in (network.BboxHead, network.ClassHead, network.LandmarkHead)
-    )
-    return body + context, outputs
+def features_and_outputs(network: nn.Module, batch: torch.Tensor) -> tuple[list[torch.Tensor], Outputs]:
+    """Feature maps of the body and of the context modules, and what the network says of every prior."""
+    body = list(network.get_submodule("body")(batch).values())
+    pyramid = network.get_submodule("fpn")(body)
+    context = [network.get_submodule(f"ssh{i + 1}")(pyramid[i]) for i in range(3)]
+
+    def said(head: str) -> torch.Tensor:
+        return torch.cat([network.get_submodule(f"{head}.{i}")(level) for i, level in enumerate(context)], 1)
+
+    return body + context, Outputs(said("BboxHead"), said("ClassHead"), said("LandmarkHead"))
 
 
 def overlaps(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -105,12 +114,14 @@ def match(scene: Scene, priors: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     return state, positive, box_targets, point_targets
 
 
-def losses(student: tuple, teacher: tuple, scenes: list[Scene], priors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def losses(
+    student: Outputs, teacher: Outputs, scenes: Sequence[Scene], priors: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(class, box, landmark) loss of a batch, each per positive prior."""
     matched = [torch.stack(part) for part in zip(*(match(scene, priors) for scene in scenes), strict=True)]
     state, positive, box_targets, point_targets = matched
     boxes, logits, points = student
-    margin, soft = logits[..., 1] - logits[..., 0], torch.softmax(teacher[1], -1)[..., 1]
+    margin, soft = logits[..., 1] - logits[..., 0], torch.softmax(teacher.logits, -1)[..., 1]
     target = torch.where(state > 0, soft.clamp(min=0.97), torch.where(state < 0, soft, soft * 0.4))
     score = margin.sigmoid().detach()
     weight = (target - score).abs() ** 1.5 + 0.02
@@ -125,154 +136,74 @@ def losses(student: tuple, teacher: tuple, scenes: list[Scene], priors: torch.Te
     taught = (soft > 0.4) & ~positive
     if taught.any():
         number = taught.sum()
-        box_loss = box_loss + 0.2 * F.smooth_l1_loss(boxes[taught], teacher[0][taught], reduction="sum") / number
-        point_loss = point_loss + 0.1 * F.smooth_l1_loss(points[taught], teacher[2][taught], reduction="sum") / number
+        copied_boxes = F.smooth_l1_loss(boxes[taught], teacher.boxes[taught], reduction="sum")
+        copied_points = F.smooth_l1_loss(points[taught], teacher.landmarks[taught], reduction="sum")
+        box_loss = box_loss + 0.2 * copied_boxes / number
+        point_loss = point_loss + 0.1 * copied_points / number
     return classes, box_loss, point_loss
 
 
-class Average:
-    """Exponential moving average of a state dict."""
-
-    def __init__(self, network: torch.nn.Module, decay: float = 0.998) -> None:
-        self.decay, self.steps = decay, 0
-        self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-    def update(self, network: torch.nn.Module) -> None:
-        self.steps += 1
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, value in network.state_dict().items():
-            if value.dtype.is_floating_point:
-                self.state[name].lerp_(value.detach(), 1 - decay)
-            else:
-                self.state[name].copy_(value)
-
-
-def save(path: Path, content: dict) -> None:
-    """Write and rename, so that a reader never sees half a file."""
-    partial = path.with_suffix(".partial")
-    torch.save(content, partial)
-    os.replace(partial, path)
-
-
-def to_batch(scenes: list[Scene]) -> torch.Tensor:
+def to_batch(scenes: Sequence[Scene]) -> torch.Tensor:
+    """The scenes' pixels as the networks take them, B×3×side×side."""
     pixels = torch.from_numpy(np.stack([scene.pixels for scene in scenes])).permute(0, 3, 1, 2)
     return (pixels.float() - MEAN).contiguous(memory_format=torch.channels_last)
 
 
-def train(args: argparse.Namespace) -> None:
-    """Train until `args.minutes` are used up, over all runs of this folder."""
-    args.checkpoints.mkdir(parents=True, exist_ok=True)
-    latest = args.checkpoints / "latest.pth"
-    torch.manual_seed(args.seed)
-    network = build().train().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=args.rate, weight_decay=5e-4)
-    average, elapsed, step = Average(network), 0.0, 0
-    if latest.exists():
-        with open(latest, "rb") as file:
-            saved = torch.load(file, map_location="cpu", weights_only=True)
-        network.load_state_dict(saved["network"])
-        optimizer.load_state_dict(saved["optimizer"])
-        average.state, average.steps = saved["average"], saved["step"]
-        elapsed, step = saved["elapsed"], saved["step"]
-        logger.info("resumed at step %d, %.1f minutes", step, elapsed / 60)
-    teacher = load_teacher(args.teacher or args.photos / "detector" / "retinaface_mobile0.25.pth")
-    teacher = teacher.to(memory_format=torch.channels_last)
-    cache = PhotoCache(args.photos, args.cache, "train")
-    maker = SceneMaker(cache, seed=args.seed + step)
-    budget, last, saved_at, sums = args.minutes * 60, time.monotonic(), elapsed, []
-    while elapsed < budget:
-        share = elapsed / budget
-        rate = args.rate * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * share)))
+def train(arguments: argparse.Namespace) -> None:
+    """Train until `--minutes` are used up, over all runs of this folder."""
+    torch.manual_seed(arguments.seed)
+    network = training.channels_last(build().train())
+    optimizer = torch.optim.AdamW(network.parameters(), lr=arguments.rate, weight_decay=5e-4)
+    average = training.Average(network)
+    parts: dict[str, training.Stateful] = {"network": network, "optimizer": optimizer, "average": average}
+    run = training.Run(arguments.checkpoints / CHECKPOINT, parts, arguments.minutes, every=2, clock=("elapsed", 1.0))
+    teacher = training.channels_last(load_teacher(arguments.teacher or arguments.photos / TEACHER))
+    cache = PhotoCache(arguments.photos, arguments.cache or arguments.checkpoints / "cache", "train")
+    maker, means = SceneMaker(cache, seed=arguments.seed + run.step), training.Means()
+    for step in run.steps():
+        rate = training.scheduled_rate(arguments.rate, step, run.progress, warm_up=100, floor=0.02)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        count, side = SHAPES[step % len(SHAPES)]
+        count, side = SHAPES[(step - 1) % len(SHAPES)]
         scenes = [maker.scene(side) for _ in range(count)]
         batch, priors = to_batch(scenes), prior_boxes(side, side)
         with torch.no_grad():
             taught_maps, taught = features_and_outputs(teacher, batch)
         maps, outputs = features_and_outputs(network, batch)
         classes, boxes, points = losses(outputs, taught, scenes, priors)
-        copy = sum(F.mse_loss(own, other) / other.square().mean() for own, other in zip(maps, taught_maps, strict=True))
-        loss = 2 * classes + 1.0 * boxes + 0.6 * points + (1.5 * (1 - share) + 0.1) * copy
+        pairs = zip(maps, taught_maps, strict=True)
+        copied = torch.stack([F.mse_loss(own, other) / other.square().mean() for own, other in pairs]).sum()
+        loss = 2 * classes + 1.0 * boxes + 0.6 * points + (1.5 * (1 - run.progress) + 0.1) * copied
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimizer.step()
-        average.update(network)
-        step += 1
-        sums.append([float(part.detach()) for part in (classes, boxes, points, copy)])
-        now = time.monotonic()
-        elapsed, last = elapsed + now - last, now
+        average.update(network, step)
+        means.add((classes, boxes, points, copied))
         if step % 20 == 0:
-            logger.info(
-                "step %d  %.1f min  rate %.5f  class %.4f  box %.4f  points %.4f  copy %.4f",
-                step,
-                elapsed / 60,
-                rate,
-                *np.mean(sums, 0),
-            )
-            sums.clear()
-        if elapsed - saved_at > 120 or elapsed >= budget:
-            save(
-                latest,
-                {
-                    "network": network.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "average": average.state,
-                    "elapsed": elapsed,
-                    "step": step,
-                },
-            )
-            saved_at = elapsed
+            shown = "step %d  %.1f min  rate %.5f  class %.4f  box %.4f  points %.4f  copy %.4f"
+            training.logger.info(shown, step, run.minutes, rate, *means.take())
 
 
-def export(checkpoint: Path, target: Path) -> None:
-    """Write the averaged weights as half-precision safetensors."""
-    with open(checkpoint, "rb") as file:
-        saved = torch.load(file, map_location="cpu", weights_only=True)
-    state = {
-        name: value.half().contiguous()
-        for name, value in saved["average"].items()
-        if not name.endswith("num_batches_tracked")
-    }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    save_file(
-        state,
-        partial,
-        metadata={
-            "format": "pt",
-            "network": "retinaface mobile0.25",
-            "training": f"tools/train_lite_detector.py, {saved['step']} steps",
-        },
-    )
-    os.replace(partial, target)
-    logger.info(
-        "%s: %d bytes, %d steps, %.1f minutes", target, target.stat().st_size, saved["step"], saved["elapsed"] / 60
-    )
+def options() -> argparse.ArgumentParser:
+    """What can be set on the command line."""
+    parser = training.parser(__doc__, minutes=40, rate=3e-3)
+    parser.add_argument("--cache", type=Path, help="folder for the decoded photographs (about 1.2 GB)")
+    parser.add_argument("--teacher", type=Path, help="teacher's file; default: the one in the photographs' folder")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log", type=Path)
+    return parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=Path("../shared/photos"))
-    parser.add_argument("--cache", type=Path, help="folder for the decoded photographs (about 1.2 GB)")
-    parser.add_argument("--checkpoints", type=Path, required=True)
-    parser.add_argument("--teacher", type=Path, help="teacher's file; default: the one in the photographs' folder")
-    parser.add_argument("--minutes", type=float, default=40)
-    parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--log", type=Path)
-    parser.add_argument("--export", type=Path, help="write the weights of the latest checkpoint here and stop")
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", filename=args.log)
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(args.threads)
-    if args.export:
-        export(args.checkpoints / "latest.pth", args.export)
-        return
-    args.cache = args.cache or args.checkpoints / "cache"
-    train(args)
+    """Train, or export."""
+    arguments = options().parse_args()
+    training.prepare(arguments.threads, arguments.log)
+    if arguments.export:
+        trainer = Path(__file__).name
+        training.export(arguments.checkpoints / CHECKPOINT, arguments.export, trainer, "retinaface mobile0.25")
+    else:
+        train(arguments)
 
 
 if __name__ == "__main__":

@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import math
 import sys
-import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-import safetensors.torch
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from detector_data import FLIP_ORDER, read_labels  # noqa: E402
-from muon import Muon  # noqa: E402
-from train_lite_refiner import spoil  # noqa: E402
+from lib_facerestore.stages.detection.landmark_net import SIDE, LandmarkNet, frames
+from lib_facerestore.stages.detection.refine import square_matrix
+from tools import training
+from tools.detector_data import FLIP_ORDER
+from tools.muon import Muon
+from tools.photographs import landmarks_of, read_bgr, read_labels
+from tools.train_lite_refiner import spoil
 
-from lib_facerestore.stages.detection.landmark_net import SIDE, LandmarkNet, frames  # noqa: E402
-from lib_facerestore.stages.detection.refine import square_matrix  # noqa: E402
-
-logger = logging.getLogger("train_lite_landmarks")
+CHECKPOINT = "landmarks.pt"
 STORED, ROOM = 232, 2.1
 """Side in pixels of the kept square round a face, and how many times what the network sees it shows."""
 LATE = 0.6
@@ -38,13 +38,15 @@ LATE = 0.6
 GRID = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), 2).astype(np.float64)
 
 
-def squares(photos: Path, targets: dict[str, list]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def squares(
+    photos: Path, targets: Mapping[str, Sequence[Sequence[float]]]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
     """Upright squares round the faces (N×232×232×3 BGR), and in them (N×5×2) their landmarks and their labels."""
     pixels = np.zeros((len(targets), STORED, STORED, 3), np.uint8)
     landmarks, labelled = np.zeros((2, len(targets), 5, 2))
-    labels = {label["file"]: np.array(label["lm5"]).reshape(5, 2) for label in read_labels(photos, "train")}
+    labels = {label["file"]: landmarks_of(label) for label in read_labels(photos, "train")}
     for at, (name, row) in enumerate(targets.items()):
-        image = cv2.imdecode(np.fromfile(photos / "faces" / name, np.uint8), cv2.IMREAD_COLOR)
+        image: np.ndarray = read_bgr(photos / "faces" / name)
         points = np.array(row)
         (centre,), (side,), (angle,) = frames(points[None])
         inverse = square_matrix(centre, side * ROOM, angle, False, STORED)
@@ -103,54 +105,30 @@ def example(pixels: np.ndarray, points: np.ndarray, rng: np.random.Generator) ->
             seen = aim - field[at[:, 1], at[:, 0]]
     where = where @ inverse[:, :2].T + inverse[:, 2]
     where = ((where - middle) @ np.linalg.inv(stretch).T + middle).astype(np.float32)
-    face = cv2.remap(pixels, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    face = cv2.remap(pixels, where[..., 0], where[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     face = lit(face, rng) if rng.random() < 0.35 else face
     return spoil(face, rng), (seen - (SIDE - 1) / 2) / SIDE
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "photos")
-    parser.add_argument("--checkpoints", type=Path, required=True, help="holds targets.json")
-    parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=48)
-    parser.add_argument("--rate", type=float, default=0.01)
-    parser.add_argument("--export", type=Path, help="write the averaged weights here and stop")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(arguments.threads)
-    cv2.setNumThreads(1)
+def train(arguments: argparse.Namespace) -> None:
+    """Train until `--minutes` are used up, over all runs of this folder."""
     torch.manual_seed(0)
-    path = arguments.checkpoints / "landmarks.pt"
-    if arguments.export:
-        state = torch.load(path, weights_only=True)
-        weights = {k: v.half().contiguous() for k, v in state["average"].items() if v.is_floating_point()}
-        safetensors.torch.save_file(weights, arguments.export)
-        logger.info("%s: step %d, minute %.1f", arguments.export.name, state["step"], state["minutes"])
-        return
     targets = json.loads((arguments.checkpoints / "targets.json").read_text(encoding="utf-8"))
     pixels, landmarks, labelled = squares(arguments.photos, targets)
     apart = np.linalg.norm(landmarks[:, 0] - landmarks[:, 1], axis=1)
     shares = np.clip(0.95 * apart.max() / 1.2 / apart, 1, 5)  # there are few profiles
     shares /= shares.sum()
-    logger.info("%d faces", len(pixels))
-    network = LandmarkNet().to(memory_format=torch.channels_last)
-    average = LandmarkNet().eval().requires_grad_(False)
+    training.logger.info("%d faces", len(pixels))
+    network = training.channels_last(LandmarkNet())
+    average = training.Average(network)
     optimiser = Muon(network.parameters(), arguments.rate)
-    step, minutes = 0, 0.0
-    if path.exists():
-        state = torch.load(path, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, minutes = state["step"], state["minutes"]
-    rng, clock, saved, sums = np.random.default_rng(step + 1), time.monotonic(), minutes, []
-    while minutes < arguments.minutes:
-        cosine = 0.5 * (1.01 + 0.99 * math.cos(math.pi * minutes / arguments.minutes))
-        optimiser.rate = arguments.rate * min(1, (step + 1) / 50) * cosine
+    parts: dict[str, training.Stateful] = {"network": network, "average": average, "optimiser": optimiser}
+    run = training.Run(arguments.checkpoints / CHECKPOINT, parts, arguments.minutes)
+    rng, means = np.random.default_rng(run.step + 1), training.Means()
+    for step in run.steps():
+        optimiser.rate = training.scheduled_rate(arguments.rate, step, run.progress, warm_up=50, floor=0.01)
         chosen = rng.choice(len(pixels), arguments.batch, p=shares)
-        late = 0.5 if minutes > LATE * arguments.minutes else 0.0
+        late = 0.5 if run.progress > LATE else 0.0
         aims = landmarks[chosen] + late * (labelled[chosen] - landmarks[chosen])
         made = [example(pixels[at], aim, rng) for at, aim in zip(chosen, aims, strict=True)]
         faces = torch.from_numpy(np.stack([face for face, _ in made])[..., ::-1].copy())
@@ -161,25 +139,29 @@ def main() -> None:
         loss = (missed / eyes).mean()  # what is measured: a share of the distance of the eyes
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
-        step += 1
-        decay = min(0.998, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for slow, fast in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-                slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
-        sums.append(loss.item())
-        now = time.monotonic()
-        minutes, clock = minutes + (now - clock) / 60, now
+        average.update(network, step)
+        means.add((loss,))
         if step % 100 == 0:
-            logger.info("step %d minute %.1f points %.4f", step, minutes, np.mean(sums))
-            sums.clear()
-        if minutes - saved > 1 or minutes >= arguments.minutes:
-            state = {"network": network.state_dict(), "average": average.state_dict()}
-            state |= {"optimiser": optimiser.state_dict(), "step": step, "minutes": minutes}
-            torch.save(state, path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
-            saved = minutes
+            training.logger.info("step %d minute %.1f points %.4f", step, run.minutes, *means.take())
+
+
+def options() -> argparse.ArgumentParser:
+    """What can be set on the command line."""
+    parser = training.parser(__doc__, minutes=90, rate=0.01)
+    parser.add_argument("--batch", type=int, default=48)
+    return parser
+
+
+def main() -> None:
+    """Train, or export."""
+    arguments = options().parse_args()
+    training.prepare(arguments.threads)
+    if arguments.export:
+        training.export(arguments.checkpoints / CHECKPOINT, arguments.export, Path(__file__).name, "LandmarkNet")
+    else:
+        train(arguments)
 
 
 if __name__ == "__main__":

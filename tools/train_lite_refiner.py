@@ -7,31 +7,31 @@ python tools/train_lite_refiner.py --checkpoints DIR --export lib_facerestore/we
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 import sys
-import time
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
-import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from detector_data import Photo, PhotoCache, flip, read_labels  # noqa: E402
+from lib_facerestore.catalogue import weights_path
+from lib_facerestore.faces import alignment
+from lib_facerestore.faces.face import Face
+from lib_facerestore.stages.detection import refine
+from lib_facerestore.stages.detection.refine import CLOSE, CONTEXT, SIDE, RefinerNet, upright
+from lib_facerestore.stages.detection.retinaface import MOBILENET, load_retinaface
+from tools import training
+from tools.detector_data import Photo, PhotoCache, flip
+from tools.photographs import read_labels, read_rgb, through_jpeg
 
-from lib_facerestore.catalogue import weights_path  # noqa: E402
-from lib_facerestore.faces import alignment  # noqa: E402
-from lib_facerestore.stages.detection import refine  # noqa: E402
-from lib_facerestore.stages.detection.refine import CLOSE, CONTEXT, SIDE, RefinerNet, upright  # noqa: E402
-from lib_facerestore.stages.detection.retinaface import MOBILENET, RetinaFaceDetector, load_retinaface  # noqa: E402
-
-logger = logging.getLogger("train_lite_refiner")
+CHECKPOINT = "refiner.pt"
 MINED = 144
 """Side of a mined square; the middle 96 px are what the refiner would see."""
 
@@ -55,7 +55,7 @@ def spoil(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         small = int(np.exp(rng.uniform(np.log(14), np.log(SIDE))))
         face = cv2.resize(face, (small, small), interpolation=cv2.INTER_AREA)
         face = cv2.resize(face, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-    out = face.astype(np.float32)
+    out: np.ndarray = face.astype(np.float32)
     out = (out - 128) * rng.uniform(0.6, 1.3) + 128 + rng.uniform(-35, 35) + rng.uniform(-12, 12, 3)
     if rng.random() < 0.15:
         out = np.repeat(out.mean(2, keepdims=True), 3, 2)
@@ -65,7 +65,7 @@ def spoil(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         out = out + rng.normal(0, rng.uniform(1, 14), out.shape)
     out = np.clip(out, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
-        out = cv2.imdecode(cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(25, 90))])[1], 1)
+        out = through_jpeg(out, int(rng.uniform(25, 90)))
     if rng.random() < 0.15:  # something in front of it
         x, y, w, h = rng.integers(0, SIDE, 2).tolist() + rng.integers(8, 40, 2).tolist()
         out[y : y + h, x : x + w] = rng.integers(0, 256, 3)
@@ -121,7 +121,13 @@ def negative(photo: Photo, rng: np.random.Generator) -> np.ndarray | None:
     return square(photo.pixels, centre, side * rng.uniform(CLOSE, CONTEXT), rng.normal(0, 0.2))[0]
 
 
-def mine(photos: Path, proposer: RetinaFaceDetector, most: int, confidence: float = 0.1) -> np.ndarray:
+class Proposer(Protocol):
+    """What finds faces, and other things, in pictures."""
+
+    def detect(self, images: list[NDArray[np.uint8]], confidence: float, /) -> list[list[Face]]: ...
+
+
+def mine(photos: Path, proposer: Proposer, most: int, confidence: float = 0.1) -> np.ndarray:
     """Squares (N×144×144×3 BGR) round what the first stage wrongly takes for faces in the training photographs.
 
     They are 1.5 times what the refiner sees, which leaves room to shift and turn them.
@@ -130,8 +136,7 @@ def mine(photos: Path, proposer: RetinaFaceDetector, most: int, confidence: floa
     for label in read_labels(photos, "train")[:most]:
         if label["faces"] != 1:
             continue
-        data = np.fromfile(photos / "faces" / label["file"], np.uint8)
-        image = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+        image = read_rgb(photos / "faces" / label["file"])
         face = np.array(label["box"])
         for guess in proposer.detect([image], confidence)[0]:
             box = np.array(guess.box)
@@ -155,7 +160,9 @@ def batch(
     photos: list[Photo], shares: np.ndarray, hard: np.ndarray, rng: np.random.Generator, count: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Squares (count×3×96×96 RGB in [-1, 1]), whether each is a face, and the targets of those that are."""
-    pixels, faces, targets = [], [], []
+    pixels: list[np.ndarray] = []
+    faces: list[float] = []
+    targets: list[np.ndarray] = []
     while len(pixels) < count:
         photo = photos[int(rng.choice(len(photos), p=shares))]
         photo = flip(photo) if rng.random() < 0.5 else photo
@@ -174,28 +181,9 @@ def batch(
     return stacked, torch.tensor(faces), torch.from_numpy(np.stack(targets)).float()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "photos")
-    parser.add_argument("--checkpoints", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=48)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--mine", type=int, default=0, help="first mine the first stage's mistakes on N photographs")
-    parser.add_argument("--export", type=Path, help="write the averaged weights here and stop")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(arguments.threads)
-    cv2.setNumThreads(1)
+def train(arguments: argparse.Namespace) -> None:
+    """Train until `--minutes` are used up, over all runs of this folder."""
     torch.manual_seed(0)
-    path = arguments.checkpoints / "refiner.pt"
-    if arguments.export:
-        state = torch.load(path, weights_only=True)
-        weights = {k: v.half().contiguous() for k, v in state["average"].items() if v.is_floating_point()}
-        safetensors.torch.save_file(weights, arguments.export)
-        logger.info("%s: step %d, minute %.1f", arguments.export.name, state["step"], state["minutes"])
-        return
     cache = PhotoCache(arguments.photos, arguments.checkpoints, "train", face_side=90, long_side=220)
     photos = [Photo(cache[i].pixels.copy(), cache[i].box, cache[i].landmarks) for i in range(len(cache))]
     shares = np.clip(0.45 / np.array([openness(photo) for photo in photos]), 1, 5) ** 1.5  # there are few profiles
@@ -205,23 +193,16 @@ def main() -> None:
         proposer = load_retinaface(weights_path("lite_detector.safetensors"), "proposer", kind=MOBILENET)
         np.save(mined, mine(arguments.photos, proposer, arguments.mine))
     hard = np.load(mined) if mined.exists() else np.zeros((0, MINED, MINED, 3), np.uint8)
-    logger.info("%d photographs, %d mined squares", len(photos), len(hard))
-    network = RefinerNet().to(memory_format=torch.channels_last)
-    average = RefinerNet().eval().requires_grad_(False)
+    training.logger.info("%d photographs, %d mined squares", len(photos), len(hard))
+    network = training.channels_last(RefinerNet())
+    average = training.Average(network)
     optimiser = torch.optim.AdamW(network.parameters(), arguments.rate, weight_decay=1e-3)
-    step, minutes = 0, 0.0
-    if path.exists():
-        state = torch.load(path, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, minutes = state["step"], state["minutes"]
-    rng, clock, saved, sums = np.random.default_rng(step + 1), time.monotonic(), minutes, np.zeros(3)
-    while minutes < arguments.minutes:
-        cosine = 0.5 * (1.02 + math.cos(math.pi * minutes / arguments.minutes))
-        rate = arguments.rate * min(1, (step + 1) / 100) * cosine
+    parts: dict[str, training.Stateful] = {"network": network, "average": average, "optimiser": optimiser}
+    run = training.Run(arguments.checkpoints / CHECKPOINT, parts, arguments.minutes)
+    rng, means = np.random.default_rng(run.step + 1), training.Means()
+    for step in run.steps():
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = training.scheduled_rate(arguments.rate, step, run.progress, warm_up=100, floor=0.01)
         pixels, faces, targets = batch(photos, shares, hard, rng, arguments.batch)
         output = network(pixels.contiguous(memory_format=torch.channels_last))
         judged = functional.binary_cross_entropy_with_logits(output[:, 0], faces)
@@ -236,23 +217,29 @@ def main() -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
-        step += 1
-        decay = min(0.998, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for slow, fast in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-                slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
-        sums += [judged.item(), boxes.item(), points.item()]
-        now = time.monotonic()
-        minutes, clock = minutes + (now - clock) / 60, now
+        average.update(network, step)
+        means.add((judged, boxes, points))
         if step % 100 == 0:
-            logger.info("step %d minute %.1f face %.4f box %.4f points %.4f", step, minutes, *(sums / 100))
-            sums[:] = 0
-        if minutes - saved > 1 or minutes >= arguments.minutes:
-            state = {"network": network.state_dict(), "average": average.state_dict()}
-            state |= {"optimiser": optimiser.state_dict(), "step": step, "minutes": minutes}
-            torch.save(state, path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
-            saved = minutes
+            shown = "step %d minute %.1f face %.4f box %.4f points %.4f"
+            training.logger.info(shown, step, run.minutes, *means.take())
+
+
+def options() -> argparse.ArgumentParser:
+    """What can be set on the command line."""
+    parser = training.parser(__doc__, minutes=15, rate=2e-3)
+    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--mine", type=int, default=0, help="first mine the first stage's mistakes on N photographs")
+    return parser
+
+
+def main() -> None:
+    """Train, or export."""
+    arguments = options().parse_args()
+    training.prepare(arguments.threads)
+    if arguments.export:
+        training.export(arguments.checkpoints / CHECKPOINT, arguments.export, Path(__file__).name, "RefinerNet")
+    else:
+        train(arguments)
 
 
 if __name__ == "__main__":

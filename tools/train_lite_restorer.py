@@ -11,30 +11,27 @@ are an exponential moving average.
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from degradations import degrade  # noqa: E402
-from muon import Muon  # noqa: E402
-from perceptual import DetectorFeatures  # noqa: E402
-from restorer_data import load_crops  # noqa: E402
+from lib_facerestore.networks.archs.lite import LiteRestorer
+from lib_facerestore.networks.load import read_state
+from tools import training
+from tools.degradations import degrade
+from tools.muon import Muon
+from tools.perceptual import DetectorFeatures
+from tools.photographs import TEACHER
+from tools.restorer_data import load_crops
 
-from lib_facerestore.networks.archs.lite import LiteRestorer  # noqa: E402
-from lib_facerestore.networks.load import read_state  # noqa: E402
-
-logger = logging.getLogger("train_lite_restorer")
+CHECKPOINT = "restorer.pt"
 SIZE, MARGIN = 256, 8
 WINDOW = 128
 """Side of the windows that the first part of the schedule trains on: more different degradations for the same work."""
@@ -124,71 +121,27 @@ def validate(network: nn.Module, crops: np.ndarray, features: DetectorFeatures, 
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "photos")
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder for checkpoints and cached crops")
-    parser.add_argument("--minutes", type=float, default=120, help="length of the whole schedule")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=5e-3)
-    parser.add_argument("--adversarial-from", type=float, default=0.6, help="share of the schedule")
-    parser.add_argument("--windows-until", type=float, default=0.6, help="share of the schedule on windows of faces")
-    parser.add_argument("--features-from", type=float, default=0.7, help="share of the schedule")
-    parser.add_argument("--features", type=float, default=1.0, help="weight of the perceptual term")
-    parser.add_argument("--edges", type=float, default=1.0, help="weight of gradients and spectrum")
-    parser.add_argument("--adversarial", type=float, default=0.1, help="weight of the adversarial term")
-    parser.add_argument("--start-from", type=Path, help="exported weights to start from when there is no checkpoint")
-    parser.add_argument("--export", type=Path, help="write the averaged weights here and stop")
-    arguments = parser.parse_args()
-    arguments.checkpoints.mkdir(parents=True, exist_ok=True)
-    handlers = [logging.StreamHandler(), logging.FileHandler(arguments.checkpoints / "restorer.log")]
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
-    torch.set_num_threads(arguments.threads)
+def train(arguments: argparse.Namespace) -> None:
+    """Train until `--minutes` are used up, over all runs of this folder."""
     torch.manual_seed(0)
-
-    path = arguments.checkpoints / "restorer.pt"
-    if arguments.export:
-        state = torch.load(path, weights_only=True)
-        weights = {name: value.half().contiguous() for name, value in state["average"].items()}
-        safetensors.torch.save_file(weights, arguments.export)
-        logger.info("%s: step %d, minute %.1f", arguments.export.name, state["step"], state["minutes"])
-        return
     crops = load_crops(arguments.photos, "train", SIZE, MARGIN, arguments.checkpoints)
     crops_val = load_crops(arguments.photos, "val", SIZE, 0, arguments.checkpoints)
-    features = DetectorFeatures(arguments.photos / "detector" / "retinaface_mobile0.25.pth")
-    network = LiteRestorer().to(memory_format=torch.channels_last)
-    average = LiteRestorer().eval().requires_grad_(False)
-    judge = PatchDiscriminator().to(memory_format=torch.channels_last)
+    features = DetectorFeatures(arguments.photos / TEACHER)
+    network = training.channels_last(LiteRestorer())
+    judge = training.channels_last(PatchDiscriminator())
+    average = training.Average(network, delay=20)
     optimiser = Muon(network.parameters(), arguments.rate)
     optimiser_judge = torch.optim.Adam(judge.parameters(), 2e-4, betas=(0.5, 0.99))
-    step, minutes = 0, 0.0
-    if path.exists():
-        state = torch.load(path, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        judge.load_state_dict(state["judge"])
-        optimiser.load_state_dict(state["optimiser"])
-        optimiser_judge.load_state_dict(state["optimiser_judge"])
-        step, minutes = state["step"], state["minutes"]
-        logger.info("resumed at step %d, minute %.1f", step, minutes)
-    else:
-        if arguments.start_from:
-            network.load_state_dict(read_state(arguments.start_from))
+    parts: dict[str, training.Stateful] = {"network": network, "average": average, "judge": judge}
+    parts |= {"optimiser": optimiser, "optimiser_judge": optimiser_judge}
+    run = training.Run(arguments.checkpoints / CHECKPOINT, parts, arguments.minutes, every=2)
+    if arguments.start_from and not run.resumed:
+        network.load_state_dict(read_state(arguments.start_from))
         average.load_state_dict(network.state_dict())
-
-    def save() -> None:
-        part = path.with_suffix(".part")
-        state = {"network": network.state_dict(), "average": average.state_dict(), "judge": judge.state_dict()}
-        state |= {"optimiser": optimiser.state_dict(), "optimiser_judge": optimiser_judge.state_dict()}
-        torch.save(state | {"step": step, "minutes": minutes}, part)
-        part.replace(path)
-
-    rng = np.random.default_rng(step + 1)
-    clock, saved, validated, sums = time.monotonic(), minutes, minutes, np.zeros(5)
-    while minutes < arguments.minutes:
-        progress = minutes / arguments.minutes
-        rate = arguments.rate * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+    rng, validated, means = np.random.default_rng(run.step + 1), run.minutes, training.Means()
+    for step in run.steps():
+        progress = run.progress
+        rate = training.scheduled_rate(arguments.rate, step, progress, warm_up=100, floor=0.02)
         optimiser.rate = rate
         corner = (0, 0)
         if progress < arguments.windows_until:
@@ -213,39 +166,59 @@ def main() -> None:
         adversarial = torch.zeros(())
         strength = min(1.0, max(0.0, (progress - arguments.adversarial_from) / 0.08))
         if progress > arguments.adversarial_from - 0.03:
-            judge.requires_grad_(True)
-            real, fake = judge(targets), judge(outputs.detach())
-            judged = functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
-            optimiser_judge.zero_grad(set_to_none=True)
-            judged.backward()
-            optimiser_judge.step()
-            judge.requires_grad_(False)
+            train_judge(judge, optimiser_judge, targets, outputs.detach())
             if strength > 0:
                 adversarial = -judge(outputs).mean()
                 loss = loss + arguments.adversarial * strength * adversarial
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        step += 1
-        decay = min(0.998, (step + 1) / (step + 20))
-        with torch.no_grad():
-            for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
-                slow.lerp_(fast, 1 - decay)
-        now = time.monotonic()
-        minutes, clock = minutes + (now - clock) / 60, now
-        sums += [float(term.detach()) for term in (pixel, edge, spectrum, feature, adversarial)]
+        average.update(network, step)
+        means.add((pixel, edge, spectrum, feature, adversarial))
         if step % 50 == 0:
-            logger.info("step %d minute %.1f rate %.1e losses %s", step, minutes, rate, np.round(sums / 50, 4))
-            sums[:] = 0
-        if minutes - saved > 2:
-            save()
-            saved = minutes
-        if minutes - validated > 8:
-            logger.info("val: %s", validate(average, crops_val, features, 40))
-            validated = minutes
-            clock = time.monotonic()
-    save()
-    logger.info("finished; val: %s", validate(average, crops_val, features, len(crops_val)))
+            shown = "step %d minute %.1f rate %.1e losses %s"
+            training.logger.info(shown, step, run.minutes, rate, np.round(means.take(), 4))
+        if run.minutes - validated > 8:
+            with run.untimed():
+                training.logger.info("val: %s", validate(average.network, crops_val, features, 40))
+            validated = run.minutes
+    training.logger.info("finished; val: %s", validate(average.network, crops_val, features, len(crops_val)))
+
+
+def train_judge(
+    judge: PatchDiscriminator, optimiser: torch.optim.Optimizer, real: torch.Tensor, fake: torch.Tensor
+) -> None:
+    """One step of the discriminator on the hinge loss; its weights take no gradients before and after."""
+    judge.requires_grad_(True)
+    judged = functional.relu(1 - judge(real)).mean() + functional.relu(1 + judge(fake)).mean()
+    optimiser.zero_grad(set_to_none=True)
+    judged.backward()
+    optimiser.step()
+    judge.requires_grad_(False)
+
+
+def options() -> argparse.ArgumentParser:
+    """What can be set on the command line."""
+    parser = training.parser(__doc__, minutes=120, rate=5e-3, threads=2)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--adversarial-from", type=float, default=0.6, help="share of the schedule")
+    parser.add_argument("--windows-until", type=float, default=0.6, help="share of the schedule on windows of faces")
+    parser.add_argument("--features-from", type=float, default=0.7, help="share of the schedule")
+    parser.add_argument("--features", type=float, default=1.0, help="weight of the perceptual term")
+    parser.add_argument("--edges", type=float, default=1.0, help="weight of gradients and spectrum")
+    parser.add_argument("--adversarial", type=float, default=0.1, help="weight of the adversarial term")
+    parser.add_argument("--start-from", type=Path, help="exported weights to start from when there is no checkpoint")
+    return parser
+
+
+def main() -> None:
+    """Train, or export."""
+    arguments = options().parse_args()
+    training.prepare(arguments.threads, arguments.checkpoints / "restorer.log")
+    if arguments.export:
+        training.export(arguments.checkpoints / CHECKPOINT, arguments.export, Path(__file__).name, "LiteRestorer")
+    else:
+        train(arguments)
 
 
 if __name__ == "__main__":
