@@ -27,7 +27,8 @@ HELD: dict[str, frozenset[str]] = {
     "WEBP": frozenset({"RGB", "RGBA"}),
     "BMP": frozenset({"1", "L", "P", "RGB"}),
 }
-_XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
+EXIF_MARK = b"Exif\0\0"
+XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 _LEVEL = 4  # of zlib: about half the time of its default, files a few per cent larger
 _SEGMENT_LIMIT = 65533  # most bytes in one JPEG segment after its length field
 # TIFF tags that describe the storage or are written from the Picture's own fields; never copied out of its EXIF.
@@ -36,6 +37,11 @@ TIFF_STRUCTURE = frozenset(
     | {292, 293, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 336, 338, 339, 340, 341}
     | {342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 700, 34675}
 )
+
+
+def fits_jpeg(mark: bytes, block: bytes) -> bool:
+    """Whether a metadata block, behind its mark, fits one segment of a JPEG."""
+    return len(mark) + len(block) <= _SEGMENT_LIMIT
 
 
 def encode_picture(picture: Picture, format_name: str, quality: int | None) -> bytes:
@@ -49,18 +55,17 @@ def encode_picture(picture: Picture, format_name: str, quality: int | None) -> b
         raise InputError(f"the picture cannot be written as {format_name}: {error}; try .png") from error
 
 
-def _profile_for(picture: Picture, mode: str) -> bytes | None:
-    """The ICC profile if it speaks of the colours that are written: a CMYK profile does not belong in an RGB file."""
+def profile_for(picture: Picture, mode: str) -> bytes | None:
+    """The ICC profile if it describes the colours that are written: a CMYK profile does not belong in an RGB file."""
     profile = picture.icc_profile
     wanted = b"CMYK" if mode == "CMYK" else b"GRAY" if mode in GREY else b"RGB "
     if not profile or profile[16:20] == wanted or (mode in GREY and profile[16:20] == b"RGB "):
         return profile
-    logger.info("the %r ICC profile is left out: the file is written as %s", profile[16:20], mode)
     return None
 
 
-def _exif(picture: Picture) -> bytes | None:
-    """The EXIF stream, telling the size that is written. A thumbnail stays only with the pixels that it was made of."""
+def exif_stream(picture: Picture) -> bytes | None:
+    """The EXIF stream, with the size that is written. A thumbnail stays only with the pixels that it was made of."""
     as_read = picture.encoded is not None and picture.orientation == 1
     return picture.exif and exif_for(picture.exif, picture.width, picture.height, thumbnail=as_read)
 
@@ -68,7 +73,7 @@ def _exif(picture: Picture) -> bytes | None:
 def _encode_png(picture: Picture, mode: str, quality: int | None) -> bytes:
     values = array_in_mode(picture, mode)
     chunks = list(picture.png_chunks)
-    profile = _profile_for(picture, mode)
+    profile = profile_for(picture, mode)
     if profile:
         chunks = [chunk for chunk in chunks if chunk[0] != b"sRGB"]
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile)))
@@ -76,7 +81,7 @@ def _encode_png(picture: Picture, mode: str, quality: int | None) -> bytes:
         per_metre = [round(value / 0.0254) for value in picture.dpi]
         if all(0 < value < 2**31 for value in per_metre):
             chunks.append((b"pHYs", struct.pack(">LLB", *per_metre, 1)))
-    exif = _exif(picture)
+    exif = exif_stream(picture)
     if exif:
         chunks.append((b"eXIf", exif))
     chunks += [text_chunk(item) for item in picture.text]
@@ -114,7 +119,7 @@ def _deep_png(values: np.ndarray) -> bytes:
 def _encode_jpeg(picture: Picture, mode: str, quality: int | None) -> bytes:
     options: dict[str, Any] = {}
     source = picture.jpeg
-    if quality is not None or source is None:
+    if quality is not None or source is None or not source.qtables:
         options["quality"] = 95 if quality is None else quality
         options["subsampling"] = 0 if options["quality"] >= 90 else -1
     else:
@@ -124,16 +129,14 @@ def _encode_jpeg(picture: Picture, mode: str, quality: int | None) -> bytes:
         options["progressive"] = source.progressive
         if source.comment:
             options["comment"] = source.comment
-    profile = _profile_for(picture, mode)
+    profile = profile_for(picture, mode)
     if profile:
         options["icc_profile"] = profile
     if picture.dpi:
         options["dpi"] = tuple(min(round(value), 65535) for value in picture.dpi)
-    exif = _exif(picture)
-    if exif and len(exif) + 6 > _SEGMENT_LIMIT:
-        logger.warning("the EXIF data (%d bytes) does not fit a JPEG and is left out", len(exif))
-    elif exif:
-        options["exif"] = b"Exif\0\0" + exif
+    exif = exif_stream(picture)
+    if exif and fits_jpeg(EXIF_MARK, exif):
+        options["exif"] = EXIF_MARK + exif
     options["extra"] = _jpeg_segments(picture, source)
     stream = io.BytesIO()
     array_to_pil(array_in_mode(picture, mode), mode).save(stream, "JPEG", **options)
@@ -142,13 +145,9 @@ def _encode_jpeg(picture: Picture, mode: str, quality: int | None) -> bytes:
 
 def _jpeg_segments(picture: Picture, source: JpegSettings | None) -> bytes:
     segments = list(source.segments) if source else []
-    if picture.xmp:
-        segments.insert(0, (0xFFE1, _XMP_MARK + picture.xmp))
-    for _, payload in segments:
-        if len(payload) > _SEGMENT_LIMIT:
-            logger.warning("a metadata block of %d bytes does not fit a JPEG and is left out", len(payload))
-    fitting = [(marker, payload) for marker, payload in segments if len(payload) <= _SEGMENT_LIMIT]
-    return b"".join(struct.pack(">HH", marker, len(payload) + 2) + payload for marker, payload in fitting)
+    if picture.xmp and fits_jpeg(XMP_MARK, picture.xmp):
+        segments.insert(0, (0xFFE1, XMP_MARK + picture.xmp))
+    return b"".join(struct.pack(">HH", marker, len(payload) + 2) + payload for marker, payload in segments)
 
 
 def _encode_webp(picture: Picture, mode: str, quality: int | None) -> bytes:
@@ -157,12 +156,12 @@ def _encode_webp(picture: Picture, mode: str, quality: int | None) -> bytes:
         options |= {"lossless": True, "method": 2, "quality": 50}  # of a lossless file, quality is only effort
     else:
         options["quality"] = 95 if quality is None else quality
-    profile = _profile_for(picture, mode)
+    profile = profile_for(picture, mode)
     if profile:
         options["icc_profile"] = profile
-    exif = _exif(picture)
+    exif = exif_stream(picture)
     if exif:
-        options["exif"] = b"Exif\0\0" + exif
+        options["exif"] = EXIF_MARK + exif
     if picture.xmp:
         options["xmp"] = picture.xmp
     stream = io.BytesIO()
@@ -184,7 +183,7 @@ def _encode_tiff(picture: Picture, mode: str, quality: int | None) -> bytes:
     channels = values.shape[2] if values.ndim == 3 else 1
     bits = 1 if mode == "1" else 8 * values.dtype.itemsize
     directory = TiffImagePlugin.ImageFileDirectory_v2()
-    exif = _exif(picture)
+    exif = exif_stream(picture)
     if exif:
         _copy_exif(exif, directory)
     photometric = {"1": 1, "P": 3, "CMYK": 5}.get(mode, 1 if mode in GREY else 2)
@@ -202,7 +201,7 @@ def _encode_tiff(picture: Picture, mode: str, quality: int | None) -> bytes:
         layout[320] = tuple(int(value) for value in table.T.ravel())
     if picture.dpi and 282 not in directory:
         layout |= {282: picture.dpi[0], 283: picture.dpi[1], 296: 2}
-    profile = _profile_for(picture, mode)
+    profile = profile_for(picture, mode)
     for tag, block in ((34675, profile), (700, picture.xmp)):
         if block:
             directory.tagtype[tag] = 7 if tag == 34675 else 1

@@ -91,6 +91,19 @@ def exif_upright(tiff: bytes) -> bytes:
     return tiff[:offset] + struct.pack(form, 1) + tiff[offset + struct.calcsize(form) :]
 
 
+def exif_tells_resolution(tiff: bytes | None) -> bool:
+    """Whether an EXIF stream states a resolution (XResolution, tag 0x011A)."""
+    order = _byte_order(tiff or b"")
+    if not tiff or not order:
+        return False
+    start = _first_directory(tiff)
+    if start + 2 > len(tiff):
+        return False
+    (count,) = struct.unpack_from(order + "H", tiff, start)
+    entries = range(start + 2, min(start + 2 + 12 * count, len(tiff) - 11), 12)
+    return any(struct.unpack_from(order + "H", tiff, entry)[0] == 0x011A for entry in entries)
+
+
 def exif_for(tiff: bytes, width: int, height: int, *, thumbnail: bool) -> bytes:
     """The stream with the pixel size that it tells (PixelXDimension and PixelYDimension, where present) put right, and
     without thumbnail its second directory, which shows the old picture, is no longer linked to."""

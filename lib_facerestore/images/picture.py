@@ -1,11 +1,13 @@
 """The Picture: RGB pixels plus everything needed to give the same kind of file back.
 
-Data only, no file access and no Pillow: ``picturemodes`` converts, ``picturewrite`` encodes, ``imageio`` reads, writes.
+Data only, no file access and no Pillow: `modes` converts, `decode` and `encode` hold the formats, `files` reads and
+writes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -28,14 +30,26 @@ class TextItem(NamedTuple):
     translated: str = ""
 
 
+class Encoded(NamedTuple):
+    """The content of the file that a Picture was read from, and `Picture.digest` as it was then."""
+
+    data: bytes
+    digest: tuple[int, ...]
+
+
 class JpegSettings(NamedTuple):
-    """How a JPEG was coded, so that the same tables can be used again. subsampling as Pillow counts it (-1 unknown)."""
+    """How a JPEG was coded, so that the same tables can be used again, and what else only a JPEG holds.
+
+    qtables      quantization tables of 64 values each; empty where they cannot be used again
+    subsampling  as Pillow counts it (-1 unknown)
+    segments     (marker, payload) of IPTC and extended-XMP segments
+    """
 
     qtables: tuple[tuple[int, ...], ...]
     subsampling: int
     progressive: bool
     comment: bytes | None
-    segments: tuple[tuple[int, bytes], ...]  # (marker, payload) of IPTC and extended-XMP segments
+    segments: tuple[tuple[int, bytes], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +69,12 @@ class Picture:
     dpi          (x, y) or None
     native       the original values where RGB cannot carry them: palette indices H×W; CMYK, YCbCr, HSV H×W×channels
     palette      N×4 uint8 RGBA of a P picture
-    jpeg         tables of the JPEG it came from
+    jpeg         how the JPEG that it came from was coded, with its comment and IPTC data
     lossy        True where the file was stored with loss
     png_chunks   colour and resolution chunks of a PNG (gAMA, cHRM, sRGB, cICP, pHYs, ...), copied as they are
     info         Pillow's ``info`` where the picture came from a Pillow image
-    encoded      the bytes of the file it was read from, until its pixels are replaced: an unchanged picture is written
-                 back as these, with all that a Picture cannot hold
+    encoded      the content of the file it was read from, until its pixels are replaced: an unchanged picture is
+                 written back as this, with all that a Picture cannot hold
     losses       what the file holds and the Picture does not, such as further frames; each names the file
     """
 
@@ -80,7 +94,7 @@ class Picture:
     lossy: bool = False
     png_chunks: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     info: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    encoded: bytes | None = field(default=None, repr=False)
+    encoded: Encoded | None = field(default=None, repr=False)
     losses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -105,6 +119,22 @@ class Picture:
     def depth(self) -> int:
         """Bits per channel: 8 or 16."""
         return 8 * self.pixels.dtype.itemsize
+
+    def digest(self) -> tuple[int, ...]:
+        """A checksum of each field that is written to a file. Equal pictures have equal ones; where anything differs,
+        pixels that were changed in place too, they differ but for one chance in 2^32."""
+        return tuple(
+            _checksum(getattr(self, one.name))
+            for one in dataclasses.fields(self)
+            if one.name not in ("info", "encoded", "losses")
+        )
+
+
+def _checksum(value: object) -> int:
+    if isinstance(value, np.ndarray):
+        header = f"{value.shape} {value.dtype}".encode()
+        return zlib.crc32(np.ascontiguousarray(value).view(np.uint8).data, zlib.crc32(header))
+    return zlib.crc32(repr(value).encode("utf-8", "backslashreplace"))
 
 
 def check_pixels(array: np.ndarray, name: str) -> None:

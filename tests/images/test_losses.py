@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import struct
 from collections.abc import Callable
@@ -79,6 +80,98 @@ def test_text_that_a_format_cannot_hold_is_named(tmp_path: Path) -> None:
         "a.jpg: JPEG has no place for the text parameters: left out; write .png to keep it",
     )
     assert "the text parameters, EXIF" in image_files.left_out(picture, "a.bmp")[0]
+
+
+def jpeg_with_everything(path: Path) -> None:
+    extended = struct.pack(">HH", 0xFFE1, 2 + 35 + 3) + b"http://ns.adobe.com/xmp/extension/\0" + b"abc"
+    iptc = struct.pack(">HH", 0xFFED, 2 + 5) + b"8BIM\0"
+    image().save(path, comment=b"by hand", extra=extended + iptc)
+
+
+@pytest.mark.parametrize("target", ["a.png", "a.tif", "a.webp", "a.bmp"])
+def test_what_only_a_jpeg_holds_is_named(tmp_path: Path, target: str) -> None:
+    jpeg_with_everything(tmp_path / "in.jpg")
+    picture = read_picture(tmp_path / "in.jpg")
+    said = " ".join(image_files.left_out(picture, target))
+    assert "the JPEG comment, IPTC (APP13), extended XMP: left out; write .jpg to keep it" in said
+    assert image_files.left_out(picture, "a.jpg") == ()
+    write_picture(touched(picture), tmp_path / "out.jpg")
+    kept = read_picture(tmp_path / "out.jpg")
+    assert kept.jpeg is not None and picture.jpeg is not None
+    assert (kept.jpeg.comment, kept.jpeg.segments) == (b"by hand", picture.jpeg.segments)
+
+
+def test_a_jpeg_whose_tables_cannot_be_used_again_keeps_its_comment(tmp_path: Path) -> None:
+    jpeg_with_everything(tmp_path / "in.jpg")
+    picture = read_picture(tmp_path / "in.jpg")
+    assert picture.jpeg is not None
+    picture = dataclasses.replace(touched(picture), jpeg=picture.jpeg._replace(qtables=()))
+    write_picture(picture, tmp_path / "out.jpg")
+    kept = read_picture(tmp_path / "out.jpg").jpeg
+    assert kept is not None and kept.comment == b"by hand" and len(kept.segments) == 2
+
+
+def png_with_chunks(path: Path, *chunks: tuple[bytes, bytes]) -> None:
+    stream = io.BytesIO()
+    image().save(stream, "PNG")
+    data = stream.getvalue()
+    path.write_bytes(data[:33] + b"".join(png_chunk(*chunk) for chunk in chunks) + data[33:])
+
+
+@pytest.mark.parametrize("target", ["a.jpg", "a.tif", "a.webp", "a.bmp"])
+def test_colour_chunks_of_a_png_are_named(tmp_path: Path, target: str) -> None:
+    metres = (b"pHYs", struct.pack(">LLB", 3000, 3000, 1))
+    png_with_chunks(tmp_path / "in.png", (b"gAMA", struct.pack(">L", 50000)), (b"cHRM", bytes(32)), metres)
+    picture = read_picture(tmp_path / "in.png")
+    said = " ".join(image_files.left_out(picture, target))
+    assert "the PNG chunks gAMA, cHRM: left out; write .png to keep it" in said
+    assert ("the resolution" in said) is (target == "a.webp")
+    assert image_files.left_out(picture, "a.png") == ()
+
+
+def test_the_shape_of_pixels_is_named_where_it_is_lost(tmp_path: Path) -> None:
+    png_with_chunks(tmp_path / "in.png", (b"pHYs", struct.pack(">LLB", 2, 1, 0)))
+    assert "the PNG chunks pHYs" in image_files.left_out(read_picture(tmp_path / "in.png"), "a.tif")[0]
+
+
+def test_blocks_that_are_too_large_for_a_jpeg_are_named(tmp_path: Path) -> None:
+    large = Image.Exif()
+    large[0x010E] = "x" * 70_000
+    picture = image_files.Picture(RGB, exif=large.tobytes()[6:], xmp=b"<x:xmpmeta>" + b" " * 70_000)
+    (said,) = image_files.left_out(picture, "a.jpg")
+    assert f"EXIF of {len(picture.exif or b'')} bytes, XMP of 70011 bytes: left out; write .png" in said
+    assert image_files.left_out(picture, "a.png") == image_files.left_out(picture, "a.webp") == ()
+    write_picture(picture, tmp_path / "a.jpg")
+    back = read_picture(tmp_path / "a.jpg")
+    assert back.exif is None and back.xmp is None
+
+
+def test_a_profile_of_other_colours_is_named() -> None:
+    profile = bytes(16) + b"CMYK" + bytes(108)
+    values = np.zeros((20, 30, 4), np.uint8)
+    picture = image_files.Picture(RGB, mode="CMYK", native=values, icc_profile=profile)
+    assert "the CMYK color profile: left out; write .tif" in image_files.left_out(picture, "a.png")[0]
+    assert image_files.left_out(picture, "a.jpg") == image_files.left_out(picture, "a.tif") == ()
+
+
+def test_a_damaged_text_and_a_comment_that_nothing_can_hold_are_named(tmp_path: Path) -> None:
+    png_with_chunks(tmp_path / "in.png", (b"zTXt", b"key\0\0no zlib"))
+    assert "a damaged zTXt chunk is left out" in read_picture(tmp_path / "in.png").losses[0]
+    image("P").save(tmp_path / "in.gif", comment=b"by hand")
+    assert "its comment is left out" in read_picture(tmp_path / "in.gif").losses[0]
+
+
+def test_whether_a_picture_changed_is_known_without_decoding_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image("P").save(tmp_path / "in.png")
+    picture = read_picture(tmp_path / "in.png")
+    monkeypatch.setattr(image_files, "decode_picture", lambda _: pytest.fail("it was decoded again"))
+    assert write_picture(picture, tmp_path / "same.png") is True
+    assert write_picture(dataclasses.replace(picture, dpi=(300.0, 300.0)), tmp_path / "dpi.png") is False
+    assert write_picture(dataclasses.replace(picture, dpi=picture.dpi), tmp_path / "equal.png") is True
+    picture.pixels[0, 0] ^= 1  # in place
+    assert write_picture(picture, tmp_path / "changed.png") is False
 
 
 @pytest.mark.parametrize("resolution", [None, (300, 240)])

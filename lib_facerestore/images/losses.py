@@ -1,0 +1,66 @@
+"""Which metadata of a Picture a file format has no place for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..errors import InputError
+from .encode import EXIF_MARK, HELD, XMP_MARK, exif_stream, fits_jpeg, profile_for
+from .metadata import exif_tells_resolution
+from .modes import settle_mode
+from .picture import Picture
+
+_IPTC, _EXTENDED_XMP = 0xFFED, 0xFFE1  # markers of a JPEG's segments
+
+
+def losses_in(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
+    """What is lost when the picture is encoded, and a file extension that would keep it.
+
+    Args:
+        format_name: a key of `encode.HELD`.
+    """
+    if picture.text and format_name != "PNG":
+        yield f"the text {', '.join(dict.fromkeys(item.key for item in picture.text))}", ".png"
+    if format_name == "BMP":
+        held = {"the color profile": picture.icc_profile, "EXIF": picture.exif, "XMP": picture.xmp}
+        for name, value in held.items():
+            if value:
+                yield name, ".png"
+    else:
+        yield from _profile(picture, format_name)
+    if format_name == "JPEG":
+        yield from _too_large(picture)
+    if format_name == "WEBP" and picture.dpi and not exif_tells_resolution(picture.exif):
+        yield "the resolution", ".png"
+    if format_name != "PNG":
+        # A resolution in pixels per metre (unit 1) is written as the format has it.
+        names = [
+            name.decode("latin-1") for name, payload in picture.png_chunks if name != b"pHYs" or payload[8:9] != b"\1"
+        ]
+        if names:
+            yield f"the PNG chunks {', '.join(dict.fromkeys(names))}", ".png"
+    if format_name != "JPEG" and picture.jpeg is not None:
+        if picture.jpeg.comment:
+            yield "the JPEG comment", ".jpg"
+        markers = [marker for marker, _ in picture.jpeg.segments]
+        if _IPTC in markers:
+            yield "IPTC (APP13)", ".jpg"
+        if _EXTENDED_XMP in markers:
+            yield "extended XMP", ".jpg"
+
+
+def _profile(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
+    try:
+        mode = settle_mode(picture, HELD[format_name], format_name)
+    except InputError:  # it cannot be written at all, which the writer says
+        return
+    if picture.icc_profile and not profile_for(picture, mode):
+        colours = picture.icc_profile[16:20].decode("latin-1").strip()
+        yield f"the {colours} color profile", ".tif"
+
+
+def _too_large(picture: Picture) -> Iterator[tuple[str, str]]:
+    """Blocks that do not fit one segment of a JPEG."""
+    for name, mark, block in (("EXIF", EXIF_MARK, exif_stream(picture)), ("XMP", XMP_MARK, picture.xmp)):
+        if block and not fits_jpeg(mark, block):
+            yield f"{name} of {len(block)} bytes", ".png"
