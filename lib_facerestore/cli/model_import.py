@@ -12,7 +12,7 @@ from .arguments import store_of
 from .output import FAILED, OK, print_error, print_json
 
 if TYPE_CHECKING:
-    from ..catalogue import Found, ModelEntry, Store
+    from ..catalogue import IdentifiedFile, ModelEntry, Store
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def _usual_name(source: Path, entry: ModelEntry | None) -> str:
     return names[0] if names else source.name
 
 
-def _in_words(found: Found) -> str:
+def _in_words(found: IdentifiedFile) -> str:
     if not found.models:
         return "not one of the known models; choose it by its name"
     if len(found.models) == 1:
