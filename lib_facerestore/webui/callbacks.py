@@ -13,11 +13,11 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 CALLBACKS: tuple[tuple[str, str, str, int], ...] = (
-    ("ui_settings", "settings", "register", 0),
+    ("ui_settings", "wiring", "connect", 0),
     ("before_ui", "face_restorers", "register", 0),
     ("before_ui", "generation.xyz", "add_axes", 0),
     ("ui_tabs", "page.models_tab", "tabs", 0),
-    ("app_started", "settings", "register", 0),  # once more: with --nowebui nobody fires ui_settings
+    ("app_started", "wiring", "connect", 0),  # once more: with --nowebui nobody fires ui_settings
     ("app_started", "api.routes", "register", 1),
     ("script_unloaded", "face_restorers", "unregister", 0),
 )

@@ -276,9 +276,8 @@ def manager() -> DownloadManager:
         return settings.read().mirror or None
 
     def done() -> None:
-        from . import face_restorers, service
+        from . import service
 
         service.reset()
-        face_restorers.register()
 
     return DownloadManager(download_folder, offline, mirror, done)

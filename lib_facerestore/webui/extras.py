@@ -146,7 +146,7 @@ def _restore(pp: Any, request: Request) -> None:
         if request.save_before:
             _add_original(pp, before)
         pp.image = result.image
-    pp.info.update(infotext.write(request, [result]))
+    pp.info.update(infotext.write(request, [result], service.knobs_of_run([result])))
     _remember(before, result)
 
 

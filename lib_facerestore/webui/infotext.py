@@ -41,18 +41,18 @@ _FOLDERS = re.compile(r"""(?:(?<=[\s"'`(])|^)(?:[A-Za-z]:)?[\\/](?:[^\\/,;:"'`\n
 _LEAD = re.compile(r"face \d+: (?:skipped|left alone), ")
 
 
-def write(request: Request, results: Sequence[Any], knobs: Collection[str] | None = None) -> dict[str, Line]:
+def write(request: Request, results: Sequence[Any], knobs: Collection[str]) -> dict[str, Line]:
     """The lines of a run, in table order; {} when nothing ran.
 
     Args:
         request: what was asked for.
         results: the `Result`s of the picture, or of several; their model is the one that is written.
-        knobs: those that the model has; None asks the service. The fidelity is always written for a model that has it.
+        knobs: those that the model has. The fidelity is always written for a model that has it.
     """
     model = next((result.model for result in results if result.model), "")
     if not request.enabled or not model:
         return {}
-    always = {*_ALWAYS, "fidelity"} if "fidelity" in (_knobs(model) if knobs is None else knobs) else {*_ALWAYS}
+    always = {*_ALWAYS, *({"fidelity"} & set(knobs))}
     lines: dict[str, Line] = {}
     for name in OPTION_NAMES:
         value = model if name == "model" else getattr(request.options, name)
@@ -175,16 +175,6 @@ def _reasons(reasons: Sequence[str]) -> str:
     distinct = list(dict.fromkeys(_LEAD.sub("", reason, count=1) for reason in reasons))
     shown = "; ".join(distinct[:_MOST_REASONS])
     return shown if len(distinct) <= _MOST_REASONS else f"{shown}; and {len(distinct) - _MOST_REASONS} more"
-
-
-def _knobs(model: str) -> Collection[str]:
-    try:
-        from . import service
-
-        return service.knobs_of(model)
-    except Exception as error:  # a model file that went away during the run must not cost the picture its infotext
-        logger.debug("the knobs of %s are not known: %s", model, error)
-        return ()
 
 
 PASTE_KEYS: Mapping[str, PasteKey] = {name: PasteKey(name) for name in ARGUMENTS}

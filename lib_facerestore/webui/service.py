@@ -1,7 +1,7 @@
 """The one `FaceRestorer` that everything in the WebUI shares: script, Extras, "Restore faces", API and page.
 
-Made from the settings when it is first needed, and anew when they change. Also here: which models can be chosen, and
-the last run of each tab, for the face strip and the slider. Loads torch only when a picture is restored.
+It is made from the settings when it is first needed, and anew when they change. Also here: which models can be chosen.
+torch is loaded only when a picture is restored.
 """
 
 from __future__ import annotations
@@ -11,43 +11,49 @@ import importlib.util
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..catalogue import BUILT_IN, Store, identify, known_model
 from ..catalogue.fingerprints import stamp
 from ..catalogue.peek import Peeked
-from ..errors import ModelFileError
+from ..errors import FaceRestoreError, ModelFileError
 from ..options.table import Options
 from . import host, packages
+from .runs import RunPicture, Runs
 from .settings import Settings, read
 
 if TYPE_CHECKING:
-    import PIL.Image
-
-    from ..faces.face import Face, FaceReport
+    from ..faces.face import Face
     from ..pipeline import FaceRestorer, Result
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
-MOST_PICTURES = 8
-"""Pictures of a run that are kept for the strip and the slider."""
-
-LONGEST_SIDE = 1536
-"""Pixels to which the kept pictures are reduced."""
-
 _COMMAND = re.compile(r"with `facerestore models download [^`]*`")
 _FAMILIES_WITH_FIDELITY = ("codeformer", "vqfr2")
 
-_lock = threading.RLock()  # for what is kept here; never held while a picture is restored
-_busy = threading.RLock()
-_current: tuple[object, FaceRestorer] | None = None
-_choices: tuple[object, list[ModelChoice]] | None = None
-_runs: dict[str, list[RunPicture]] = {}
-_jobs: dict[str, object] = {}
+Made = TypeVar("Made")
+
+
+class _Memo(Generic[Made]):
+    """The last value that was made, kept for as long as its key stays the same. Safe to use from threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._kept: tuple[object, Made] | None = None
+
+    def get(self, key: object, make: Callable[[], Made]) -> Made:
+        with self._lock:
+            if self._kept is None or self._kept[0] != key:
+                self._kept = key, make()
+            return self._kept[1]
+
+    def forget(self) -> None:
+        with self._lock:
+            self._kept = None
 
 
 @dataclass(frozen=True)
@@ -71,38 +77,25 @@ class ModelChoice:
     needs: str = ""
 
 
-@dataclass(frozen=True)
-class RunPicture:
-    """One picture of the last run.
-
-    Attributes:
-        before, after: RGB or RGBA PIL images, reduced to `LONGEST_SIDE`.
-        faces: the reports, whose boxes are in pixels of the full picture.
-        scale: full pixels × scale = pixels of `before` and `after`.
-        notes: remarks on the picture.
-    """
-
-    before: PIL.Image.Image
-    after: PIL.Image.Image
-    faces: tuple[FaceReport, ...]
-    scale: float = 1.0
-    notes: tuple[str, ...] = ()
+_restorer: _Memo[FaceRestorer] = _Memo()
+_choices: _Memo[list[ModelChoice]] = _Memo()
+_followers: list[Callable[[], None]] = []
+_at_work = threading.RLock()  # one job at a time; lists and the last run are given meanwhile
+_runs = Runs()
+remember = _runs.remember
+last_run = _runs.last
 
 
 def restorer() -> FaceRestorer:
     """The shared `FaceRestorer`. Raises FaceRestoreError where the settings name a device that is not there."""
-    global _current
     from ..pipeline import FaceRestorer
 
     settings = read()
-    with _lock:
-        device = host.device(settings.device)
-        wanted = (tuple(folders(settings)), device, settings.precision)
-        if _current is None or _current[0] != wanted:
-            named = folders(settings) or None
-            made = FaceRestorer(named, device, precision=settings.precision, webui=host.models_root())
-            _current = wanted, made
-        return _current[1]
+    named, device, root = folders(settings), host.device(settings.device), host.models_root()
+    return _restorer.get(
+        (tuple(named), device, settings.precision),
+        lambda: FaceRestorer(named or None, device, precision=settings.precision, webui=root),
+    )
 
 
 def folders(settings: Settings) -> list[Path]:
@@ -111,7 +104,7 @@ def folders(settings: Settings) -> list[Path]:
 
 
 def store() -> Store:
-    """What is installed, by the settings as they are now. Downloads go to its first folder."""
+    """The model folders that the settings name now, and those of the WebUI. Downloads go to the first."""
     return Store(folders(read()), host.models_root())
 
 
@@ -122,12 +115,14 @@ def with_default_model(options: Options) -> Options:
 
 
 def restore(
-    images: Sequence[Any], options: Options, overrides: Sequence[Mapping[Any, Any]] | None = None, origin: str = ""
+    images: Sequence[Any],
+    options: Options,
+    overrides: Sequence[Mapping[Any, Any]] | None = None,
+    origin: str = "",
 ) -> list[Result]:
     """Restore the faces of several pictures with the shared restorer; see `FaceRestorer.restore_many`.
 
-    The WebUI's progress bar moves, its interrupt and skip are heeded between faces, and networks leave the device
-    afterwards where the settings say so.
+    The WebUI's progress bar moves, and its interrupt and skip are asked for between faces.
 
     Args:
         images: arrays or PIL images.
@@ -136,21 +131,12 @@ def restore(
         origin: who asks, for the log.
 
     Raises:
-        FaceRestoreError: as `restore_many`, and where a package is missing. Anything else is raised as it is.
+        FaceRestoreError: as `restore_many`, and where a package is missing. Anything else is raised unchanged.
     """
-    unload = read().unload or bool(host.option("face_restoration_unload", False))
-    with _busy, packages.needed(), _remedies_of_the_page():
-        shared = restorer()
-        if shared.device.type != "cpu":
-            host.free_memory()
-        try:
-            with host.progress_bar() as bar:
-                results = shared.restore_many(
-                    images, with_default_model(options), overrides=overrides, progress=bar, stop=host.interrupted
-                )
-        finally:
-            if unload:
-                shared.unload()
+    with _working() as shared, host.progress_bar() as bar:
+        results = shared.restore_many(
+            images, with_default_model(options), overrides=overrides, progress=bar, stop=host.interrupted
+        )
     done = sum(report.applied for result in results for report in result.faces)
     logger.info("%s: %d faces restored in %d pictures", origin or "restore", done, len(results))
     return results
@@ -158,8 +144,23 @@ def restore(
 
 def detect(image: Any, options: Options) -> list[Face]:
     """The faces of one picture; see `FaceRestorer.detect`. Raises FaceRestoreError."""
-    with _busy, packages.needed(), _remedies_of_the_page():
-        return restorer().detect(image, options)
+    with _working() as shared:
+        return shared.detect(image, options)
+
+
+@contextlib.contextmanager
+def _working() -> Iterator[FaceRestorer]:
+    """The shared restorer for one job. Its networks leave the device afterwards where the settings say so."""
+    unload = read().unload or bool(host.option("face_restoration_unload", False))
+    with _at_work, packages.needed(), _remedies_of_the_page():
+        shared = restorer()
+        if shared.device.type != "cpu":
+            host.free_memory()
+        try:
+            yield shared
+        finally:
+            if unload:
+                shared.unload()
 
 
 @packages.needed()
@@ -168,13 +169,20 @@ def models() -> list[ModelChoice]:
 
     Raises FaceRestoreError where they cannot be listed since a package is missing.
     """
-    global _choices
     there = store()
     state = tuple((path, stamp(path)) for path in there.files())
-    with _lock:
-        if _choices is None or _choices[0] != state:
-            _choices = state, _list(there)
-        return list(_choices[1])
+    return list(_choices.get(state, lambda: _list(there)))
+
+
+def model_ids() -> list[str]:
+    """The ids of `models` for a dropdown; only auto where they cannot be listed. Never raises."""
+    try:
+        return list(dict.fromkeys([AUTO, *(choice.id for choice in models())]))
+    except FaceRestoreError as error:
+        logger.warning("the models cannot be listed: %s", error)
+    except Exception:  # the page and the Settings must open whatever lies in a model folder
+        logger.exception("the models cannot be listed")
+    return [AUTO]
 
 
 @packages.needed()
@@ -192,31 +200,34 @@ def knobs_of(model: str) -> frozenset[str]:
     return frozenset(entry.knobs) if entry else frozenset()
 
 
+def knobs_of_run(results: Sequence[Result]) -> frozenset[str]:
+    """The knobs of the model that ran, for the infotext; none where they cannot be told. Never raises."""
+    model = next((result.model for result in results if result.model), "")
+    try:
+        return knobs_of(model) if model else frozenset()
+    except Exception as error:  # a model file that went away during the run must not cost the picture its infotext
+        logger.debug("the knobs of %s are not known: %s", model, error)
+        return frozenset()
+
+
 def reset() -> None:
-    """Forget the restorer and the list of models: settings or files have changed."""
-    global _current, _choices
-    with _lock:
-        _current, _choices = None, None  # a run that is under way keeps its restorer until it is done
+    """Forget the restorer and the list of models, since settings or files have changed; then tell the followers.
 
-
-def remember(tab: str, pictures: Sequence[RunPicture], add: bool = False, job: object = None) -> None:
-    """Keep the pictures of a run of a tab ("txt2img", "img2img", "extras").
-
-    add: whether they are added to those already kept.
-    job: which of the WebUI's jobs this is (`host.job_start`); those of the same job stand together, since one job may
-        be many generations: the pictures of a folder, the cells of a plot.
+    A job that is under way keeps its restorer until it is done. Never raises.
     """
-    with _lock:
-        add = add or (job is not None and job == _jobs.get(tab))
-        _jobs[tab] = job
-        kept = (_runs.get(tab, []) if add else []) + [_reduced(picture) for picture in pictures]
-        _runs[tab] = kept[-MOST_PICTURES:]
+    _restorer.forget()
+    _choices.forget()
+    for call in list(_followers):
+        try:
+            call()
+        except Exception:  # raising would make the WebUI take back the setting that was changed
+            logger.exception("a change takes effect after a restart only")
 
 
-def last_run(tab: str) -> list[RunPicture]:
-    """The pictures of the last run of a tab; empty if there was none."""
-    with _lock:
-        return list(_runs.get(tab, []))
+def follow(call: Callable[[], None]) -> None:
+    """Have `call` called after every `reset`; once, even if it is asked for at every "Reload UI"."""
+    if call not in _followers:
+        _followers.append(call)
 
 
 @contextlib.contextmanager
@@ -225,10 +236,10 @@ def _remedies_of_the_page() -> Iterator[None]:
     try:
         yield
     except ModelFileError as error:
-        told = _COMMAND.sub("in the tab Face Restore", str(error)) if host.kind() else str(error)
-        if told == str(error):
+        message = _COMMAND.sub("in the tab Face Restore", str(error)) if host.kind() else str(error)
+        if message == str(error):
             raise
-        raise type(error)(told) from error
+        raise type(error)(message) from error
 
 
 def _list(there: Store) -> list[ModelChoice]:
@@ -275,17 +286,7 @@ def _by_family(path: Path, content: Peeked) -> ModelChoice | None:
     return ModelChoice(path.name, f"{path.name} ({name})", knobs, True, name)
 
 
-def _reduced(picture: RunPicture) -> RunPicture:
-    longest = max(picture.after.size)
-    if longest <= LONGEST_SIDE:
-        return picture
-    scale = LONGEST_SIDE / longest
-    width, height = (max(1, round(side * scale)) for side in picture.after.size)
-    before, after = (one.resize((width, height)) for one in (picture.before, picture.after))
-    return RunPicture(before, after, picture.faces, picture.scale * scale, picture.notes)
-
-
 __all__ = [
-    "AUTO", "BUILT_IN", "ModelChoice", "RunPicture", "detect", "folders", "knobs_of", "last_run", "models", "remember",
-    "reset", "restore", "restorer", "store", "with_default_model",
+    "AUTO", "BUILT_IN", "ModelChoice", "RunPicture", "detect", "folders", "follow", "knobs_of", "knobs_of_run",
+    "last_run", "model_ids", "models", "remember", "reset", "restore", "restorer", "store", "with_default_model",
 ]  # fmt: skip

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ..errors import FaceRestoreError
+from . import host
 
 logger = logging.getLogger(__name__)
 
@@ -46,34 +46,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Row:
-    """One line of the section. `choices`: a dropdown of these; a function is asked when the page is made."""
+    """One line of the section. `choices`: a dropdown of these; "models" means those that can be chosen."""
 
     name: str
     label: str
     default: str | bool
     help: str
-    choices: tuple[str, ...] | Callable[[], list[str]] = ()
+    choices: tuple[str, ...] | Literal["models"] = ()
     lines: int = 1
-
-
-def _models() -> list[str]:
-    """The usable models' ids; only "auto" if they cannot be told."""
-    try:
-        from . import service
-
-        return list(dict.fromkeys(["auto", *(choice.id for choice in service.models())]))
-    except FaceRestoreError as error:
-        logger.warning("the models cannot be listed: %s", error)
-        return ["auto"]
-    except Exception:  # the Settings page must open whatever lies in a model folder
-        logger.exception("the models cannot be listed")
-        return ["auto"]
 
 
 ROWS: tuple[_Row, ...] = (
     _Row(
         "default_model", "Default model", "auto",
-        "what new pages and the WebUI's own Face restoration use; auto takes the best one that is installed", _models,
+        "what new pages and the WebUI's own Face restoration use; auto takes the best one that is installed", "models",
     ),
     _Row(
         "folders", "Model folders", "",
@@ -102,19 +88,26 @@ ROWS: tuple[_Row, ...] = (
 )  # fmt: skip
 
 
-def register() -> None:
-    """Add the options to the WebUI's Settings; for `script_callbacks.on_ui_settings`. Never raises."""
+def register(models: Callable[[], Sequence[str]], changed: Callable[[], None]) -> None:
+    """Add the options to the WebUI's Settings; again at every "Reload UI". Never raises.
+
+    Args:
+        models: the ids of the models that can be chosen, asked for when the page is made.
+        changed: called after the user has changed a setting.
+    """
     try:
         from modules import shared
 
         for row in ROWS:
-            shared.opts.add_option(PREFIX + row.name, _option(row, shared.OptionInfo))
+            shared.opts.add_option(PREFIX + row.name, _option(row, shared.OptionInfo, models, changed))
     except Exception:  # the WebUI's Settings must open without ours
         logger.exception("the settings cannot be registered")
 
 
-def _option(row: _Row, make: Callable[..., Any]) -> Any:
-    """The host's OptionInfo of a row. Hosts differ in what theirs takes: only what all of them have is used."""
+def _option(
+    row: _Row, make: Callable[..., Any], models: Callable[[], Sequence[str]], changed: Callable[[], None]
+) -> Any:
+    """The WebUI's OptionInfo of a row. WebUIs differ in what theirs takes: only what all of them have is used."""
     import gradio
 
     component: Any = None
@@ -122,39 +115,27 @@ def _option(row: _Row, make: Callable[..., Any]) -> Any:
     if row.choices:
         # A value that is not in the list (a model that is gone, cuda:3) would make gradio 4 refuse the whole page. Not
         # among the arguments: hosts hand those to gr.update as well, where gradio 3.41 does not take it.
-        component, choices = functools.partial(gradio.Dropdown, allow_custom_value=True), row.choices
-        arguments = functools.partial(_dropdown, choices) if callable(choices) else _dropdown(lambda: choices)
+        component = functools.partial(gradio.Dropdown, allow_custom_value=True)
+        arguments = functools.partial(_dropdown, models if row.choices == "models" else row.choices)
     elif isinstance(row.default, str):
         component, arguments = gradio.Textbox, {"lines": row.lines}
-    info = make(row.default, row.label, component, arguments, section=SECTION, onchange=changed)
+    info = make(
+        row.default, row.label, component, arguments, section=SECTION, onchange=functools.partial(_call, changed)
+    )
     if hasattr(info, "info"):
         info.info(row.help)
     return info
 
 
-def _dropdown(choices: Callable[[], Sequence[str]]) -> dict[str, Any]:
-    return {"choices": list(choices())}
+def _dropdown(choices: Callable[[], Sequence[str]] | Sequence[str]) -> dict[str, Any]:
+    return {"choices": list(choices() if callable(choices) else choices)}
 
 
-def changed() -> None:
-    """A setting was changed: what was built from the old ones goes. Never raises."""
-    for follow in (_reset_service, _register_restorers):
-        try:
-            follow()
-        except Exception:  # raising would make the WebUI take the change back
-            logger.exception("a changed setting takes effect after a restart only")
-
-
-def _reset_service() -> None:
-    from . import service
-
-    service.reset()
-
-
-def _register_restorers() -> None:
-    from . import face_restorers
-
-    face_restorers.register()
+def _call(changed: Callable[[], None]) -> None:
+    try:
+        changed()
+    except Exception:  # raising would make the WebUI take the change back
+        logger.exception("a changed setting takes effect after a restart only")
 
 
 def read(values: Mapping[str, object] | None = None) -> Settings:
@@ -179,8 +160,6 @@ def read(values: Mapping[str, object] | None = None) -> Settings:
 def _value(key: str, default: object, values: Mapping[str, object] | None) -> Any:
     if values is not None:
         return values.get(key, default)
-    from . import host
-
     return host.option(key, default)
 
 

@@ -17,7 +17,7 @@ from lib_facerestore.catalogue import ModelEntry, ModelFile, known_model
 from lib_facerestore.catalogue import download as downloading
 from lib_facerestore.catalogue.download import MIRROR, OFFLINE, Downloaded, addresses
 from lib_facerestore.errors import DownloadError, ModelFileError
-from lib_facerestore.webui import callbacks, downloads, service, settings
+from lib_facerestore.webui import callbacks, downloads, service, wiring
 from lib_facerestore.webui.downloads import AT_ONCE, DownloadManager, LicenceError, download_folder, licence_text
 from lib_facerestore.webui.page import models_tab
 
@@ -233,14 +233,14 @@ def test_where_downloads_go(host: Host, tmp_path: Path) -> None:
     host.shared.cmd_opts.facerestore_models_path = str(tmp_path / "given")
     assert download_folder() == tmp_path / "given"
     pytest.importorskip("gradio")
-    settings.register()
+    wiring.connect()
     host.set_opts(facerestore_folders=f"{tmp_path / 'mine'}\n{tmp_path / 'other'}")
     assert download_folder() == tmp_path / "mine"
 
 
 def test_the_settings_reach_the_webuis_manager(host: Host, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gradio")
-    settings.register()
+    wiring.connect()
     downloads.manager.cache_clear()
     made = downloads.manager()
     assert downloads.manager() is made

@@ -95,8 +95,8 @@ def test_keys_can_be_read_by_the_webui_and_are_unique() -> None:
 
 
 def test_nothing_is_written_when_nothing_ran() -> None:
-    assert infotext.write(Request(False), [result(report(1))]) == {}
-    assert infotext.write(Request(True), []) == {}
+    assert infotext.write(Request(False), [result(report(1))], knobs=()) == {}
+    assert infotext.write(Request(True), [], knobs=()) == {}
 
 
 def test_defaults_are_left_out_but_for_the_model_visibility_and_a_knob() -> None:
@@ -156,7 +156,9 @@ def test_keys_are_text_to_send_to_another_tab_and_functions_to_paste() -> None:
 
 def test_the_values_have_the_types_of_the_components() -> None:
     lines = infotext.write(
-        request_from_args([{"keep": "eyes,hair", "max_faces": 3, "stage": "last", "faces": "1,3"}]), [result(report(1))]
+        request_from_args([{"keep": "eyes,hair", "max_faces": 3, "stage": "last", "faces": "1,3"}]),
+        [result(report(1))],
+        knobs=(),
     )
     params = through_the_webui(lines)
     assert infotext.pasted("keep", params) == ["eyes", "hair"]

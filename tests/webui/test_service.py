@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 
 from lib_facerestore import ModelFileError, Options
-from lib_facerestore.webui import service
+from lib_facerestore.webui import runs, service
 from lib_facerestore.webui.service import RunPicture
 
 from ..conftest import KnownFaces, small_lite
@@ -113,11 +113,13 @@ def test_networks_leave_the_device_where_the_settings_say_so(
     host.set_opts(face_restoration_unload=unload)
     service.restore([photo], Options(model="small"))
     assert bool(calls) is unload
+    service.detect(photo, Options())
+    assert len(calls) == (2 if unload else 0)
 
 
 def test_lists_are_given_while_a_picture_is_restored(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page asks for models and for the last run at any time; it must not wait for a long job."""
-    with service._busy:
+    with service._at_work:
         answers: list[int] = []
         thread = threading.Thread(target=lambda: answers.append(len(service.models()) + len(service.last_run("x"))))
         thread.start()
@@ -132,6 +134,6 @@ def test_the_last_run_is_kept_reduced_and_bounded(host: Host) -> None:
     assert kept.before.size == kept.after.size == (1536, 500) and kept.scale == 0.5
     tiny = RunPicture(PIL.Image.new("RGB", (8, 8)), PIL.Image.new("RGB", (8, 8)), ())
     service.remember("txt2img", [tiny] * 20, add=True)
-    assert len(service.last_run("txt2img")) == service.MOST_PICTURES
+    assert len(service.last_run("txt2img")) == runs.MOST_PICTURES
     service.remember("txt2img", [])
     assert service.last_run("txt2img") == [] == service.last_run("extras")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lib_facerestore.webui import face_restorers, service, settings
+from lib_facerestore.webui import settings
 from lib_facerestore.webui.settings import PREFIX, ROWS, Settings
 
 from .double import Host
@@ -15,11 +15,15 @@ from .double import Host
 KINDS = ["a1111", "forge", "sdnext"]
 
 
+def register() -> None:
+    settings.register(lambda: ["auto", "lite"], lambda: None)
+
+
 @pytest.mark.parametrize("host", KINDS, indirect=True)
 def test_every_option_is_registered_once(host: Host) -> None:
     pytest.importorskip("gradio")
-    settings.register()
-    settings.register()
+    register()
+    register()
     labels = {key: info for key, info in host.shared.opts.data_labels.items() if key.startswith(PREFIX)}
     assert set(labels) == {PREFIX + row.name for row in ROWS}
     for key, info in labels.items():
@@ -45,11 +49,11 @@ def test_help_is_shown_where_the_host_can(host: Host) -> None:
     info_method = host.shared.OptionInfo.info
     try:
         del host.shared.OptionInfo.info
-        settings.register()
+        register()
     finally:
         host.shared.OptionInfo.info = info_method
     assert PREFIX + "offline" in host.shared.opts.data_labels
-    settings.register()
+    register()
     assert "FACERESTORE_OFFLINE" in host.shared.opts.data_labels[PREFIX + "offline"].comment_after
 
 
@@ -58,12 +62,12 @@ def test_a_host_that_refuses_does_not_fail(host: Host, monkeypatch: pytest.Monke
         raise TypeError("another signature")
 
     monkeypatch.setattr(host.shared, "OptionInfo", refuse)
-    settings.register()
+    register()
     assert settings.read() == Settings()
 
 
 def test_without_a_webui_there_are_defaults() -> None:
-    settings.register()
+    register()
     assert settings.read() == Settings()
 
 
@@ -98,30 +102,28 @@ def test_home_is_understood() -> None:
     assert settings.read({PREFIX + "folders": "~/models"}).folders == (Path.home() / "models",)
 
 
-def test_a_change_resets_the_service_and_the_list(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_is_told(host: Host) -> None:
     pytest.importorskip("gradio")
-    settings.register()
-    told: list[str] = []
-    monkeypatch.setattr(service, "reset", lambda: told.append("reset"))
-    monkeypatch.setattr(face_restorers, "register", lambda: told.append("list"))
+    seen: list[str] = []
+    settings.register(lambda: ["auto"], lambda: seen.append(settings.read().device))
     assert host.shared.opts.set(PREFIX + "device", "cpu")
-    assert told == ["reset", "list"] and settings.read().device == "cpu"
+    assert seen == ["cpu"]
 
 
-def test_a_change_is_kept_whatever_fails_after_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_is_kept_whatever_fails_after_it(host: Host) -> None:
     pytest.importorskip("gradio")
-    settings.register()
 
     def fail() -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(service, "reset", fail)
+    settings.register(lambda: ["auto"], fail)
     assert host.shared.opts.set(PREFIX + "offline", True)
     assert settings.read().offline
 
 
-def test_the_default_model_offers_what_is_installed(host: Host) -> None:
+def test_the_default_model_is_chosen_from_what_is_there_when_the_page_is_made(host: Host) -> None:
     pytest.importorskip("gradio")
-    settings.register()
-    offered = host.shared.opts.data_labels[PREFIX + "default_model"].component_args()["choices"]
-    assert offered[0] == "auto" and "lite" in offered
+    there = ["auto", "lite"]
+    settings.register(lambda: there, lambda: None)
+    there.append("new")
+    assert host.shared.opts.data_labels[PREFIX + "default_model"].component_args()["choices"] == there

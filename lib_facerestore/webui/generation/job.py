@@ -192,7 +192,9 @@ def finish(p: Any, job: Job, done: Done | None, index: int, tab: str) -> None:
     if job.request.save_before and done.result.changed:
         save_before(p, done.before, index, job.request.stage)
     job.results.append(done.result)
-    lines = infotext.write(job.request, [done.result])
+    from .. import service
+
+    lines = infotext.write(job.request, [done.result], service.knobs_of_run([done.result]))
     together = lines | {infotext.RESULT: infotext.describe(job.results)} if lines else {}
     put_lines(p, lines, together)
     if not getattr(p, "is_api", False):  # a program's pictures are not in the page's gallery

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import FaceRestoreError
 from ...options.table import SPECS
 from .. import host, service
 from ..request import OPTION_NAMES, STAGES, request_from_values
@@ -109,25 +108,14 @@ def _add_to(module: Any) -> None:
 def _option_axis(name: str) -> Axis:
     spec = SPECS[name]
     if name == "model":
-        return Axis(name, "", str, _model_ids)
+        return Axis(name, "", str, service.model_ids)
     if spec.kind == "choice":
         return Axis(name, "", str, lambda: list(spec.choices))
     return Axis(name, "", {"float": float, "int": int}.get(spec.kind, str))
 
 
-def _model_ids() -> list[str]:
-    try:
-        return [choice.id for choice in service.models()]
-    except FaceRestoreError as error:
-        logger.warning("the models cannot be listed: %s", error)
-        return [service.AUTO]
-    except Exception:  # the page asks for this while it is made
-        logger.exception("the models cannot be listed")
-        return [service.AUTO]
-
-
 def _check_model(name: str) -> None:
-    if name not in _model_ids():
+    if name not in service.model_ids():
         service.store().find(name)  # also takes names without suffix; raises a sentence that names the remedy
 
 

@@ -57,7 +57,7 @@ def _models() -> list[service.ModelChoice]:
 
 def model_ids() -> list[str]:
     """What the dropdown offers, as plain ids: the WebUI compares labels with saved values, so both must be the same."""
-    return list(dict.fromkeys([service.AUTO, *(choice.id for choice in _models())]))
+    return service.model_ids()
 
 
 def knobs(model: object) -> frozenset[str]:
