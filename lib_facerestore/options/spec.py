@@ -13,7 +13,7 @@ from ..errors import OptionError
 from ..wording import did_you_mean, shown
 
 Kind = Literal["choice", "text", "float", "int", "flags", "faces"]
-Scope = Literal["core", "cli", "page", "webui"]
+Scope = Literal["cli", "webui"]
 Value = str | int | float
 
 EVERYWHERE: frozenset[Scope] = frozenset(get_args(Scope))
@@ -31,8 +31,8 @@ class OptionSpec:
 
     `choices` is the closed vocabulary of a "choice", the parts of "flags" and the words of "faces", else empty.
     `minimum` and `maximum` (both inclusive) and `step` are for numbers; a `maximum` of None means that there is no
-    natural end, so that a number box serves better than a slider. `scope` says where the option is offered; "core" is
-    the library.
+    natural end, so that a number box serves better than a slider. `scope` says where the option is offered (the library
+    has them all), `per_face` whether a single face may have a value of its own.
     """
 
     name: str
@@ -46,6 +46,7 @@ class OptionSpec:
     maximum: float | None = None
     step: float | None = None
     scope: frozenset[Scope] = EVERYWHERE
+    per_face: bool = False
 
     @property
     def allowed(self) -> str:
