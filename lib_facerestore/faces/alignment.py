@@ -1,6 +1,4 @@
-"""Where a face lies: five-point templates, the similarity transform, the aligned crop and its inverse.
-
-Small pure functions: arrays in, arrays out.
+"""Geometry of a face: five-point templates, the similarity transform, the aligned crop, and resampling.
 
 Convention, everywhere in the package: coordinates are (x, y) in pixels and an integer coordinate is the *centre* of a
 pixel, so a picture W wide covers -0.5 … W - 0.5. A matrix `M` is 2×3, float64 and maps picture → crop. Changing the
@@ -23,10 +21,12 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from .face import Face
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-Box = tuple[int, int, int, int]
+PixelBox = tuple[int, int, int, int]
+"""Pixels of a picture: x0, y0, x1, y1; the ends are excluded."""
 Border = Literal["reflect", "edge", "zero"]
+"""What shows outside of a picture: its mirror image, its outermost pixels, or 0."""
 
 _BORDERS: dict[str, int] = {
     "reflect": cv2.BORDER_REFLECT_101,
@@ -62,7 +62,8 @@ _CROP_OVER_BOX = 1.37
 _BOX_CENTRE = (0.5, 0.553)
 # Landmarks that claim a crop this much smaller or larger than the box does are not believed.
 _PLAUSIBLE = (0.3, 3.5)
-_MAX_AREA = 2**27
+# A larger part of a picture than this, in pixels, is reduced before anything is computed from it.
+_DIRECT_AREA = 2**24
 
 
 def ffhq_template(size: int) -> NDArray[np.float64]:
@@ -159,11 +160,11 @@ def face_transform(face: Face, size: int, template: ArrayLike | None = None) -> 
     try:
         matrix = similarity(face.landmarks, target)
     except InputError as error:
-        log.info("%s; the crop follows the box instead", error)
+        logger.info("%s; the crop follows the box instead", error)
         return fallback
     ratio = scale_of(fallback) / max(scale_of(matrix), 1e-12)
     if not _PLAUSIBLE[0] <= ratio <= _PLAUSIBLE[1]:
-        log.info("landmarks and box of a face disagree about its size by %.2f; the crop follows the box", ratio)
+        logger.info("landmarks and box of a face disagree about its size by %.2f; the crop follows the box", ratio)
         return fallback
     return matrix
 
@@ -198,7 +199,7 @@ def apply_affine(matrix: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(points, np.float64) @ m[:, :2].T + m[:, 2]
 
 
-def box_of(matrix: ArrayLike, rectangle: Sequence[float]) -> tuple[int, int, int, int]:
+def box_of(matrix: ArrayLike, rectangle: Sequence[float]) -> PixelBox:
     """Smallest pixel box (x0, y0, x1, y1; ends excluded) that holds the pixel centres inside `rectangle`
     (x0, y0, x1, y1 in source coordinates, its edges included) after the 2×3 `matrix`."""
     x0, y0, x1, y1 = rectangle
@@ -207,17 +208,10 @@ def box_of(matrix: ArrayLike, rectangle: Sequence[float]) -> tuple[int, int, int
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def clip_box(box: Sequence[int], height: int, width: int) -> Box:
+def clip_box(box: Sequence[int], height: int, width: int) -> PixelBox:
     """`box` (x0, y0, x1, y1) cut to a picture; an empty one has x1 == x0 or y1 == y0, never less."""
     x0, y0 = min(max(box[0], 0), width), min(max(box[1], 0), height)
     return x0, y0, max(min(box[2], width), x0), max(min(box[3], height), y0)
-
-
-def face_box_in_image(matrix: ArrayLike, size: int, image_shape: Sequence[int], margin: int = 0) -> Box:
-    """Box (x0, y0, x1, y1; ends excluded) of the picture that the crop's square covers, `margin` pixels wider on each
-    side and cut to the picture of `image_shape` (height, width, ...). Empty when the crop lies outside."""
-    x0, y0, x1, y1 = box_of(invert_affine(matrix), (-0.5, -0.5, size - 0.5, size - 0.5))
-    return clip_box((x0 - margin, y0 - margin, x1 + margin, y1 + margin), int(image_shape[0]), int(image_shape[1]))
 
 
 def to_float(image: NDArray[Any]) -> NDArray[np.float32]:
@@ -237,24 +231,25 @@ def _take(image: NDArray[Any], box: Sequence[int], border: Border) -> NDArray[np
     height, width = image.shape[:2]
     if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
         return to_float(image[y0:y1, x0:x1])
-    xs, ys = np.arange(x0, x1), np.arange(y0, y1)
-    if border == "reflect":
-        columns, rows = _reflect(xs, width), _reflect(ys, height)
-    else:
-        columns, rows = xs.clip(0, width - 1), ys.clip(0, height - 1)
-    part = to_float(image[rows[:, None], columns[None, :]])
+    columns, rows = _indices(x0, x1, width, border), _indices(y0, y1, height, border)
+    part = to_float(image[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)[None, :]])
     if border == "zero":
-        part[(ys < 0) | (ys >= height)] = 0.0
-        part[:, (xs < 0) | (xs >= width)] = 0.0
+        part[(rows < 0) | (rows >= height)] = 0.0
+        part[:, (columns < 0) | (columns >= width)] = 0.0
     return part
 
 
-def _reflect(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Mirror indices at the first and the last pixel without repeating them, as often as it takes."""
+def _indices(start: int, stop: int, length: int, border: Border) -> NDArray[np.int64]:
+    """Pixels start to stop of an axis, by the border rule: mirrored at the first and the last pixel without repeating
+    them, as often as it takes; otherwise as they are, but no further outside than needed to tell that they are."""
+    count = stop - start
+    if border != "reflect":
+        return np.arange(count) + min(max(start, -count), length)
     if length == 1:
-        return np.zeros_like(index)
-    folded = np.mod(index, 2 * length - 2)
-    return np.where(folded < length, folded, 2 * length - 2 - folded)
+        return np.zeros(count, np.int64)
+    period = 2 * length - 2
+    folded = (np.arange(count) + start % period) % period
+    return np.where(folded < length, folded, period - folded)
 
 
 def warp(
@@ -265,12 +260,22 @@ def warp(
     border: Border = "reflect",
     smooth: bool = False,
 ) -> NDArray[np.float32]:
-    """Resample a picture (H×W or H×W×C, C <= 4) into `height`×`width`, float32; integers come out in [0, 1].
+    """A picture resampled through an affine matrix.
 
-    `matrix` (2×3) maps *output* → source pixels. Only the part of the source that the output covers is read. Where the
-    output is coarser than the source, a low-pass filter goes first (see `_reducer`), after an average over whole pixels
-    (k×k) where the ratio is large, so that next to nothing aliases; where it is finer, a cubic kernel magnifies.
-    `smooth` takes a Gaussian and the linear kernel instead, which never leave the range of their input (masks).
+    Only the part of the picture that the output covers is read. Where the output is coarser, a low-pass filter goes
+    first (see `_reducer`), after an average over whole pixels (k×k) where the ratio is large, so that next to nothing
+    aliases; where it is finer, a cubic kernel magnifies.
+
+    Args:
+        image: H×W or H×W×C with C from 1 to 4: uint8, uint16, or floats in [0, 1].
+        matrix: 2×3, *output* → picture pixels.
+        width, height: of the output.
+        border: what shows outside of the picture.
+        smooth: take a Gaussian and the linear kernel instead, which never leave the range of their input (masks).
+
+    Returns:
+        float32 height×width or height×width×C; integers come out in [0, 1]. The cubic and low-pass kernels overshoot a
+        little at edges.
     """
     m = np.asarray(matrix, np.float64)
     ratio = scale_of(m)
@@ -281,8 +286,9 @@ def warp(
     x0, y0, x1, y1 = box_of(m, (-0.5, -0.5, width - 0.5, height - 0.5))
     x0, y0, x1, y1 = x0 - pad, y0 - pad, x1 + pad, y1 + pad
     columns, rows = -(-(x1 - x0) // k), -(-(y1 - y0) // k)
-    if columns * k * rows * k > _MAX_AREA:
-        raise InputError(f"face: a box of {x1 - x0}×{y1 - y0} pixels is too large to be a face; check the landmarks")
+    if k > 1 and columns * k * rows * k > _DIRECT_AREA:
+        part, to_part = _reduced(image, (x0, y0, x1, y1), k)
+        return warp(part, compose(to_part, m), width, height, border, smooth)
     part = _take(image, (x0, y0, x0 + columns * k, y0 + rows * k), border)
     if k > 1:
         part = np.asarray(cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
@@ -292,6 +298,29 @@ def warp(
     flags = (cv2.INTER_LINEAR if smooth else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP
     result = cv2.warpAffine(part, compose(to_part, m), (width, height), flags=flags, borderMode=_BORDERS[border])
     return np.asarray(result, np.float32)
+
+
+def _reduced(image: NDArray[Any], box: PixelBox, k: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """What the box covers of the picture, averaged over about k×k pixels, and the matrix from the picture to it.
+
+    Along an axis on which the box reaches beyond the picture, the whole picture is taken: its mirror image then lies
+    where the picture's own does, to half an averaged pixel. The picture is read a few rows at a time, so the memory
+    follows from the result, not from the box.
+    """
+    height, width = image.shape[:2]
+    left, right = (box[0], box[2]) if box[0] >= 0 and box[2] <= width else (0, width)
+    top, bottom = (box[1], box[3]) if box[1] >= 0 and box[3] <= height else (0, height)
+    columns, rows = -(-(right - left) // k), -(-(bottom - top) // k)
+    step = max(1, _DIRECT_AREA // (4 * (right - left)))
+    bands = []
+    for row in range(top, bottom, step):
+        band = to_float(image[row : min(row + step, bottom), left:right])
+        bands.append(cv2.resize(band, (columns, len(band)), interpolation=cv2.INTER_AREA))
+    part = np.asarray(cv2.resize(np.concatenate(bands), (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
+    # A single averaged pixel is as wide as asked for: what is around it is its mirror image, all the same.
+    x = columns / (right - left) if columns > 1 else 1 / k
+    y = rows / (bottom - top) if rows > 1 else 1 / k
+    return part, np.array([[x, 0.0, (0.5 - left) * x - 0.5], [0.0, y, (0.5 - top) * y - 0.5]])
 
 
 def _reducer(ratio: float) -> NDArray[np.float32]:

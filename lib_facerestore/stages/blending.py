@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
 from ..faces import alignment
-from ..faces.alignment import Box
+from ..faces.alignment import PixelBox
 from . import parsing
 
 log = logging.getLogger(__name__)
@@ -281,7 +281,7 @@ def paste(
     visibility: float = 1.0,
     detail: float = 0.0,
     grain: float = 0.0,
-) -> Box:
+) -> PixelBox:
     """Blend the restored crop into `image` in place; returns the changed box (x0, y0, x1, y1; ends excluded).
 
     image: H×W×3 uint8, uint16 or float32 in [0, 1], RGB, writable. original: the crop that was restored. matrix: 2×3,
@@ -332,7 +332,7 @@ def _check(image: NDArray[Any], restored: Image, original: Image, mask: Image) -
         raise InputError("paste: the restored face holds values that are not finite; restore it in float32")
 
 
-def _mask_box(mask: Image, matrix: NDArray[np.float64], shape: Sequence[int]) -> Box | None:
+def _mask_box(mask: Image, matrix: NDArray[np.float64], shape: Sequence[int]) -> PixelBox | None:
     """The part of the picture that the mask can touch, with the reach of the filters."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:

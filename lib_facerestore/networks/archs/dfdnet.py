@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from ...errors import ModelFileError
-from ...faces.alignment import Box, ffhq_template
+from ...faces.alignment import PixelBox, ffhq_template
 from .dfdnet_parts import (
     CROP,
     DICTIONARY_FILES,
@@ -246,7 +246,7 @@ class DFDNet(nn.Module):
         self.set_dictionaries(dictionaries)
         return dictionaries
 
-    def forward(self, faces: torch.Tensor, *, boxes: Sequence[Box] | None = None) -> torch.Tensor:
+    def forward(self, faces: torch.Tensor, *, boxes: Sequence[PixelBox] | None = None) -> torch.Tensor:
         """Restore faces.
 
         Args:
@@ -271,7 +271,7 @@ class DFDNet(nn.Module):
             x = getattr(self, f"up{i}")(x, matched)
         return self.up4(x)
 
-    def _match(self, features: torch.Tensor, scale: int, boxes: Sequence[Box]) -> torch.Tensor:
+    def _match(self, features: torch.Tensor, scale: int, boxes: Sequence[PixelBox]) -> torch.Tensor:
         """The map with its four parts drawn towards their best dictionary entries (dictionary feature transfer)."""
         result = features.clone()
         for (part, (prefix, _)), box in zip(PARTS.items(), boxes, strict=True):

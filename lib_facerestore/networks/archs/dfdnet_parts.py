@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ...errors import ModelFileError
-from ...faces.alignment import Box
+from ...faces.alignment import PixelBox
 
 PARTS = {"left_eye": ("le", 80), "right_eye": ("re", 80), "nose": ("no", 50), "mouth": ("mo", 110)}
 """Part → its prefix in the file and the side of its dictionary's boxes, in pixels of a 512 crop."""
@@ -46,7 +46,7 @@ def dictionary_file(part: str, scale: int) -> str:
 DICTIONARY_FILES = tuple(dictionary_file(part, scale) for part in PARTS for scale in SCALES)
 
 
-def part_boxes(landmarks: np.ndarray) -> tuple[Box, ...]:
+def part_boxes(landmarks: np.ndarray) -> tuple[PixelBox, ...]:
     """Boxes (x0, y0, x1, y1; ends excluded) of left eye, right eye, nose and mouth.
 
     Args:

@@ -86,6 +86,14 @@ def test_box_and_points_land_on_the_spot_even_at_the_rim() -> None:
         assert np.allclose(found.boxes[0, 2:] - found.boxes[0, :2], 40, atol=0.1)
 
 
+def test_a_face_that_fills_a_picture_of_80_megapixels_is_refined() -> None:
+    image = np.broadcast_to(np.full((1, 1, 3), 90, np.uint8), (9000, 9000, 3))
+    found = refine(Blob(), image, proposal(4500, 4500, 7000), CPU)
+    assert np.abs(found.landmarks[0] - 4500).max() < 5 and np.allclose(
+        found.boxes[0, 2:] - found.boxes[0, :2], 7000, 1e-3
+    )
+
+
 def test_the_score_is_the_product_and_there_are_three_looks() -> None:
     network = Blob(logit=0.0)
     found = refine(network, spotted(100, 70), proposal(100, 70, 40), CPU)
