@@ -1,4 +1,7 @@
-"""Many files: what is read, where it is written, a few pictures at a time, and one bad file never stops the rest."""
+"""Restoring many files: which are read, where the results go, and the work itself, a few pictures at a time.
+
+A file that cannot be restored is reported and never stops the rest.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError, ModelFileError, OptionError
+from ..errors import FaceRestoreError, InputError, ModelFileError, OptionError
 from ..faces.face import Face, FaceReport
 from ..images import files as image_files
 from ..images.atomic_write import check_folder, make_folder
@@ -20,17 +23,21 @@ logger = logging.getLogger(__name__)
 
 GROUP_PICTURES = 8
 GROUP_PIXELS = 24_000_000
-"""Pictures are taken together, so that their faces share batches, up to this many pictures or pixels."""
+"""Pictures are restored together, so that their faces share batches: at most so many, of so many pixels after
+enlarging, since the results of a group are in memory at once. A larger picture is a group of its own."""
 STAGES = {"detect": (0.0, 0.2), "restore": (0.2, 0.6), "paste": (0.8, 0.2)}
-"""Where each stage of a group begins, and how much of the group's way it is, for the progress that is told."""
+"""For the progress: where each stage of a group begins and how long it is, as shares of the group."""
 
 FileProgress = Callable[[float, int, str], None]
-"""Told how far the way is gone, in files (2.4 of 8; it never goes back), how many are done, and what is under way."""
+"""Called with the progress in files (e.g. 2.4 of 8; never less than before), the files done, and the work in hand."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A file to restore and where the result goes. `problem` says why it cannot be restored at all, else ""."""
+    """A file to restore and where the result goes.
+
+    problem: why it cannot be restored at all, else "".
+    """
 
     source: Path
     target: Path
@@ -39,8 +46,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file. `notes` holds the result's hints too. `error` is "" on success; `skipped` says that the
-    target existed and was left alone, `copied` that nothing changed and the target is the source byte for byte."""
+    """The result for one file.
+
+    Attributes:
+        task: the file, and where its result went.
+        faces: the reports on its faces, by number.
+        model: id of the restorer.
+        notes: the result's notes and hints.
+        error: what went wrong, with the file's name; "" on success.
+        skipped: whether the target existed and was left alone.
+        copied: whether nothing changed, so that the target is the source byte for byte.
+    """
 
     task: Task
     faces: tuple[FaceReport, ...] = ()
@@ -66,7 +82,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Input:
-    """A picture file, and its path under the input that named it. `problem` says what is wrong with it, else ""."""
+    """A picture file that an input stands for.
+
+    relative: its path below the input folder; its name if it was named itself. problem: what is wrong with it, else "".
+    """
 
     source: Path
     relative: Path
@@ -74,14 +93,14 @@ class Input:
 
 
 def find_pictures(inputs: Iterable[Path], output: Path | None = None) -> list[Input]:
-    """The picture files that files and folders (with their sub-folders) stand for.
+    """The picture files in a list of files and folders (with their sub-folders).
 
-    A file that is named outright is taken whatever its extension; in folders only the known picture extensions count,
-    and hidden files and folders do not, nor does `output`, so that results are not taken for inputs. An input that does
-    not exist or holds no picture, and a folder that cannot be looked into, is listed with that problem.
+    A file that is named itself is taken whatever its extension. In folders only the known picture extensions count;
+    hidden files and folders do not, nor does the folder `output`, so that results are not taken for inputs. An input
+    that does not exist or holds no picture, and a folder that cannot be opened, is listed with that problem.
 
     Raises:
-        InputError: no input stands for any picture.
+        InputError: there is no picture at all.
     """
     found: list[Input] = []
     for path in inputs:
@@ -101,7 +120,7 @@ def find_pictures(inputs: Iterable[Path], output: Path | None = None) -> list[In
 
 
 def _inside(folder: Path, output: Path | None) -> list[Input]:
-    """The pictures in a folder, by path, and then the sub-folders that cannot be looked into."""
+    """The pictures in a folder, by path, and then the sub-folders that cannot be opened."""
     result = os.path.realpath(output) if output else None
     closed: list[OSError] = []
     files: list[Path] = []
@@ -122,7 +141,7 @@ def _inside(folder: Path, output: Path | None) -> list[Input]:
 
 
 def _may_be_read(path: Path) -> bool:
-    """Whether a file in a folder counts; where that cannot be known, reading it will say why."""
+    """Whether it is a file. True where that cannot be known: reading it will say why."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except FileNotFoundError:  # a link that leads nowhere
@@ -136,9 +155,11 @@ def _cannot_be_opened(path: Path, error: OSError) -> str:
 
 
 def plan(inputs: Sequence[Path], output: Path) -> list[Task]:
-    """Which file goes where. One input file and an `output` with a picture's extension: that file. Otherwise `output`
-    is a folder that keeps the structure of the input folders; what cannot be written again (GIF) becomes a PNG there.
-    A file whose result would replace an input or another result is listed with that problem.
+    """Which file goes where.
+
+    One input file and an `output` with a picture's extension: that file. Otherwise `output` is a folder that keeps the
+    structure of the input folders; what cannot be written again (a GIF, or a file without a picture's extension)
+    becomes a PNG there. A file whose result would replace an input or another result is listed with that problem.
 
     Raises:
         InputError: no input can be restored, the output cannot be written to, or its extension is no picture's.
@@ -163,13 +184,19 @@ def plan(inputs: Sequence[Path], output: Path) -> list[Task]:
 
 
 def _targets(pictures: Sequence[Input], folder: Path) -> list[Path]:
-    """A file in the folder for each picture. A GIF, never written, becomes x.png, or x.gif.png beside an x.png."""
+    """A file in the folder for each picture. What cannot be written again becomes a PNG: x.gif is x.png, or x.gif.png
+    where an x.png of another picture would be in its way."""
     targets = [folder / one.relative for one in pictures]
     kept = {path for path in targets if path.suffix.lower() in image_files.WRITABLE_EXTENSIONS}
+    sources: dict[Path, set[str]] = {}  # of each PNG, the files that would become it
+    for one, target in zip(pictures, targets, strict=True):
+        if target not in kept and not one.problem:
+            sources.setdefault(target.with_suffix(".png"), set()).add(os.path.realpath(one.source))
     for index, target in enumerate(targets):
         if target not in kept and not pictures[index].problem:
             png = target.with_suffix(".png")
-            targets[index] = target.with_name(target.name + ".png") if png in kept else png
+            free = png not in kept and len(sources[png]) == 1
+            targets[index] = png if free else target.with_name(target.name + ".png")
     return targets
 
 
@@ -204,24 +231,32 @@ def restore_files(
     progress: FileProgress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Iterator[Outcome]:
-    """Restore files, a few at a time; yields an Outcome each, in order. A file that fails is reported, the rest go on.
+    """Restore files, a few at a time, and write the results.
 
     Args:
-        overwrite: replace targets that exist; otherwise such a file is an error (or passed over: `skip_existing`).
+        restorer: what restores them.
+        tasks: from `plan`.
+        options: the same for all.
+        overwrite: replace targets that exist; otherwise such a file is an error, or left out with `skip_existing`.
+        skip_existing: leave targets that exist alone, and do not read their sources.
         quality: for JPEG and WebP, 1 to 100; None keeps the tables of the file that was read.
-        progress: told of every step, also from face to face within one picture.
-        stop: asked between files and faces. Once it says True, the pictures whose faces are all restored are still
-            written; the others are neither written nor in what is yielded.
+        progress: called for every step, also between the faces of one picture.
+        stop: asked between files, faces and tiles. Once it says True, the pictures that are finished are still written;
+            the others are neither written nor yielded.
+
+    Yields:
+        An `Outcome` for each file, in order. A file that fails has one with that error.
     """
-    told, stopped = progress or (lambda _way, _done, _what: None), stop or (lambda: False)
-    run = _Run(restorer, options, overwrite, quality, told, stopped)
+    show, stopped = progress or (lambda _way, _done, _what: None), stop or (lambda: False)
+    run = _Run(restorer, options, overwrite, quality, show, stopped)
+    growth = max(options.upscale, 1.0) ** 2
     group: list[tuple[Task, image_files.Picture | Outcome]] = []
     pixels = 0
     for task in tasks:
         if run.stop():
             break
         item = _read(task, overwrite, skip_existing)
-        size = item.width * item.height if isinstance(item, image_files.Picture) else 0
+        size = round(item.width * item.height * growth) if isinstance(item, image_files.Picture) else 0
         if group and (pixels + size > GROUP_PIXELS or len(group) >= GROUP_PICTURES):
             yield from run.restore(group)
             group, pixels = [], 0
@@ -240,12 +275,12 @@ def _read(task: Task, overwrite: bool, skip_existing: bool) -> image_files.Pictu
     try:
         return image_files.read_picture(task.source)
     except Exception as error:
-        return Outcome(task, error=_named(task.source, error))
+        return Outcome(task, error=_reported(task.source, error))
 
 
 @dataclass
 class _Run:
-    """One call of `restore_files`: what holds for all groups, and how many files are done."""
+    """One call of `restore_files`: its arguments, and how many files are done."""
 
     restorer: FaceRestorer
     options: Options
@@ -257,27 +292,26 @@ class _Run:
     way: float = 0.0
 
     def restore(self, group: Sequence[tuple[Task, image_files.Picture | Outcome]]) -> Iterator[Outcome]:
-        """Restore the pictures of a group together and write them; yields the Outcomes of the whole group."""
+        """Restore the pictures of a group together and write them; yields the outcomes of the whole group."""
         pictures = [item for _, item in group if isinstance(item, image_files.Picture)]
         results: Iterator[Result] = iter(())
         failure: Exception | None = None
         try:
             if pictures and not self.stop():
-                told = self._tell(len(pictures))
-                results = iter(self.restorer.restore_many(pictures, self.options, progress=told, stop=self.stop))
+                show = self._progress_of(len(pictures))
+                results = iter(self.restorer.restore_many(pictures, self.options, progress=show, stop=self.stop))
         except Exception as error:
-            logger.debug("restoring failed", exc_info=True)
             failure = error
         for task, item in group:
             outcome: Outcome | None = None
             if isinstance(item, Outcome):
                 outcome = item
             elif failure is not None and len(pictures) > 1:
-                # One odd picture must not take its neighbours along: they get a run of their own.
+                # One odd picture must not make its neighbours fail: each is tried on its own.
                 yield from self.restore([(task, item)])
                 continue
             elif failure is not None:
-                outcome = Outcome(task, error=_named(task.source, failure))
+                outcome = Outcome(task, error=_reported(task.source, failure))
             else:
                 result = next(results, None)
                 outcome = self._write(task, item, result) if result is not None and result.finished else None
@@ -286,14 +320,16 @@ class _Run:
                 self._move(self.done, "")
                 yield outcome
 
-    def _tell(self, pictures: int) -> Progress:
-        def told(stage: str, done: int, total: int) -> None:
+    def _progress_of(self, pictures: int) -> Progress:
+        """What turns the stages of a group of so many pictures into the progress of all files."""
+
+        def show(stage: str, done: int, total: int) -> None:
             start, share = STAGES[stage]
             units = "pictures" if stage == "detect" else "faces"
             way = start + share * done / max(total, 1)
             self._move(self.done + pictures * way, f"{stage} {done}/{total} {units}")
 
-        return told
+        return show
 
     def _move(self, way: float, what: str) -> None:
         self.way = max(self.way, way)
@@ -307,9 +343,9 @@ class _Run:
                 result.image, task.target, quality=self.quality, overwrite=self.overwrite
             )
         except Exception as error:
-            return Outcome(task, faces, result.model, notes, error=_named(task.source, error, task.target))
+            return Outcome(task, faces, result.model, notes, error=_reported(task.source, error, task.target))
         if not copied:
-            # Of a picture that changed the result itself tells the losses; this one goes to another format.
+            # Of a picture that changed the result's notes name the losses; this one goes to another format.
             notes += (*(picture.losses if result.image is picture else ()), *image_files.left_out(picture, task.target))
         return Outcome(task, faces, result.model, notes, copied=copied)
 
@@ -331,16 +367,22 @@ def detect_files(
             if not error:
                 picture = image_files.read_picture(one.source)
                 faces, notes = restorer.detect(picture, options), picture.losses
-        except (ModelFileError, OptionError):  # not about this file: it would be said of every one
+        except (ModelFileError, OptionError):  # not about this file: every other would fail as well
             raise
         except Exception as problem:
-            logger.debug("detecting failed", exc_info=True)
-            error = _named(one.source, problem)
+            error = _reported(one.source, problem)
         yield one, faces, notes, error
 
 
-def _named(source: Path, error: BaseException, target: Path | None = None) -> str:
-    """What went wrong, with the name of the file that it went wrong with."""
+def _reported(source: Path, error: Exception, target: Path | None = None) -> str:
+    """What went wrong, with the name of the file that it went wrong with.
+
+    An error that nobody raised on purpose is a fault of this program or of a package: its kind is part of the message,
+    and its traceback goes to the log.
+    """
     text = str(error) or type(error).__name__
+    if not isinstance(error, (FaceRestoreError, OSError)):
+        logger.debug("%s: unexpected error", source, exc_info=error)
+        text += f" ({type(error).__name__}; --verbose shows where)"
     named = str(source) in text or (target is not None and (str(target) in text or str(target.parent) in text))
     return text if named else f"{source}: {text}"

@@ -54,6 +54,16 @@ def test_a_gif_beside_a_png_of_its_name_has_a_name_of_its_own(tmp_path: Path) ->
     assert planned([folder], tmp_path / "out") == {"x.png": "x.png", "x.gif": "x.gif.png", "y.gif": "y.png"}
 
 
+def test_files_without_a_pictures_extension_have_names_of_their_own(tmp_path: Path) -> None:
+    made(tmp_path, "scan.png").joinpath("scan.png").rename(tmp_path / "scan.001")
+    for name in ("scan.002", "other", "photo.7"):
+        (tmp_path / name).write_bytes((tmp_path / "scan.001").read_bytes())
+    inputs = [tmp_path / name for name in ("scan.001", "scan.002", "scan.002", "other", "photo.7")]
+    assert planned(inputs, tmp_path / "out") == {
+        "scan.001": "scan.001.png", "scan.002": "scan.002.png", "other": "other.png", "photo.7": "photo.png",
+    }  # fmt: skip
+
+
 def test_two_pictures_of_one_name_are_the_second_ones_error(tmp_path: Path) -> None:
     first, second = made(tmp_path / "a", "1.jpg"), made(tmp_path / "b", "1.jpg", "2.jpg")
     tasks = batch_folder.plan([first, second, first / "1.jpg"], tmp_path / "out")
@@ -272,6 +282,40 @@ def test_a_stop_keeps_the_pictures_that_are_finished(models: Path, tmp_path: Pat
     assert [outcome.task.source.name for outcome in outcomes] == ["a.png"]
     assert outcomes[0].notes == () and all(report.applied for report in outcomes[0].faces)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(("upscale", "sizes"), [(1.0, [3]), (2.0, [1, 1, 1]), (1.3, [2, 1])])
+def test_pictures_share_a_group_as_far_as_their_results_fit(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upscale: float, sizes: list[int]
+) -> None:
+    groups: list[int] = []
+    real = FaceRestorer.restore_many
+
+    def counted(self: FaceRestorer, images: Any, *more: Any, **named: Any) -> Any:
+        groups.append(len(images))
+        return real(self, images, *more, **named)
+
+    monkeypatch.setattr(FaceRestorer, "restore_many", counted)
+    monkeypatch.setattr(batch_folder, "GROUP_PIXELS", 4 * 8 * 8)
+    folder = made(tmp_path / "in", "a.png", "b.png", "c.png")
+    restored(KnownFaces(), models, [folder], tmp_path / "out", options=SMALL.replace(upscale=upscale))
+    assert groups == sizes
+
+
+def test_a_fault_of_ours_is_named_and_its_traceback_logged(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise TypeError("unhashable type")
+
+    folder = made(tmp_path / "in", "a.png")
+    for name in ("read_picture", "write_picture"):
+        caplog.clear()
+        with monkeypatch.context() as patch, caplog.at_level("DEBUG", "lib_facerestore"):
+            patch.setattr(batch_folder.image_files, name, broken)
+            (outcome,) = restored(KnownFaces(), models, [folder], tmp_path / "out")
+        assert outcome.error == f"{folder / 'a.png'}: unhashable type (TypeError; --verbose shows where)"
+        assert any(record.exc_info and record.exc_info[0] is TypeError for record in caplog.records)
 
 
 def test_any_error_is_that_files_alone(models: Path, tmp_path: Path, photo: np.ndarray) -> None:

@@ -191,10 +191,9 @@ def test_a_face_wholly_outside_gives_a_crop() -> None:
         assert np.abs(crop * 255 - 9).max() < 1e-3
 
 
-@pytest.mark.parametrize("degrees", [0.0, 33.0])
-@pytest.mark.parametrize("size", [96, 512])
+@pytest.mark.parametrize(("size", "degrees"), [(96, 33.0), (512, 0.0)])
 def test_a_face_of_any_size_is_cut(size: int, degrees: float) -> None:
-    """A ramp comes out at the mapped place, to a quarter of a crop pixel. The picture is 9,000 pixels wide without the memory for it."""
+    """A ramp comes out at the mapped place, to a quarter of a crop pixel. 81 megapixels that take no memory."""
     line = np.linspace(0, 65535, 9000).astype(np.uint16)
     picture = np.broadcast_to(line[None, :, None], (9000, 9000, 3))
     c, s = math.cos(math.radians(degrees)) * 6000 / size, math.sin(math.radians(degrees)) * 6000 / size
