@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from lib_facerestore.catalogue import ModelEntry, ModelFile
-from lib_facerestore.catalogue import download as module
+from lib_facerestore.catalogue import ModelEntry, ModelFile, transfer
 from lib_facerestore.catalogue.download import MIRROR, OFFLINE
 
 
@@ -40,7 +39,8 @@ class Place:
 
     cuts: bytes sent in answer to the first, second, … request before the connection is closed.
     answer: more headers.
-    part: status and Content-Range ("": none) that every wish for a part is answered with, beside the whole file.
+    part: status and Content-Range ("": none) that every request for a range is answered with, and the whole file.
+    asked: the header Range of each request, "" where it had none.
     """
 
     content: bytes = CONTENT
@@ -147,7 +147,7 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     for name in (OFFLINE, MIRROR, "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(module, "PAUSE", 0.001)
+    monkeypatch.setattr(transfer, "PAUSE", 0.001)
     running = Server()
     yield running
     running.http.shutdown()
@@ -160,5 +160,5 @@ def entry(*urls: str, sha256: str = SHA, size: int = len(CONTENT), name: str = "
 
 
 def names(folder: Path) -> list[str]:
-    """What lies in the folder, lock files apart."""
+    """Names of the files in a folder, without lock files."""
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))

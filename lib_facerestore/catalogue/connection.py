@@ -1,34 +1,39 @@
-"""The HTTP client that files are fetched with, as the environment has it: its proxies, its certificates."""
+"""The HTTP client that files are fetched with, set up as the environment says: its proxies, its certificates."""
 
 from __future__ import annotations
 
 import os
-
-import httpx
+from typing import TYPE_CHECKING
 
 from ..errors import DownloadError
+
+if TYPE_CHECKING:
+    import httpx
 
 _PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def open_client() -> httpx.Client:
-    """A client that follows redirects and wants files as they are; close it after use.
+    """A client that follows redirects and asks for uncompressed files; close it after use.
 
     Raises:
         DownloadError: the proxies or certificates that the environment names cannot be used.
+        ImportError: the package httpx is missing.
     """
+    import httpx  # here, since a WebUI must start without it
+
     timeout = httpx.Timeout(30.0, connect=15.0)
     headers = {"User-Agent": "facerestore", "Accept-Encoding": "identity"}  # sizes and ranges are those of the file
     try:
         return httpx.Client(follow_redirects=True, timeout=timeout, headers=headers)
     except OSError as error:
         raise _unusable("certificates", _CERTIFICATES, error) from error
-    except (ImportError, ValueError, httpx.InvalidURL) as error:  # no code for SOCKS, another scheme, a bad address
+    except (ImportError, ValueError, httpx.InvalidURL) as error:  # no package for SOCKS, another scheme, a bad address
         raise _unusable("proxy", _PROXIES, error) from error
 
 
 def _unusable(what: str, variables: tuple[str, ...], error: Exception) -> DownloadError:
-    """Names the variables that are set, not their values: a proxy's address may hold a password."""
+    """The error; it names the variables that are set, not their values: a proxy's address may hold a password."""
     given = ", ".join(name for name in os.environ if name.upper() in variables) or "the system's settings"
     return DownloadError(f"the {what} from {given} cannot be used ({error}); correct or unset it, then try again.")

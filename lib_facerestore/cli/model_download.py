@@ -81,13 +81,11 @@ def _there_already(entry: ModelEntry, name: str | None, store: Store) -> Downloa
 
 
 def _verified(done: Downloaded) -> str:
+    from ..catalogue.terms import VERIFIED
+
     if done.verified == "nothing" and not done.url:
         return "not known to be a published file; see `facerestore models verify`"
-    return {
-        "sha256": "SHA-256 as published",
-        "size": "size as published; nobody states its SHA-256",
-        "nothing": "nobody states its size or SHA-256, so it could not be checked",
-    }[done.verified]
+    return VERIFIED[done.verified]
 
 
 def _known(name: str) -> ModelEntry:
@@ -107,7 +105,8 @@ def _published(entry: ModelEntry, name: str | None) -> ModelFile | None:
 
 
 def _show_terms(entry: ModelEntry, file: ModelFile | None, folder: Path) -> None:
-    from .model_page import COMMERCIAL, about, megabytes
+    from ..catalogue.terms import COMMERCIAL_USE
+    from .model_page import about, megabytes
 
     size = megabytes(file.bytes) if file and file.bytes else about(entry)
     lines = [f"{entry.id}: {file.name if file else 'no file'}, {size}, into {folder}"]
@@ -116,7 +115,7 @@ def _show_terms(entry: ModelEntry, file: ModelFile | None, folder: Path) -> None
         if len(file.urls) > 1:
             lines.append(f"            {len(file.urls) - 1} more address(es) if that fails")
     lines += [f"  licence   {entry.licence}", f"            {entry.licence_note}"]
-    lines.append(f"  business  {COMMERCIAL[entry.commercial]}")
+    lines.append(f"  business  {COMMERCIAL_USE[entry.commercial]}")
     if file and file.note:
         lines.append(f"  note      {file.note}")
     print("\n".join(lines), file=sys.stderr)

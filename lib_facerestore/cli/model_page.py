@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..catalogue import BUILT_IN, IdentifiedFile, ModelEntry, Store, identify, known_models
+from ..catalogue.terms import COMMERCIAL_USE
 
-COMMERCIAL = {"yes": "commercial use allowed", "no": "no commercial use", "unclear": "commercial use unclear"}
 _HEADINGS = {
     "restorer": "Restorers",
     "onnx": "Restorers for onnxruntime",
@@ -174,7 +174,7 @@ def _group(entry: ModelEntry) -> str:
 def _model(entry: ModelEntry, path: Path | None, folders: tuple[Path, ...], width: int, mark: str) -> Iterator[str]:
     crop = f"{entry.size} px" if entry.size else ""
     head = f"  {mark if path else ' '} {entry.id:<21} {crop:>7} {_size(entry, path):>13}"
-    terms = f"{entry.licence}, {COMMERCIAL[entry.commercial]}"
+    terms = f"{entry.licence}, {COMMERCIAL_USE[entry.commercial]}"
     if width >= _ONE_LINE:
         yield f"{head}  {terms}"
     else:

@@ -162,6 +162,17 @@ def _exists(target: Path) -> InputError:
     return InputError(f"{target}: already exists; allow overwriting or choose another name")
 
 
+def put_in_place(finished: Path, target: Path) -> None:
+    """Flush a finished file to disk and give it its final name in the same folder in one step.
+
+    It takes the place of a file that has this name. Raises OSError; then nothing has changed.
+    """
+    with open(finished, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(finished, target)
+    _flush_folder(target.parent)
+
+
 def _flush_folder(folder: Path) -> None:
     """Make the new name itself durable, where the system can."""
     if not hasattr(os, "O_DIRECTORY"):

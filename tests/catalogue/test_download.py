@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -13,8 +14,7 @@ from typing import Any
 import filelock
 import pytest
 
-from lib_facerestore.catalogue import ModelEntry, ModelFile
-from lib_facerestore.catalogue import download as module
+from lib_facerestore.catalogue import ModelEntry, ModelFile, transfer
 from lib_facerestore.catalogue.download import MIRROR, OFFLINE, addresses, check_file, download, is_offline
 from lib_facerestore.errors import DownloadError
 
@@ -33,6 +33,21 @@ def test_a_file_arrives_whole_under_its_name(server: Server, tmp_path: Path) -> 
     assert (done.url, done.verified) == (server.url("a"), "sha256")
     assert seen[-1] == (len(CONTENT), len(CONTENT)) and [at[0] for at in seen] == sorted(at[0] for at in seen)
     assert names(tmp_path / "new") == ["net.pth"]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="folders cannot be flushed here")
+def test_a_new_name_is_flushed_to_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.add("a")
+    flushed: list[tuple[bool, bool]] = []
+    target, flush = tmp_path / "net.pth", os.fsync
+
+    def recorded(handle: int) -> None:
+        flushed.append((stat.S_ISDIR(os.fstat(handle).st_mode), target.exists()))
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    download(entry(server.url("a")), tmp_path)
+    assert flushed == [(False, False), (True, True)]  # the bytes before they have the name, then the folder
 
 
 def test_it_is_not_fetched_twice(server: Server, tmp_path: Path) -> None:
@@ -159,7 +174,7 @@ def test_a_full_disk_is_said_before_and_during(server: Server, tmp_path: Path, m
     place = server.add("a")
     with monkeypatch.context() as patch:
         usage = type("Usage", (), {"free": 10 * 2**20})
-        patch.setattr(module.shutil, "disk_usage", lambda _: usage)
+        patch.setattr(transfer.shutil, "disk_usage", lambda _: usage)
         with pytest.raises(DownloadError, match=r"needs 65 MB on the disk of .*, which has 10 MB free"):
             download(entry(server.url("a")), tmp_path)
     assert "net.pth" not in names(tmp_path)
@@ -184,7 +199,7 @@ def test_a_full_disk_is_said_before_and_during(server: Server, tmp_path: Path, m
         return file
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "open", full, raising=False)
+        patch.setattr(transfer, "open", full, raising=False)
         with pytest.raises(DownloadError, match=r"the disk of .* is full; make room and try again, it goes on"):
             download(entry(server.url("a")), tmp_path)
     assert 0 < (tmp_path / ".net.pth.part").stat().st_size < len(CONTENT)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,10 @@ import pytest
 from lib_facerestore.catalogue import ModelEntry, ModelFile, known_model
 from lib_facerestore.catalogue import download as downloading
 from lib_facerestore.catalogue.download import MIRROR, OFFLINE, Downloaded, addresses
+from lib_facerestore.catalogue.terms import licence_text
 from lib_facerestore.errors import DownloadError, ModelFileError
 from lib_facerestore.webui import callbacks, downloads, service, wiring
-from lib_facerestore.webui.downloads import AT_ONCE, DownloadManager, LicenceError, download_folder, licence_text
+from lib_facerestore.webui.downloads import AT_ONCE, Download, DownloadManager, LicenceError, download_folder
 from lib_facerestore.webui.page import models_tab
 
 from .double import Host
@@ -27,7 +29,10 @@ CONTENT = b"PK\x03\x04" + bytes(range(256)) * 2000
 
 
 class Script:
-    """A stand-in for `catalogue.download.download` that goes on when it is told to."""
+    """Takes the place of `catalogue.download.download`: three steps, each when `go` allows it.
+
+    watch: called after each step, in the download's thread. asked: its arguments. most: calls at the same time.
+    """
 
     def __init__(self) -> None:
         self.steps = threading.Semaphore(0)
@@ -35,6 +40,7 @@ class Script:
         self.error: Exception | None = None
         self.asked: list[dict[str, Any]] = []
         self.most = self.now = 0
+        self.watch: Callable[[], object] = lambda: None
         self.lock = threading.Lock()
 
     def __call__(self, entry: ModelEntry, folder: Path, **how: Any) -> Downloaded:
@@ -47,6 +53,7 @@ class Script:
             for done in (0, 1000, 2000):
                 assert self.steps.acquire(timeout=20)
                 how["progress"](done, 2000)
+                self.watch()
             if self.error:
                 raise self.error
             folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +65,17 @@ class Script:
 
     def go(self, steps: int = 100) -> None:
         self.steps.release(steps)
+
+
+def ended(manager: DownloadManager, model: str) -> Download:
+    """Wait until a download has ended, and return it."""
+    for _ in range(4000):
+        download = manager.state(model)
+        assert download is not None, f"{model} was never started"
+        if not download.active:
+            return download
+        time.sleep(0.005)
+    raise AssertionError(f"did not end: {download}")
 
 
 @pytest.fixture
@@ -79,24 +97,23 @@ def test_a_download_from_start_to_end(manager: DownloadManager, script: Script, 
     assert first.active and first.file == "codeformer.pth" and first.total == 376637898
     assert manager.start("codeformer", True).active  # under way: no second one
     script.go()
-    end = manager.wait("codeformer", 20)
-    assert end is not None and end.state == "done" and end.done == end.total == 2000 and "SHA-256" in end.message
+    end = ended(manager, "codeformer")
+    assert end.state == "done" and end.done == end.total == 2000 and "SHA-256" in end.message
     assert len(script.asked) == 1 and script.asked[0]["folder"] == tmp_path / "models"
     assert script.asked[0]["mirror"] == "https://mirror.example" and script.asked[0]["name"] == "codeformer.pth"
     assert manager.states() == [end] and end.text.startswith("codeformer: done")
 
 
-def test_progress_is_told(manager: DownloadManager, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_and_speed(manager: DownloadManager, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 2))
     monkeypatch.setattr(downloads.time, "monotonic", lambda: float(next(clock)))
-    told = []
-    keep = manager._set
-    monkeypatch.setattr(manager, "_set", lambda model, **changes: (told.append(changes), keep(model, **changes)))
-    manager.start("codeformer", True)
+    seen: list[Download | None] = []
+    script.watch = lambda: seen.append(manager.state("codeformer"))
     script.go()
-    manager.wait("codeformer", 20)
-    seen = [(one.get("done"), one.get("speed")) for one in told if one.get("total") == 2000 and "state" not in one]
-    assert seen == [(0, 0.0), (1000, 500.0), (2000, 500.0)]
+    manager.start("codeformer", True)
+    ended(manager, "codeformer")
+    expected = [(0, 2000, 0.0), (1000, 2000, 500.0), (2000, 2000, 500.0)]
+    assert [(one.done, one.total, one.speed) for one in seen if one is not None] == expected
 
 
 def test_cancelling_keeps_what_has_arrived_and_allows_another(manager: DownloadManager, script: Script) -> None:
@@ -104,10 +121,10 @@ def test_cancelling_keeps_what_has_arrived_and_allows_another(manager: DownloadM
     assert script.started.acquire(timeout=20)
     manager.cancel("codeformer")
     script.go()
-    end = manager.wait("codeformer", 20)
-    assert end is not None and end.state == "cancelled" and "kept" in end.message
+    end = ended(manager, "codeformer")
+    assert end.state == "cancelled" and "kept" in end.message
     assert manager.start("codeformer", True).active
-    assert manager.wait("codeformer", 20).state == "done"  # type: ignore[union-attr]
+    assert ended(manager, "codeformer").state == "done"
     assert manager.cancel("gpen-512") is None
 
 
@@ -120,10 +137,10 @@ def test_only_so_many_run_at_once(manager: DownloadManager, script: Script) -> N
     assert sum(state.state == "waiting" for state in manager.states()) == len(ids) - AT_ONCE
     waiting = next(state.id for state in manager.states() if state.state == "waiting")
     manager.cancel(waiting)
-    assert manager.wait(waiting, 20).state == "cancelled"  # type: ignore[union-attr]
+    assert ended(manager, waiting).state == "cancelled"
     script.go()
     for name in ids:
-        assert manager.wait(name, 20).state == ("cancelled" if name == waiting else "done")  # type: ignore[union-attr]
+        assert ended(manager, name).state == ("cancelled" if name == waiting else "done")
     assert script.most == AT_ONCE
 
 
@@ -134,14 +151,14 @@ def test_a_failure_is_told(manager: DownloadManager, script: Script, error: Exce
     script.error = error
     script.go()
     manager.start("codeformer", True)
-    end = manager.wait("codeformer", 20)
-    assert end is not None and end.state == "failed" and words in end.message and not end.active
+    end = ended(manager, "codeformer")
+    assert end.state == "failed" and words in end.message and not end.active
 
 
 def test_what_may_not_start(manager: DownloadManager, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelFileError, match="Did you mean codeformer"):
         manager.start("codefrmer", True)
-    with pytest.raises(LicenceError, match=r"S-Lab License 1\.0.*Commercial use is not allowed"):
+    with pytest.raises(LicenceError, match=r"S-Lab License 1\.0.*No commercial use\."):
         manager.start("codeformer", False)
     with pytest.raises(DownloadError, match="part of this package"):
         manager.start("lite", True)
@@ -159,12 +176,36 @@ def test_what_may_not_start(manager: DownloadManager, script: Script, monkeypatc
     assert script.asked == [] and manager.states() == strict.states() == []
 
 
+def test_what_may_not_start_is_said_in_the_words_of_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(OFFLINE, "1")
+    made = DownloadManager(lambda: tmp_path)
+    for model, file in (("codeformer", None), ("codeformer", "x.pth"), ("dfdnet", None), ("lite", None)):
+        entry = known_model(model)
+        assert entry is not None
+        with pytest.raises(DownloadError) as theirs:
+            downloading.download(entry, tmp_path, name=file)
+        with pytest.raises(DownloadError) as ours:
+            made.start(model, True, file)
+        assert str(ours.value) == str(theirs.value)
+
+
+def test_a_file_that_is_there_is_no_error_though_downloads_are_off(tmp_path: Path) -> None:
+    """As the API's page says of its route."""
+    (tmp_path / "codeformer.pth").write_bytes(b"not codeformer")
+    made = DownloadManager(lambda: tmp_path, offline=lambda: True)
+    assert made.start("codeformer", True).active
+    end = ended(made, "codeformer")
+    assert end.state == "failed" and "has 14 bytes" in end.message and "move that file away" in end.message
+
+
 def test_after_a_download_the_service_starts_anew(script: Script, tmp_path: Path) -> None:
     told: list[str] = []
     made = DownloadManager(lambda: tmp_path, done=lambda: told.append("done"))
     script.go()
     made.start("codeformer", True)
-    made.wait("codeformer", 20)
+    ended(made, "codeformer")
     assert told == ["done"]
 
     def fail() -> None:
@@ -172,7 +213,7 @@ def test_after_a_download_the_service_starts_anew(script: Script, tmp_path: Path
 
     made = DownloadManager(lambda: tmp_path, done=fail)
     made.start("gfpgan-1.4", True)
-    assert made.wait("gfpgan-1.4", 20).state == "done"  # type: ignore[union-attr]
+    assert ended(made, "gfpgan-1.4").state == "done"
 
 
 def test_every_licence_is_whole_sentences() -> None:
@@ -180,6 +221,7 @@ def test_every_licence_is_whole_sentences() -> None:
     assert entry is not None
     text = licence_text(entry)
     assert text.startswith("codeformer: S-Lab License 1.0.") and entry.licence_note in text and ".." not in text
+    assert text.endswith(" No commercial use.")
 
 
 def test_the_mirror_goes_first() -> None:
@@ -222,8 +264,8 @@ def test_a_real_download_by_way_of_the_mirror(server: str, tmp_path: Path, monke
     monkeypatch.setattr(downloads, "known_model", lambda name: entry if name == "tiny" else None)
     made = DownloadManager(lambda: tmp_path / "models", mirror=lambda: server)
     made.start("tiny", True)
-    end = made.wait("tiny", 30)
-    assert end is not None and end.state == "done", end
+    end = ended(made, "tiny")
+    assert end.state == "done", end
     assert (tmp_path / "models" / "t.pth").read_bytes() == CONTENT
 
 
@@ -241,9 +283,8 @@ def test_where_downloads_go(host: Host, tmp_path: Path) -> None:
 def test_the_settings_reach_the_webuis_manager(host: Host, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gradio")
     wiring.connect()
-    downloads.manager.cache_clear()
-    made = downloads.manager()
-    assert downloads.manager() is made
+    assert downloads.manager() is downloads.manager()
+    made = downloads.new_manager()
     host.set_opts(facerestore_offline=True)
     with pytest.raises(DownloadError, match="offline"):
         made.start("codeformer", True)
@@ -252,9 +293,8 @@ def test_the_settings_reach_the_webuis_manager(host: Host, script: Script, monke
     monkeypatch.setattr(service, "reset", lambda: told.append("reset"))
     script.go()
     made.start("codeformer", True)
-    assert made.wait("codeformer", 20).state == "done"  # type: ignore[union-attr]
+    assert ended(made, "codeformer").state == "done"
     assert script.asked[0]["mirror"] == "https://m.example" and told == ["reset"]
-    downloads.manager.cache_clear()
 
 
 # -- the tab
@@ -324,7 +364,7 @@ def test_a_download_without_gradios_queue(panel: SimpleNamespace, script: Script
     assert "refresh" in told[2]
     cancel("codeformer")
     script.go()
-    panel.manager.wait("codeformer", 20)
+    ended(panel.manager, "codeformer")
     assert "cancelled" in look("codeformer")[2]
     assert look("codeformer")[1]["value"] == "codeformer" and look("gone")[1]["value"] == "gfpgan-1.4"
     assert look("bisenet")[1]["value"] == "bisenet"
@@ -334,7 +374,7 @@ def test_file_names_and_messages_are_escaped(manager: DownloadManager, script: S
     script.error = DownloadError("<script>alert(1)</script>\nline two")
     script.go()
     manager.start("codeformer", True)
-    manager.wait("codeformer", 20)
+    ended(manager, "codeformer")
     shown = models_tab.states_html(manager)
     assert "<script>" not in shown and "&lt;script&gt;" in shown and "<br>line two" in shown
 
@@ -423,5 +463,6 @@ def test_one_that_fails_disturbs_no_other(
     assert host.take_errors() == []
 
 
-def test_without_callbacks_nothing_is_raised() -> None:
+def test_without_callbacks_nothing_is_raised(caplog: pytest.LogCaptureFixture) -> None:
     callbacks.register()
+    assert "nothing can be registered" in caplog.text
