@@ -1,7 +1,4 @@
-"""`Face`, `FaceReport`, and the pure rules that number faces and choose which of them are restored.
-
-Data and rules only, no pixels, no networks. This room may import `errors`, `options`, numpy and the standard library.
-"""
+"""`Face`, `FaceReport`, and the rules that number faces and choose which of them are restored."""
 
 from __future__ import annotations
 
@@ -9,28 +6,49 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, OptionError
-from ..options.table import SPECS, Options
-from ..wording import did_you_mean
+from ..errors import InputError
+from ..options.table import Options, Order
 
 Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels of a picture."""
 SortKey = tuple[object, ...]
+
+
+class FaceRecord(TypedDict):
+    """A face as plain values for JSON: box and landmarks rounded to 1/100 pixel, score to four places."""
+
+    number: int
+    box: list[float]
+    landmarks: list[list[float]]
+    score: float
+
+
+class ReportRecord(FaceRecord):
+    """A report on a face as plain values for JSON; timings are seconds by stage, to 0.1 ms."""
+
+    model: str
+    applied: bool
+    reason: str
+    timings: dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
     """One detected face, in pixels of the picture it was found in. Compares and hashes by value.
 
-    number: what `Options.faces` calls it, from 1; 0 means that it is not numbered yet.
-    box: x0, y0, x1, y1 with x0 < x1 and y0 < y1; may reach beyond the picture.
-    landmarks: (5, 2) float32, read-only, as x, y: eyes, nose tip, mouth corners; of a pair, the image's left one first.
-    score: how sure the detector is, 0 to 1.
+    Attributes:
+        number: what `Options.faces` calls it, from 1; 0 means that it is not numbered yet.
+        box: x0, y0, x1, y1 with x0 < x1 and y0 < y1; may reach beyond the picture.
+        landmarks: (5, 2) float32, read-only, as x, y: eyes, nose tip, mouth corners; the image's left one comes first.
+        score: how sure the detector is, 0 to 1.
 
-    Raises InputError that names the field.
+    Raises:
+        InputError: a value is not allowed; names the field.
     """
 
     number: int
@@ -69,8 +87,8 @@ class Face:
         """Centre of the box, x and y in pixels."""
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON: number, box and landmarks rounded to 1/100 pixel, score to four places."""
+    def to_dict(self) -> FaceRecord:
+        """Plain values for JSON; see `FaceRecord`."""
         return {
             "number": self.number,
             "box": [round(value, 2) for value in self.box],
@@ -90,11 +108,17 @@ class Face:
 
 @dataclass(frozen=True, eq=False)
 class FaceReport:
-    """What was done with one face. The first four fields are those of `Face`; see there for units and ranges.
+    """What was done with one face. Compares and hashes by value.
 
-    model: id of the restorer, "" when none was used. applied: whether the picture was changed.
-    reason: why the face was left alone (then it must be given), or a remark on how it was restored.
-    timings: seconds by stage name. Compares and hashes by value. Raises InputError that names the field.
+    Attributes:
+        box, landmarks, score, number: those of `Face`, with the same units and ranges.
+        model: id of the restorer; "" when none was used.
+        applied: whether the picture was changed.
+        reason: why the face was left alone (it must then be given), or a remark on how it was restored.
+        timings: seconds by stage name.
+
+    Raises:
+        InputError: a value is not allowed; names the field.
     """
 
     box: Box
@@ -126,14 +150,14 @@ class FaceReport:
         """The face that this report is on."""
         return Face(self.number, self.box, self.landmarks, self.score)
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON: those of `Face.to_dict`, then model, applied, reason and timings (to 0.1 ms)."""
-        timings = {stage: round(seconds, 4) for stage, seconds in self.timings.items()}
-        return self.face.to_dict() | {
+    def to_dict(self) -> ReportRecord:
+        """Plain values for JSON; see `ReportRecord`."""
+        return {
+            **self.face.to_dict(),
             "model": self.model,
             "applied": self.applied,
             "reason": self.reason,
-            "timings": timings,
+            "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
         }
 
     def __eq__(self, other: object) -> bool:
@@ -148,23 +172,20 @@ class FaceReport:
         return self.face, self.model, self.applied, self.reason
 
 
-def number_faces(faces: Iterable[Face], order: str) -> list[Face]:
-    """The faces sorted by `order` (a value of `Options.order`) and numbered from 1; the numbers they bring are ignored.
+def number_faces(faces: Iterable[Face], order: Order) -> list[Face]:
+    """The faces sorted by `order` (see `Options.order`) and numbered from 1; the numbers they had before are ignored.
 
     left-right goes by the centre's x, top-bottom by its y, large-small by area, confidence by score. Ties go left to
     right, then top to bottom, then by the rest of the face's values, so the order of the input never matters.
-    Raises OptionError for an unknown order.
     """
-    if order not in _KEYS:
-        allowed = SPECS["order"].allowed
-        raise OptionError(f"order: {order!r} is not allowed; give {allowed}.{did_you_mean(order, _KEYS)}")
     return [replace(face, number=number) for number, face in enumerate(sorted(faces, key=_KEYS[order]), start=1)]
 
 
 def select_faces(faces: Sequence[Face], options: Options) -> list[tuple[Face, str]]:
     """Each numbered face, in the order given, with "" if it is to be restored or the reason why it is not.
 
-    Applied in turn, each to what the one before has left: min_face and max_face, faces, max_faces (keeps the largest).
+    The options are applied in turn, each to the faces that are left: min_face and max_face, faces, max_faces (which
+    keeps the largest).
     """
     reasons = {index: _size_reason(face, options) for index, face in enumerate(faces)}
 
@@ -213,7 +234,7 @@ def _by_score(face: Face) -> SortKey:
     return -face.score, _by_place(face)
 
 
-_KEYS: dict[str, Callable[[Face], SortKey]] = {
+_KEYS: dict[Order, Callable[[Face], SortKey]] = {
     "left-right": _by_place,
     "top-bottom": _by_height,
     "large-small": _by_size,

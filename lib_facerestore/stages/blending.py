@@ -1,6 +1,6 @@
-"""Putting a restored face back: mask, colour, detail, grain, and the paste, one float pass inside the face's own box.
+"""Putting a restored face back: mask, colour, detail, grain, and the paste inside the face's own box.
 
-Arrays in, arrays out, no state.
+Everything here is RGB; float pictures are in [0, 1].
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InputError
 from ..faces import alignment
 from ..faces.alignment import PixelBox
+from ..options.table import MaskKind
 from . import parsing
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Image = NDArray[np.float32]
 
-# Side of the face over the side of an FFHQ crop.
 FACE_SHARE = 0.7
-# Parsing that finds less of the crop than this is not believed.
+"""Side of the face over the side of an FFHQ crop."""
+# A parsing that marks a smaller share of the crop as face is taken to be wrong.
 _LEAST_FACE = 0.05
 # BT.601 luma and its two colour differences, scaled to [-0.5, 0.5] (ITU-R BT.601); rows give Y, Cb, Cr.
 _YCC = np.array(
@@ -37,7 +38,7 @@ _RGB = np.linalg.inv(_YCC.astype(np.float64)).astype(np.float32)
 
 
 def gaussian(image: Image, sigma: float) -> Image:
-    """Gaussian blur of a float array; wide kernels run on a reduced copy, which the blur hides."""
+    """Gaussian blur (sigma in pixels) of H×W or H×W×C floats; wide kernels run on a reduced copy."""
     if sigma <= 0.05:
         return image.copy()
     height, width = image.shape[:2]
@@ -63,39 +64,46 @@ def build_mask(
     size: int,
     landmarks: ArrayLike,
     labels: NDArray[np.uint8] | None = None,
-    mask: str = "parsing",
+    mask: MaskKind = "parsing",
     feather: float = 0.1,
-    keep: str | Sequence[str] = (),
+    keep: Sequence[str] = (),
 ) -> Image:
-    """How much of the restored crop is pasted where: float32 size×size in [0, 1], 0 on the crop's rim.
+    """How much of the restored crop is pasted where.
 
-    landmarks (5, 2) are those of the crop; labels the parser's map or None; `mask` "parsing", "ellipse" or "box"
-    (parsing falls back to the ellipse without labels, or when they show almost no face); `feather` the width of the
-    soft edge as a share of the face's side, 0 for a hard one; `keep` the parts that stay as they were: exactly 0 there.
+    Args:
+        size: side of the crop in pixels.
+        landmarks: (5, 2), in pixels of the crop.
+        labels: the parser's classes, size×size; None without a parser.
+        mask: the shape. "parsing" is the ellipse without labels, and where they show almost no face.
+        feather: width of the soft edge as a share of the face's side, from 0 (a hard edge).
+        keep: names of the parts that stay as they were; the mask is exactly 0 there.
+
+    Returns:
+        float32 size×size in [0, 1], 0 on the crop's rim.
+
+    Raises:
+        InputError: the labels have another size, or the landmarks coincide.
     """
     points = np.asarray(landmarks, np.float64)
     if labels is not None and labels.shape != (size, size):
         raise InputError(f"mask: the label map is {labels.shape}, the crop {size}×{size}")
-    width = max(float(feather), 0.0) * FACE_SHARE * size
+    width = feather * FACE_SHARE * size
     if mask == "box":
         result = np.ones((size, size), np.float32)
-    elif mask in ("parsing", "ellipse"):
+    else:
         region = _parsed_region(labels, points, size) if mask == "parsing" else None
         if region is None:
             region = parsing.ellipse_mask(points, size)
         result = _feathered(region, width)
-    else:
-        raise InputError(f"mask: {mask!r} is not known; choose from parsing, ellipse, box")
     result *= _rim(size, max(width, 0.03 * size) if mask == "box" or width > 0 else 0.0)
-    parts = parsing.parts_of(keep)
-    if parts:
-        part = parsing.part_mask(labels, parts, points, size)
+    if keep:
+        part = parsing.part_mask(labels, keep, points, size)
         result *= _outside(part, max(width / 2, 1.0))
     return np.asarray(np.clip(result, 0.0, 1.0), np.float32)
 
 
 def _parsed_region(labels: NDArray[np.uint8] | None, landmarks: NDArray[np.float64], size: int) -> Image | None:
-    """The face the landmarks belong to, without a neighbour's skin; None if there is (almost) none."""
+    """1 on the face that the landmarks belong to, without a neighbour's skin; None if there is almost none."""
     if labels is None:
         return None
     ellipse = parsing.ellipse_mask(landmarks, size)
@@ -112,7 +120,9 @@ def _parsed_region(labels: NDArray[np.uint8] | None, landmarks: NDArray[np.float
         if float((ellipse * where).sum()) > 0.25 * float(stats[index, cv2.CC_STAT_AREA]):
             own[where] = 1.0
     if float(own.mean()) < _LEAST_FACE:
-        log.info("parsing found almost no face in the crop (%.1f %%); the ellipse serves", 100 * float(own.mean()))
+        logger.info(
+            "parsing found almost no face in the crop (%.1f %%); the mask is an ellipse", 100 * float(own.mean())
+        )
         return None
     return own
 
@@ -153,11 +163,22 @@ def _outside(part: Image, width: float) -> Image:
 
 # ------------------------------------------------------------------------------------------------------------ colour
 def match_color(restored: Image, original: Image, mask: Image) -> Image:
-    """The restored crop in the original's colours: float32 size×size×3 in [0, 1]; texture and edges stay restored.
+    """The restored crop in the original's colours; texture and edges stay restored.
 
-    Inside the mask, first mean and standard deviation of each YCbCr channel (after Reinhard et al. 2001, with the
-    gain held within bounds), then the remaining difference in the low band, averaged over the mask only, so that no
-    step of tint or brightness is left at its edge. A crop without colour keeps its own chroma, so grey stays grey.
+    Inside the mask, first mean and standard deviation of each YCbCr channel are matched (Reinhard et al., Color
+    transfer between images, 2001, with the gain kept within bounds), then the remaining difference in the low band,
+    averaged over the mask only, so that no step of tint or brightness is left at its edge. A crop without colour keeps
+    its own chroma, so grey stays grey.
+
+    Args:
+        restored, original: size×size×3 float32 in [0, 1].
+        mask: size×size, from `build_mask`.
+
+    Returns:
+        float32 size×size×3 in [0, 1].
+
+    Raises:
+        InputError: the sizes differ.
     """
     if restored.shape != original.shape or restored.shape[:2] != mask.shape:
         raise InputError(f"colour: shapes differ: {restored.shape}, {original.shape}, mask {mask.shape}")
@@ -197,7 +218,7 @@ def _statistics(ycc: Image, weight: Image) -> tuple[NDArray[np.float64], NDArray
 def _low_band(difference: Image, weight: Image, sigma: float) -> Image:
     """Gaussian average of the difference over the mask alone, on a reduced copy that the width of the kernel allows.
 
-    The second round mends what averaging on one side of the mask's edge leaves there.
+    The second round corrects what averaging on one side of the mask's edge leaves there.
     """
     size = weight.shape[0]
     k = max(1, int(sigma / 2.5))
@@ -213,16 +234,15 @@ def _low_band(difference: Image, weight: Image, sigma: float) -> Image:
 
 
 def mix_detail(restored: Image, original: Image, detail: float) -> Image:
-    """The restored crop with the share `detail` (0 … 1) of its high band taken from the original instead.
+    """The restored crop with the share `detail` (0 to 1) of its high band taken from the original instead.
 
-    The bands part at a Gaussian of 1.5 % of the face's side.
+    restored, original: size×size×3. The bands are split by a Gaussian of 1.5 % of the face's side.
     """
-    share = float(np.clip(detail, 0.0, 1.0))
-    if share == 0.0:
+    if detail == 0:
         return restored
     sigma = 0.015 * FACE_SHARE * restored.shape[0]
     difference = original - restored
-    return np.asarray(restored + np.float32(share) * (difference - gaussian(difference, sigma)), np.float32)
+    return np.asarray(restored + np.float32(detail) * (difference - gaussian(difference, sigma)), np.float32)
 
 
 # ------------------------------------------------------------------------------------------------------------- grain
@@ -230,10 +250,11 @@ _NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 
 
 def noise_covariance(image: Image, where: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Covariance (3×3) of the noise of a picture H×W×3 at the pixels `where`, after Immerkær 1996 but robust.
+    """Covariance (3×3) of the noise of a picture (H×W×3, [0, 1]) at the pixels `where` (H×W), float64.
 
-    The difference-of-Laplacians response of noise alone has the noise's own deviation; the flatter half of the pixels
-    is used, and responses beyond three robust deviations (median / 0.6745) are cut so that edges do not count.
+    After Immerkær, Fast noise variance estimation, 1996: the difference-of-Laplacians response of noise alone has the
+    noise's own deviation. Made robust: only the flatter half of the pixels is used, and responses beyond three robust
+    deviations (median / 0.6745) are cut so that edges do not count. Zeros where there are fewer than 64 usable pixels.
     """
     if int(where.sum()) < 64:
         return np.zeros((3, 3))
@@ -256,7 +277,7 @@ def noise_covariance(image: Image, where: NDArray[np.bool_]) -> NDArray[np.float
 
 
 def _grain(before: Image, after: Image, alpha: Image, matrix: NDArray[np.float64], amount: float) -> Image:
-    """Noise that lifts the pasted face's noise towards the picture's, H×W×3; the same for the same face."""
+    """Noise, H×W×3, that raises the pasted face's noise to the picture's; the same for the same face."""
     around = alpha < 0.02
     if int(around.sum()) < 400:
         around = np.ones_like(around)
@@ -267,7 +288,7 @@ def _grain(before: Image, after: Image, alpha: Image, matrix: NDArray[np.float64
     digest = hashlib.sha256(np.round(matrix * 1000).astype("<i8").tobytes()).digest()
     generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
     noise = generator.standard_normal(before.shape, dtype=np.float32) @ root.T.astype(np.float32)
-    # The picture keeps the share 1 - alpha of its own noise; the rest of the variance is ours to add.
+    # The picture keeps the share 1 - alpha of its own noise; this adds the rest of the variance.
     return np.asarray(noise * (np.sqrt(alpha * (2 - alpha)) * np.float32(amount))[..., None], np.float32)
 
 
@@ -282,23 +303,34 @@ def paste(
     detail: float = 0.0,
     grain: float = 0.0,
 ) -> PixelBox:
-    """Blend the restored crop into `image` in place; returns the changed box (x0, y0, x1, y1; ends excluded).
+    """Blend the restored crop into the picture, in place.
 
-    image: H×W×3 uint8, uint16 or float32 in [0, 1], RGB, writable. original: the crop that was restored. matrix: 2×3,
-    picture → crop. alpha is mask × visibility; where it is 0 the pixels stay bit-identical, elsewhere they are rounded
-    to the nearest level. A face larger than the crop gets only what the restoration changed, so that the picture's
-    own sharpness beyond the crop's resolution stays; this takes over smoothly between 1 and 1.5 times the crop.
-    `detail` and `grain` (0 … 1) as in `mix_detail` and `noise_covariance`. Nothing changed: (0, 0, 0, 0).
+    The opacity is mask × visibility. Where it is 0 the pixels stay bit-identical, elsewhere they are rounded to the
+    nearest level. A face larger than the crop gets only what the restoration changed, so that the picture's own
+    sharpness beyond the crop's resolution stays; this takes over smoothly between 1 and 1.5 times the crop.
+
+    Args:
+        image: H×W×3 uint8, uint16, or float32 in [0, 1]; writable.
+        restored: size×size×3 float32 in [0, 1].
+        original: the crop that was restored, of the same form.
+        mask: size×size, from `build_mask`.
+        matrix: 2×3, picture → crop.
+        visibility, detail, grain: 0 to 1, as in the options; see `mix_detail` and `noise_covariance`.
+
+    Returns:
+        The box of the changed pixels; (0, 0, 0, 0) if there are none.
+
+    Raises:
+        InputError: the arrays do not fit together, or the restored face holds values that are not finite.
     """
     _check(image, restored, original, mask)
     m = np.asarray(matrix, np.float64)
-    opacity = float(np.clip(visibility, 0.0, 1.0))
     box = _mask_box(mask, m, image.shape)
-    if opacity <= 0.0 or box is None:
+    if visibility == 0 or box is None:
         return 0, 0, 0, 0
     x0, y0, x1, y1 = box
     to_crop = alignment.compose(m, [[1.0, 0.0, x0], [0.0, 1.0, y0]])
-    alpha = np.clip(alignment.warp(mask, to_crop, x1 - x0, y1 - y0, "zero", smooth=True), 0.0, 1.0) * opacity
+    alpha = np.clip(alignment.warp(mask, to_crop, x1 - x0, y1 - y0, "zero", smooth=True), 0.0, 1.0) * visibility
     alpha[alpha < 1e-4] = 0.0
     rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
     if len(rows) == 0:
@@ -315,7 +347,7 @@ def paste(
     change = alignment.warp(wanted, to_crop, x1 - x0, y1 - y0) - np.float32(1.0 - band) * before
     after = before + alpha[..., None] * change
     if grain > 0:
-        after += _grain(before, np.clip(after, 0.0, 1.0), alpha, m, min(float(grain), 1.0))
+        after += _grain(before, np.clip(after, 0.0, 1.0), alpha, m, grain)
     np.copyto(region, _to_depth(after, image.dtype), where=(alpha > 0)[..., None])
     return x0 + int(columns[0]), y0 + int(rows[0]), x0 + int(columns[-1]) + 1, y0 + int(rows[-1]) + 1
 
@@ -344,7 +376,7 @@ def _mask_box(mask: Image, matrix: NDArray[np.float64], shape: Sequence[int]) ->
 
 
 def _to_depth(pixels: Image, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """[0, 1] floats to the picture's type: clipped, rounded to the nearest level, never truncated."""
+    """[0, 1] floats in the picture's type: clipped, and rounded to the nearest level."""
     if dtype.kind == "f":
         return np.clip(pixels, 0.0, 1.0).astype(dtype)
     top = np.iinfo(dtype).max

@@ -113,8 +113,6 @@ def test_kept_parts_are_exactly_zero(kind: str, part: str) -> None:
 
 
 def test_bad_mask_arguments() -> None:
-    with pytest.raises(InputError, match="parsing, ellipse, box"):
-        blending.build_mask(SIZE, TEMPLATE, mask="oval")
     with pytest.raises(InputError, match="label map"):
         blending.build_mask(SIZE, TEMPLATE, np.zeros((8, 8), np.uint8))
 
@@ -323,7 +321,7 @@ def test_kept_parts_keep_their_pixels() -> None:
     picture = np.random.default_rng(4).integers(0, 256, (300, 300, 3), np.uint8)
     matrix = placed(0.8, 150, 150)
     crop = alignment.crop_face(picture, matrix, SIZE)
-    mask = blending.build_mask(SIZE, TEMPLATE, keep="eyes,mouth")
+    mask = blending.build_mask(SIZE, TEMPLATE, keep=("eyes", "mouth"))
     image = picture.copy()
     blending.paste(image, 1 - crop, crop, mask, matrix)
     inverse = alignment.invert_affine(matrix)
