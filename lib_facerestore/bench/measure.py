@@ -6,7 +6,6 @@ machine does hits both; the table gives medians and ratios. Above 1 means that o
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import statistics
@@ -43,9 +42,9 @@ OUT_OF_MEMORY = "out of memory; close other programs, or measure it on a machine
 
 
 class Peak(AbstractContextManager["Peak"]):
-    """The most memory in use inside the block above what was in use at its start, in bytes; None where nobody tells.
+    """The most memory in use inside the block above what was in use at its start, in bytes; None where it is not known.
 
-    On CUDA torch's own count, else the resident pages of the process (Linux), looked at every few milliseconds."""
+    On CUDA it is torch's own count, else the resident pages of the process (Linux), read every few milliseconds."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -105,17 +104,21 @@ class _Measured:
 
 
 def _compare(calls: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> _Measured:
-    """Measure the calls: they run in turn, there and back, after a first run each that tells the memory.
+    """Measure the calls: they run in turn, there and back, after a first run each that shows the memory.
 
-    There and back, because a machine that grows slower or faster would favour whoever always comes first or last. A
+    There and back, because a machine that grows slower or faster would favour whichever always comes first or last. A
     call that runs out of memory, or fails in the reference's code, is left out from there on.
     """
     measured = _Measured()
     runs: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(repeats + 1):
-        for name in list(runs)[:: -1 if number % 2 else 1]:
+        for name in list(runs) if number % 2 == 0 else list(reversed(runs)):
             try:
-                with Peak(device) if number == 0 else contextlib.nullcontext() as peak:
+                if number == 0:
+                    with Peak(device) as peak:
+                        runs[name].append(_timed(calls[name], device))
+                    measured.peaks[name] = peak.bytes
+                else:
                     runs[name].append(_timed(calls[name], device))
             except Exception as error:  # the reference packages may raise anything
                 if name.startswith("ours") and not is_out_of_memory(error):
@@ -123,14 +126,11 @@ def _compare(calls: Mapping[str, Callable[[], Any]], repeats: int, device: torch
                 reason = OUT_OF_MEMORY if is_out_of_memory(error) else f"{type(error).__name__} {error}".splitlines()[0]
                 measured.failures.append(f"{name}: {reason}")
                 del runs[name]
-            else:
-                if peak is not None:
-                    measured.peaks[name] = peak.bytes
     for name, seconds in runs.items():
         measured.seconds[name] = statistics.median(seconds[1:] or seconds)
     measured.peaks = {name: measured.peaks[name] for name in runs}
     if None in measured.peaks.values():
-        measured.failures.append("no peak of memory: this system does not tell it")
+        measured.failures.append("no peak of memory: this system does not say")
     return measured
 
 
@@ -146,8 +146,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def bench_network(model: str, store: Store, device: torch.device, repeats: int = 3) -> Row:
     """Seconds a face at batch 1 and 4. Raises as `network_pair`.
 
-    Batch 1 are the same faces one after the other: a machine's speed wavers within seconds, so that both must be
-    measured over as long.
+    Batch 1 is the same faces one after the other: a machine's speed varies within seconds, so both must be measured
+    over the same time.
     """
     pair = network_pair(model, store, device)
     ours, notes = pair.ours, [pair.why] if pair.why else []
@@ -176,7 +176,7 @@ def bench_network(model: str, store: Store, device: torch.device, repeats: int =
 
 
 def attempt(what: str, measure: Callable[[], Row]) -> Row:
-    """What `measure` gives, or a row that says why there is nothing: what cannot be measured must not cost the rest."""
+    """What `measure` gives, or a row that says why there is nothing, so that the rest is still measured."""
     try:
         return measure()
     except FaceRestoreError as error:
@@ -188,8 +188,8 @@ def attempt(what: str, measure: Callable[[], Row]) -> Row:
 
 
 class _Finds(RetinaFaceDetector):
-    """Our detector doing all its work on one picture, and finding the faces that the reference is given too, so that it
-    takes its second look where it would for these faces."""
+    """Our detector doing all its work on a picture and then finding known faces, those that the reference is given too.
+    It takes its second look where it would for these faces."""
 
     def __init__(self, network: nn.Module, faces: Sequence[Face], device: torch.device) -> None:
         super().__init__(network, "bench", device)
@@ -198,8 +198,9 @@ class _Finds(RetinaFaceDetector):
         points = np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2)
         self._known = Found(boxes, scores, points)
 
-    def _run(self, pieces: Sequence[looks.Piece], confidence: float, tiles: bool = False) -> list[Found]:
-        super()._run(pieces, 0.999999, tiles)
+    def look(self, pieces: Sequence[looks.Piece], confidence: float, tiles: bool = False) -> list[Found]:
+        """The known faces in the first look, none in the second."""
+        super().look(pieces, 0.999999, tiles)
         return [Found.nothing() if tiles else self._known for _ in pieces]
 
 

@@ -4,9 +4,9 @@ runs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from unittest import mock
 
 import cv2
 import numpy as np
@@ -40,10 +40,7 @@ class ReferenceJob:
         self, detector: Any, parser: Any, network: Network, faces: Sequence[Face], device: torch.device
     ) -> None:
         module = facexlib_import.import_facexlib("facexlib.utils.face_restoration_helper")
-        with (
-            mock.patch.object(module, "init_detection_model", return_value=_Finds(detector, faces)),
-            mock.patch.object(module, "init_parsing_model", return_value=parser),
-        ):  # its own start would fetch files
+        with _given_networks(module, _KnownFaces(detector, faces), parser):
             self._helper = module.FaceRestoreHelper(1, 512, use_parse=True, device=device)
         self._network = network
         self._device = device
@@ -67,7 +64,19 @@ class ReferenceJob:
         return np.ascontiguousarray(np.asarray(pasted).astype(np.uint8)[..., ::-1])
 
 
-class _Finds:
+@contextlib.contextmanager
+def _given_networks(module: Any, detector: Any, parser: Any) -> Iterator[None]:
+    """Within `with`, facexlib's helper takes these networks where it would download its own."""
+    own = module.init_detection_model, module.init_parsing_model
+    module.init_detection_model = lambda *_, **__: detector
+    module.init_parsing_model = lambda *_, **__: parser
+    try:
+        yield
+    finally:
+        module.init_detection_model, module.init_parsing_model = own
+
+
+class _KnownFaces:
     """A detector that does all its work and then answers with known faces."""
 
     def __init__(self, detector: Any, faces: Sequence[Face]) -> None:
@@ -78,5 +87,4 @@ class _Finds:
     def detect_faces(self, image: NDArray[np.uint8], threshold: float) -> NDArray[np.float64]:
         """Rows (x0, y0, x1, y1, score, ten coordinates) in pixels of the resized picture, as facexlib gives them."""
         self._detector.detect_faces(image, 0.999999)
-        rows = self._rows.reshape(-1, 15) * self.scale
-        return rows
+        return self._rows.reshape(-1, 15) * self.scale

@@ -101,26 +101,7 @@ def _state(entry: ModelEntry, path: Path | None) -> str:
 
 
 def _row(entry: ModelEntry, path: Path | None) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "kind": entry.kind,
-        "family": entry.family,
-        "state": _state(entry, path),
-        "file": str(path) if path else None,
-        "wanted": list(entry.files),
-        "size": entry.size or None,
-        "bytes": entry.bytes or None,
-        "bytes_about": entry.about or None,
-        "knobs": list(entry.knobs),
-        "licence": entry.licence,
-        "licence_note": entry.licence_note,
-        "commercial_use": entry.commercial,
-        "good_for": entry.good_for,
-        "needs": entry.needs or None,
-        "used": entry.used,
-        "downloadable": any(file.urls for file in entry.published),
-        "page": entry.page or None,
-    }
+    return entry.as_json() | {"state": _state(entry, path), "file": str(path) if path else None}
 
 
 def megabytes(count: int) -> str:

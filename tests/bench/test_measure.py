@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,7 +80,10 @@ def test_the_reference_job_restores_each_known_face_in_its_place() -> None:
     image = np.full((320, 640, 3), 180, np.uint8)
     detector, network = Detector(), Darker()
     faces = [face(150, 150, 30), face(480, 160, 24)]
+    helper = facexlib_import.import_facexlib("facexlib.utils.face_restoration_helper")
+    own = helper.init_detection_model, helper.init_parsing_model
     result = reference_job.ReferenceJob(detector, Parser(), network, faces, CPU)(image)
+    assert (helper.init_detection_model, helper.init_parsing_model) == own, "facexlib is left as it was"
     assert detector.sizes == [(640, 1280)], "it looks at 640 px short side"
     assert network.calls == 2, "one face at a time"
     assert result.shape == image.shape
@@ -179,7 +183,7 @@ def test_without_the_reference_packages_ours_are_measured(
     command = ["bench", "--networks", "gfpgan-1.4", "--job", "none", "--repeats", "0", "--models", str(tmp_path)]
     assert main(command) == 0
     printed = capsys.readouterr().out
-    assert "| gfpgan-1.4 | random | 0." in printed
+    assert re.search(r"\| gfpgan-1\.4 \| random \| \d+\.\d+ \|", printed), "however slow this machine is"
     assert "- gfpgan-1.4: no reference: the original network needs the package gfpgan" in printed
 
 

@@ -67,7 +67,7 @@ class RetinaFaceDetector:
         """
         for number, image in enumerate(images):
             _check(image, number)
-        firsts = self._run([looks.first_look(image, self.long_side) for image in images], confidence)
+        firsts = self.look([looks.first_look(image, self.long_side) for image in images], confidence)
         firsts = [suppress(found) for found in firsts]
         again = [
             number
@@ -76,13 +76,19 @@ class RetinaFaceDetector:
         ]
         pieces = [(number, piece) for number in again for piece in looks.second_look(images[number], self.long_side)]
         parts: dict[int, list[Found]] = {number: [found] for number, found in enumerate(firsts)}
-        seconds = self._run([piece for _, piece in pieces], confidence, tiles=True)
+        seconds = self.look([piece for _, piece in pieces], confidence, tiles=True)
         for (number, _), found in zip(pieces, seconds, strict=True):
             parts[number].append(found)
         return [suppress(Found.join(parts[number])).faces() for number in range(len(images))]
 
-    def _run(self, pieces: Sequence[looks.Piece], confidence: float, tiles: bool = False) -> list[Found]:
-        """Detections of each piece, in pixels of its picture. Raw: the same face may be there more than once."""
+    def look(self, pieces: Sequence[looks.Piece], confidence: float, tiles: bool = False) -> list[Found]:
+        """Detections of each piece, in pixels of its picture. Raw: the same face may be there more than once.
+
+        Args:
+            pieces: whole pictures (the first look), or tiles of them (the second).
+            confidence: least score, 0 to 1.
+            tiles: leave out faces that a tile cuts.
+        """
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, piece in enumerate(pieces):
             by_size[looks.padded_size(piece.pixels)].append(number)

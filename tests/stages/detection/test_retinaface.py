@@ -83,7 +83,7 @@ def test_second_look_finds_a_small_face_in_a_large_picture() -> None:
     network = RedBlobs()
     detector = RetinaFaceDetector(network, "blobs")
     image = picture(900, 1280, (1000, 600, 14), (300, 200, 80))
-    first = detector._run([looks.first_look(image, 640)], 0.5)[0]
+    first = detector.look([looks.first_look(image, 640)], 0.5)[0]
     assert len(first.scores) and np.abs(first.boxes[:, 0] - 1000).min() > 300, "the first look must miss it"
     spots = centres(detector.detect([image], 0.5)[0])
     assert np.abs(spots - [1000, 600]).max(1).min() < 12
@@ -145,9 +145,9 @@ def test_batching_does_not_change_a_real_networks_answer(random_detector: Retina
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 256, (64, 96, 3), dtype=np.uint8) for _ in range(3)]
     pieces = [looks.first_look(image, 640) for image in images]
-    together = random_detector._run(pieces, 0.3)
+    together = random_detector.look(pieces, 0.3)
     for piece, found in zip(pieces, together, strict=True):
-        alone = random_detector._run([piece], 0.3)[0]
+        alone = random_detector.look([piece], 0.3)[0]
         np.testing.assert_allclose(alone.boxes, found.boxes, atol=1e-3)
         np.testing.assert_allclose(alone.scores, found.scores, atol=1e-5)
 
