@@ -12,13 +12,25 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from lib_facerestore import FaceRestorer, ModelFileError, OptionError, Options
-from lib_facerestore.errors import InputError
+from lib_facerestore import FaceRestorer, ModelFileError, OptionError, Options, Result
+from lib_facerestore.catalogue import Inventory, fingerprints
+from lib_facerestore.errors import FaceRestoreError, InputError
+from lib_facerestore.faces import alignment
 from lib_facerestore.images.files import from_array
+from lib_facerestore.networks.load import Network
+from lib_facerestore.stages import face_job, loaded_models, parsing
+from lib_facerestore.stages.background import Upscaler
+from lib_facerestore.system import facexlib_import
 
+from .catalogue.test_catalogue import empty_file, shapes_of
 from .conftest import KnownFaces, narrow_dfdnet, small_lite
 
 SMALL = Options(model="small", color="none")
+
+
+def network_of(restorer: FaceRestorer, model: str) -> Network:
+    """The network that the restorer runs for a model."""
+    return restorer.loaded.network(restorer.loaded.restorer(model, restorer.store.scan()))
 
 
 def changed_box(before: np.ndarray, after: np.ndarray) -> tuple[int, int, int, int]:
@@ -138,12 +150,13 @@ def test_keep_and_color_have_an_effect(restorer: FaceRestorer, photo: np.ndarray
 def test_values_that_are_not_numbers_leave_the_face_alone(
     restorer: FaceRestorer, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, network = restorer._network("small")
+    photo[:, :110] = 250  # tells the first face from the second, in whatever parts the batch comes
+    network = network_of(restorer, "small")
     forward = network.module.forward
 
     def spoil(faces: torch.Tensor) -> torch.Tensor:
         out = forward(faces)
-        out[0] = float("nan")
+        out[faces.mean((1, 2, 3)) > 0.5] = float("nan")
         return out
 
     monkeypatch.setattr(network.module, "forward", spoil)
@@ -166,7 +179,7 @@ def test_errors_name_the_thing_and_the_remedy(models: Path, restorer: FaceRestor
     with pytest.raises(ModelFileError, match="model esrgan is not known"):
         restorer.restore(photo, SMALL.replace(upscaler="esrgan"))
     with pytest.raises(InputError, match="picture"):
-        restorer.restore("photo.png", SMALL)  # type: ignore[arg-type]
+        restorer.restore("photo.png", SMALL)  # type: ignore[type-var]
     with pytest.raises(OptionError, match="device: 'warp' cannot be used here"):
         FaceRestorer(models, "warp")
     with pytest.raises(OptionError, match="batch_size: 0"):
@@ -175,8 +188,9 @@ def test_errors_name_the_thing_and_the_remedy(models: Path, restorer: FaceRestor
 
 def test_auto_passes_over_a_damaged_file(models: Path, photo: np.ndarray) -> None:
     (models / "GFPGANv1.4.pth").write_bytes(b"not a checkpoint")
-    name, network = FaceRestorer(models, "cpu")._network("auto")
-    assert (name, network.family) == ("lite", "lite")
+    restorer = FaceRestorer(models, "cpu")
+    assert restorer.restore(photo).model == "lite"
+    assert network_of(restorer, "auto").family == "lite"
 
 
 def test_what_auto_passes_over_is_told_once(models: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
@@ -186,7 +200,11 @@ def test_what_auto_passes_over_is_told_once(models: Path, photo: np.ndarray, cap
     for _ in range(2):
         assert restorer.restore(photo).model == "lite"
     told = [record.getMessage() for record in caplog.records if "passes over" in record.getMessage()]
-    assert len(told) == 1 and "16 of 16 dictionaries are missing" in told[0] and told[0].count("_center.npy") == 3
+    assert (
+        len(told) == 1
+        and "16 of the 16 files that it needs are missing" in told[0]
+        and told[0].count("_center.npy") == 3
+    )
 
 
 def test_a_parser_that_cannot_be_used_costs_the_outline_not_the_face(
@@ -277,7 +295,7 @@ def test_networks_loaded_in_inference_mode_can_be_moved_later(models: Path, phot
     with torch.inference_mode():
         restorer.restore(photo, SMALL)
         restorer.detect(photo)
-    network = restorer._shelf.network(models / "small.safetensors")
+    network = network_of(restorer, "small")
     assert not any(parameter.is_inference() for parameter in network.module.parameters())
     network.to("cpu", torch.float64)
 
@@ -303,3 +321,199 @@ def test_options_that_can_have_no_effect_are_told(restorer: FaceRestorer, photo:
         "fidelity 0.7 has no effect: small has no such knob",
         "keep hair has no effect without a parsing model (`facerestore models download bisenet`)",
     )
+
+
+def test_a_call_walks_the_folders_once_and_reads_each_head_once(
+    models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (models / "sub").mkdir()
+    (models / "small.safetensors").rename(models / "sub" / "small.safetensors")
+    (models / "GFPGANv1.4.pth").write_bytes(b"not a checkpoint")
+    walked: list[str] = []
+    heads: list[str] = []
+    scandir, sniff = os.scandir, fingerprints.sniff_file
+
+    def walk(path: str) -> object:
+        walked.append(os.path.relpath(path, models))
+        return scandir(path)
+
+    def look(path: Path) -> object:
+        if path.parent.name != "weights":  # the built-in one, which an earlier test may have read
+            heads.append(path.name)
+        return sniff(path)
+
+    monkeypatch.setattr(os, "scandir", walk)
+    monkeypatch.setattr(fingerprints, "sniff_file", look)
+    restorer = FaceRestorer(models, "cpu", detector=KnownFaces((60, 70, 60)))
+    options = Options(mask="parsing", keep="hair")
+    for call in range(2):
+        walked.clear()
+        restorer.restore_many([photo, photo], options, overrides=[{1: {"model": "small"}}, {}])
+        assert walked == [".", "sub"], f"call {call}"
+        assert sorted(heads) == ["GFPGANv1.4.pth", "small.safetensors"], f"call {call}"
+
+
+def test_a_model_put_there_between_two_calls_is_seen(models: Path, photo: np.ndarray) -> None:
+    restorer = FaceRestorer(models, "cpu", detector=KnownFaces((60, 70, 60)))
+    with pytest.raises(ModelFileError, match="later is not known"):
+        restorer.restore(photo, SMALL.replace(model="later"))
+    safetensors.torch.save_file(small_lite(seed=5).state_dict(), models / "later.safetensors")
+    assert restorer.restore(photo, SMALL.replace(model="later")).changed
+
+
+def test_a_detector_put_there_between_two_calls_is_seen(
+    models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bool] = []
+
+    def create(_name: str, there: Inventory, _device: torch.device) -> KnownFaces:
+        made.append(bool(there.installed("detector")))
+        return KnownFaces()
+
+    monkeypatch.setattr(loaded_models, "create_detector", create)
+    restorer = FaceRestorer(models, "cpu")
+    for _ in range(2):
+        restorer.detect(photo)
+    assert made == [False]
+    path = empty_file(models / "detector.pth", shapes_of("retinaface-resnet50"))
+    for _ in range(2):
+        restorer.detect(photo)
+    assert made == [False, True]
+    path.unlink()
+    restorer.detect(photo)
+    assert made == [False, True, False]
+
+
+def test_detection_is_reported_and_stopped_between_groups_of_pictures(models: Path, photo: np.ndarray) -> None:
+    finder = KnownFaces((60, 70, 60))
+    restorer = FaceRestorer(models, "cpu", detector=finder)
+    steps: list[tuple[str, int, int]] = []
+    restorer.restore_many([photo] * 10, SMALL, progress=lambda *step: steps.append(step))
+    assert steps[:4] == [("detect", 0, 10), ("detect", 4, 10), ("detect", 8, 10), ("detect", 10, 10)]
+    finder.seen.clear()
+    steps.clear()
+    results = restorer.restore_many(
+        [photo] * 10, SMALL, progress=lambda *step: steps.append(step), stop=lambda: ("detect", 4, 10) in steps
+    )
+    assert len(finder.seen) == 1
+    assert [result.notes for result in results] == [("stopped",)] * 10
+    assert [len(result.faces) for result in results] == [1] * 4 + [0] * 6
+    assert results[0].faces[0].reason == "face 1: skipped, stopped"
+    assert all(np.array_equal(result.image, photo) for result in results)
+
+
+def test_a_huge_face_is_restored(models: Path, photo: np.ndarray) -> None:
+    restorer = FaceRestorer(models, "cpu", detector=KnownFaces((60, 70, 60), (190, 100, 20_000)))
+    assert [report.applied for report in restorer.restore(photo, SMALL).faces] == [True, True]
+
+
+def test_a_face_that_cannot_be_cut_out_is_left_alone_for_that_reason(
+    restorer: FaceRestorer, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut, calls = alignment.crop_face, []
+
+    def crop(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+        calls.append(size)
+        if len(calls) == 2:
+            raise InputError("face: it cannot be reached; check the landmarks")
+        return cut(image, matrix, size)
+
+    monkeypatch.setattr(alignment, "crop_face", crop)
+    first, second = restorer.restore_many([photo, photo[:, :150]], SMALL)
+    assert [report.applied for report in first.faces] == [True, False] and second.changed
+    assert first.faces[1].reason == "face 2: left alone, it cannot be reached; check the landmarks"
+
+
+@pytest.fixture
+def doubling(models: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
+    """Options for an upscaler that doubles every pixel, in tiles."""
+    (models / "twice.pth").write_bytes(b"of no kind")
+
+    def twice(pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    monkeypatch.setattr(loaded_models, "load_upscaler", lambda *_: Upscaler(twice, 2))
+    return SMALL.replace(upscale=2, upscaler="twice")
+
+
+def test_enlarging_is_reported_and_stopped(restorer: FaceRestorer, photo: np.ndarray, doubling: Options) -> None:
+    large = np.tile(photo, (2, 2, 1))  # of several tiles
+    steps: list[tuple[str, int, int]] = []
+    first, second = restorer.restore_many([photo, large], doubling, progress=lambda *step: steps.append(step))
+    assert first.image.shape == (400, 560, 3) and second.image.shape == (800, 1120, 3)
+    enlarging = [step for step in steps if step[0] == "enlarge"]
+    done, total = [step[1] for step in enlarging], enlarging[-1][2]
+    assert done == sorted(done) and done[0] == 0 and done[-1] == total > 3
+    half = next(step for step in enlarging if step[1] == total - 1)
+    steps.clear()
+    first, second = restorer.restore_many(
+        [photo, large], doubling, progress=lambda *step: steps.append(step), stop=lambda: half in steps
+    )
+    assert first.finished and first.changed and first.image.shape == (400, 560, 3)
+    assert not second.finished and second.notes == ("stopped",)
+    assert np.array_equal(second.image, large)
+    assert [report.reason for report in second.faces] == ["face 1: skipped, stopped", "face 2: skipped, stopped"]
+    assert max(step[1] for step in steps if step[0] == "enlarge") < total
+
+
+def test_a_call_that_was_stopped_enlarges_no_picture(
+    restorer: FaceRestorer, photo: np.ndarray, doubling: Options
+) -> None:
+    steps: list[str] = []
+    result = restorer.restore(
+        photo, doubling, progress=lambda stage, *_: steps.append(stage), stop=lambda: "restore" in steps
+    )
+    assert np.array_equal(result.image, photo) and result.notes == ("stopped",)
+
+
+def test_a_parser_without_facexlib_is_tried_once_and_said_in_the_hints(
+    restorer: FaceRestorer,
+    models: Path,
+    photo: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(name: str) -> None:
+        asked.append(name)
+        raise FaceRestoreError("facexlib cannot be imported (no such thing); install it again.")
+
+    asked: list[str] = []
+    monkeypatch.setattr(facexlib_import, "import_facexlib", broken)
+    empty_file(models / parsing.BISENET_FILE, shapes_of("bisenet"))
+    for _ in range(3):
+        hints = restorer.restore(photo, SMALL.replace(keep="hair")).hints
+        assert len(hints) == 1 and hints[0].startswith("masks are ellipses, since")
+        assert "facexlib cannot be imported" in hints[0] and "download bisenet" not in hints[0]
+    assert len(asked) == 1
+    assert sum("facexlib" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_hints_are_about_each_face_and_its_own_restorer(
+    restorer: FaceRestorer, models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    safetensors.torch.save_file(small_lite(seed=5).state_dict(), models / "other.safetensors")
+    network = network_of(restorer, "other")
+    monkeypatch.setattr(network, "knobs", frozenset({"fidelity"}))
+    forward = network.module.forward
+    monkeypatch.setattr(network.module, "forward", lambda faces, fidelity: forward(faces))
+    unheeded = "fidelity 0.7 has no effect: small has no such knob"
+    options = SMALL.replace(fidelity=0.7)
+    assert restorer.restore(photo, options).hints == (unheeded,)
+    assert restorer.restore(photo, options, overrides={2: {"model": "other"}}).hints == (f"face 1: {unheeded}",)
+    assert restorer.restore(photo, options.replace(model="other")).hints == ()
+    heeded = {1: {"model": "other"}, 2: {"model": "other"}}
+    assert restorer.restore(photo, options, overrides=heeded).hints == ()
+    assert restorer.restore(photo, SMALL, overrides={2: {"fidelity": 0.7}}).hints == (f"face 2: {unheeded}",)
+
+
+def test_a_face_is_pasted_where_it_is_when_the_sides_grow_unequally() -> None:
+    """21×301 at 1.3 is 27×391: the one side grows by 1.286, the other by 1.299."""
+    big = face_job._shrink((301, 21), np.zeros((27, 391, 3), np.uint8))
+    for x, y in ((0, 0), (390, 26)):  # the outer corners of the pixels at the ends meet
+        here = big @ (x + (0.5 if x else -0.5), y + (0.5 if y else -0.5), 1)
+        assert here == pytest.approx((300.5 if x else -0.5, 20.5 if y else -0.5))
+
+
+def test_a_result_keeps_the_type_of_the_picture(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    result: Result[Image.Image] = restorer.restore(Image.fromarray(photo), SMALL)
+    assert result.image.mode == "RGB"

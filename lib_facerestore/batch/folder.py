@@ -25,7 +25,7 @@ GROUP_PICTURES = 8
 GROUP_PIXELS = 24_000_000
 """Pictures are restored together, so that their faces share batches: at most so many, of so many pixels after
 enlarging, since the results of a group are in memory at once. A larger picture is a group of its own."""
-STAGES = {"detect": (0.0, 0.2), "restore": (0.2, 0.6), "paste": (0.8, 0.2)}
+STAGES = {"detect": (0.0, 0.2), "restore": (0.2, 0.3), "enlarge": (0.5, 0.3), "paste": (0.8, 0.2)}
 """For the progress: where each stage of a group begins and how long it is, as shares of the group."""
 
 FileProgress = Callable[[float, int, str], None]
@@ -294,7 +294,7 @@ class _Run:
     def restore(self, group: Sequence[tuple[Task, image_files.Picture | Outcome]]) -> Iterator[Outcome]:
         """Restore the pictures of a group together and write them; yields the outcomes of the whole group."""
         pictures = [item for _, item in group if isinstance(item, image_files.Picture)]
-        results: Iterator[Result] = iter(())
+        results: Iterator[Result[image_files.Picture]] = iter(())
         failure: Exception | None = None
         try:
             if pictures and not self.stop():
@@ -325,7 +325,7 @@ class _Run:
 
         def show(stage: str, done: int, total: int) -> None:
             start, share = STAGES[stage]
-            units = "pictures" if stage == "detect" else "faces"
+            units = {"detect": "pictures", "enlarge": "tiles"}.get(stage, "faces")
             way = start + share * done / max(total, 1)
             self._move(self.done + pictures * way, f"{stage} {done}/{total} {units}")
 
@@ -335,7 +335,7 @@ class _Run:
         self.way = max(self.way, way)
         self.progress(self.way, self.done, what)
 
-    def _write(self, task: Task, picture: image_files.Picture, result: Result) -> Outcome:
+    def _write(self, task: Task, picture: image_files.Picture, result: Result[image_files.Picture]) -> Outcome:
         faces, notes = tuple(result.faces), (*result.notes, *result.hints)
         try:
             make_folder(task.target.parent)

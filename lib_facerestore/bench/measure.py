@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..catalogue import Store
+from ..catalogue import Inventory, Store
 from ..errors import FaceRestoreError
 from ..faces.face import Face
 from ..networks.load import Network
@@ -31,6 +32,7 @@ from ..pipeline import FaceRestorer
 from ..stages.detection import looks
 from ..stages.detection.postprocess import Found
 from ..stages.detection.retinaface import RESNET50, RetinaFaceDetector, build_network
+from ..stages.loaded_models import LoadedModels, Restorer
 from ..stages.parsing import Parser, network_parser
 from ..system import facexlib_import, heap
 from . import reference_job
@@ -215,16 +217,31 @@ def _blind(detector: nn.Module) -> nn.Module:
     return detector
 
 
-class _Job(FaceRestorer):
-    """A `FaceRestorer` with given networks; no detector: the built-in one."""
+class _Given(LoadedModels):
+    """A given network and parser in place of loaded ones."""
 
     def __init__(self, network: Network, parser: Parser | None, detector: _Finds | None) -> None:
-        super().__init__(device=str(network.device), detector=detector, batch_size=BATCH)
-        self._given = network
-        self._parser, self._parser_loaded = parser, True
+        super().__init__(network.device, "auto", detector)
+        self._given, self._given_parser = network, parser
 
-    def _network(self, model: str) -> tuple[str, Network]:
-        return "bench", self._given
+    def restorer(self, model: str, there: Inventory) -> Restorer:
+        """The given one, whatever is asked for."""
+        return Restorer("bench", Path(), self._given.size, self._given.template, self._given.knobs)
+
+    def network(self, restorer: Restorer) -> Network:
+        """The given one."""
+        return self._given
+
+    def parser(self, there: Inventory) -> tuple[Parser | None, str]:
+        """The given one."""
+        return self._given_parser, ""
+
+
+def _job(network: Network, parser: Parser | None, detector: _Finds | None) -> FaceRestorer:
+    """A `FaceRestorer` with given networks; no detector: the built-in one."""
+    job = FaceRestorer(device=str(network.device), batch_size=BATCH)
+    job.loaded = _Given(network, parser, detector)
+    return job
 
 
 def bench_job(
@@ -246,13 +263,13 @@ def bench_job(
             finder = _blind(build_network(RESNET50)).eval().to(device)
             parser = network_parser("bisenet", bisenet.BiSeNet(num_class=19).eval().to(device), device)
             old_parser = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19).eval().to(device)
-        job = _Job(pair.ours, parser, _Finds(finder, faces, device))
+        job = _job(pair.ours, parser, _Finds(finder, faces, device))
         if pair.original is not None:
             theirs = reference_job.ReferenceJob(finder, old_parser, pair.original.run, faces, device)
             calls["reference"] = lambda: theirs(image)
     except FaceRestoreError as error:
         notes.append(f"no reference, and ours with the built-in detector and an ellipse for a mask: {error}")
-        job = _Job(pair.ours, None, None)
+        job = _job(pair.ours, None, None)
     calls = {"ours": lambda: job.restore(image, Options(model=model)), **calls}
     measured = _compare(calls, repeats, device)
     what = job_title(name, image, faces)

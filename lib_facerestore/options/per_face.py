@@ -1,4 +1,4 @@
-"""Per-face overrides: what is to be done otherwise with the faces of some numbers, checked, read from JSON and written.
+"""Per-face overrides: options that the faces of some numbers have of their own, checked, read from JSON and written.
 
 A plan maps a face's number to options of its own (those of `options.PER_FACE`) and "skip":
 ``{2: {"model": "codeformer", "fidelity": 0.9}, 3: {"skip": True}}``.
@@ -16,13 +16,15 @@ from .spec import LARGEST_FACE_NUMBER, Value
 from .table import PER_FACE, Options, spec_for
 
 SKIP = "skip"
-Overrides: TypeAlias = "dict[int, dict[str, Value]]"
+Overrides: TypeAlias = dict[int, dict[str, Value]]
+OverridesLike: TypeAlias = Mapping[int, Mapping[str, Value]] | Mapping[str, Mapping[str, Value]]
+"""What may be handed in for `Overrides`: numbers may be text, as JSON has them."""
 
 
-def check_overrides(plan: Mapping[object, object]) -> Overrides:
+def check_overrides(plan: object) -> Overrides:
     """The plan in canonical form: whole numbers as keys, in order, checked values; faces without any change left out.
 
-    Numbers may come as text, as JSON has them. Raises OptionError that names the face and the option.
+    Numbers may be text, as JSON has them. Raises OptionError that names the face and the option.
     """
     if not isinstance(plan, Mapping):
         raise OptionError(f'overrides: {shown(plan)} is not a table such as {{"2": {{"visibility": 0.5}}}}.')
@@ -30,7 +32,7 @@ def check_overrides(plan: Mapping[object, object]) -> Overrides:
     for key, changes in plan.items():
         number = _number(key)
         if number in found:
-            raise OptionError(f"overrides: face {number} stands there twice; give each face once.")
+            raise OptionError(f"overrides: face {number} is there twice; give each face once.")
         if not isinstance(changes, Mapping):
             raise OptionError(f'overrides: face {number} has {shown(changes)}; give e.g. {{"visibility": 0.5}}.')
         found[number] = {}
@@ -58,15 +60,15 @@ def show_overrides(plan: Mapping[int, Mapping[str, Value]]) -> str:
 
 
 def for_face(options: Options, changes: Mapping[str, Value]) -> Options:
-    """`options` with a face's own changes made; its "skip" is for the caller to heed."""
+    """`options` with a face's own changes; its "skip" is left to the caller."""
     return options.replace(**{name: value for name, value in changes.items() if name != SKIP})
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object, unless a name stands in it twice."""
+    """A JSON object, unless a name is in it twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one table")
+        raise ValueError("a name is twice in one table")
     return found
 
 

@@ -1,4 +1,4 @@
-"""One face on its way through the stages: cut out of its picture, restored, pasted back. No networks, no state."""
+"""One face, from its crop to its paste: cut out of its picture, restored, pasted back. No networks, no state."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..faces import alignment
 from ..faces.face import Face, FaceReport
 from ..options.table import Options
 from . import blending
+from .loaded_models import Restorer
 
 TEMPLATES: dict[str, Callable[[int], NDArray[np.float64]]] = {
     "ffhq": alignment.ffhq_template,
@@ -29,16 +30,16 @@ class Job:
 
     Attributes:
         picture: index of its picture.
-        face, model, options: what, with which restorer, and how.
+        face, restorer, options: what, with which restorer, and how.
         matrix: 2×3 affine matrix, picture → crop.
         crop: size×size×3 float32 RGB in [0, 1].
-        restored: the network's answer, of the same form; None until there is one.
+        restored: the network's output, of the same form; None until there is one.
         reason, applied, timings: as in `FaceReport`.
     """
 
     picture: int
     face: Face
-    model: str
+    restorer: Restorer
     options: Options
     matrix: NDArray[np.float64]
     crop: NDArray[np.float32]
@@ -50,25 +51,49 @@ class Job:
     @property
     def report(self) -> FaceReport:
         """What was done with the face."""
-        return FaceReport.of(self.face, self.model, self.applied, self.reason, self.timings)
+        return FaceReport.of(self.face, self.restorer.id, self.applied, self.reason, self.timings)
+
+    @property
+    def fidelity(self) -> float | None:
+        """The fidelity that the network is given; None where it has no such knob."""
+        return self.options.fidelity if "fidelity" in self.restorer.knobs else None
+
+    @property
+    def wants_parsing(self) -> bool:
+        """Whether its mask needs to know which pixel belongs to which part of the face."""
+        return self.options.mask == "parsing" or bool(self.options.keep_parts)
+
+    def stop(self) -> None:
+        """Leave the face alone, since the call was stopped."""
+        self.restored, self.reason = None, f"face {self.face.number}: skipped, stopped"
 
 
-def cut(picture: int, face: Face, model: str, options: Options, pixels: NDArray[Any], size: int, template: str) -> Job:
-    """A job with the face's aligned crop. pixels: H×W×3 or ×4, uint8 or uint16."""
+def cut(picture: int, face: Face, restorer: Restorer, options: Options, pixels: NDArray[Any]) -> Job:
+    """A job with the face's aligned crop.
+
+    Args:
+        picture: index of its picture.
+        face, restorer, options: as in `Job`.
+        pixels: H×W×3 or H×W×4, uint8 or uint16, RGB(A).
+
+    Raises:
+        InputError: the face cannot be cut out, e.g. since it is too large.
+    """
     started = time.perf_counter()
-    matrix = alignment.face_transform(face, size, TEMPLATES[template](size))
+    size = restorer.size
+    matrix = alignment.face_transform(face, size, TEMPLATES[restorer.template](size))
     crop = alignment.crop_face(pixels, matrix, size)
-    return Job(picture, face, model, options, matrix, crop, {"align": time.perf_counter() - started})
+    return Job(picture, face, restorer, options, matrix, crop, {"align": time.perf_counter() - started})
 
 
-def paste(job: Job, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], upscale: float) -> None:
+def paste(job: Job, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], size_before: tuple[int, int]) -> None:
     """Blend the restored face into the canvas, in place, and say in the job how it went.
 
     Args:
         job: one with `restored`.
         labels: parsing classes of the restored crop (size×size), or None.
-        canvas: the picture, already `upscale` times as large as the one that the face was found in.
-        upscale: that factor.
+        canvas: the picture, already enlarged.
+        size_before: width and height of the picture that the face was found in.
     """
     started = time.perf_counter()
     assert job.restored is not None
@@ -82,7 +107,7 @@ def paste(job: Job, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], upsc
     restored = job.restored
     if options.color == "match":
         restored = blending.match_color(restored, job.crop, mask)
-    matrix = alignment.compose(job.matrix, _shrink(upscale))
+    matrix = alignment.compose(job.matrix, _shrink(size_before, canvas))
     shares = (options.visibility, options.detail, options.grain)
     box = blending.paste(canvas, restored, job.crop, mask, matrix, *shares)
     job.applied = box[2] > box[0]
@@ -91,6 +116,8 @@ def paste(job: Job, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], upsc
     job.timings["paste"] = time.perf_counter() - started
 
 
-def _shrink(factor: float) -> NDArray[np.float64]:
-    """From the enlarged picture's pixels to the input's (pixel centres are whole numbers)."""
-    return np.array([[1 / factor, 0, 0.5 / factor - 0.5], [0, 1 / factor, 0.5 / factor - 0.5]], np.float64)
+def _shrink(size_before: tuple[int, int], canvas: NDArray[Any]) -> NDArray[np.float64]:
+    """From the enlarged picture's pixels to the input's (pixel centres are whole numbers). Since both sizes are whole
+    numbers, the two sides may have grown by different factors."""
+    x, y = size_before[0] / canvas.shape[1], size_before[1] / canvas.shape[0]
+    return np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]], np.float64)

@@ -103,7 +103,7 @@ def restore_picture(np_image: NDArray[np.uint8], model: str) -> NDArray[np.uint8
     return np_image
 
 
-def _summary(result: Result) -> str:
+def _summary(result: Result[Any]) -> str:
     return f"{result.model}, {infotext.describe([replace(result, image=None)])}"
 
 

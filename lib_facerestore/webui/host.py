@@ -128,7 +128,13 @@ def notify(message: str) -> None:
     set_text(f"Face Restore: {message}")
 
 
-_TEXTS = {"detect": "Finding faces", "restore": "Restoring faces", "paste": "Putting faces back"}
+_TEXTS = {
+    "detect": "Finding faces",
+    "restore": "Restoring faces",
+    "enlarge": "Enlarging pictures",
+    "paste": "Putting faces back",
+}
+_COUNTED = ("restore", "enlarge")
 
 
 class Bar:
@@ -140,9 +146,9 @@ class Bar:
     def __call__(self, stage: str, done: int, total: int) -> None:
         if self._state is None:
             return
-        count = f" {min(done + 1, total)}/{total}" if stage == "restore" and total else ""
+        count = f" {min(done + 1, total)}/{total}" if stage in _COUNTED and total else ""
         self._state.textinfo = _TEXTS.get(stage, stage) + count
-        if stage == "restore":
+        if stage in _COUNTED:
             self._state.sampling_steps, self._state.sampling_step = max(total, 1), min(done, total)
 
 

@@ -107,4 +107,4 @@ def _stage(value: object) -> str:
 
 
 def _overrides(value: object) -> Overrides:
-    return parse_overrides(value) if isinstance(value, str) else check_overrides(value)  # type: ignore[arg-type]
+    return parse_overrides(value) if isinstance(value, str) else check_overrides(value)

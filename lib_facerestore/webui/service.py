@@ -119,7 +119,7 @@ def restore(
     options: Options,
     overrides: Sequence[Mapping[Any, Any]] | None = None,
     origin: str = "",
-) -> list[Result]:
+) -> list[Result[Any]]:
     """Restore the faces of several pictures with the shared restorer; see `FaceRestorer.restore_many`.
 
     The WebUI's progress bar moves, and its interrupt and skip are asked for between faces.
@@ -200,7 +200,7 @@ def knobs_of(model: str) -> frozenset[str]:
     return frozenset(entry.knobs) if entry else frozenset()
 
 
-def knobs_of_run(results: Sequence[Result]) -> frozenset[str]:
+def knobs_of_run(results: Sequence[Result[Any]]) -> frozenset[str]:
     """The knobs of the model that ran, for the infotext; none where they cannot be told. Never raises."""
     model = next((result.model for result in results if result.model), "")
     try:

@@ -19,6 +19,7 @@ from lib_facerestore import pipeline
 from lib_facerestore.cli import main as cli
 from lib_facerestore.images import files as image_files
 from lib_facerestore.options.table import TABLE
+from lib_facerestore.stages import loaded_models
 
 from ..conftest import KnownFaces
 
@@ -28,7 +29,7 @@ Run = Callable[..., int]
 @pytest.fixture
 def run(models: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the command line with a detector that knows one face, and a small restorer."""
-    monkeypatch.setattr(pipeline, "create_detector", lambda *_: KnownFaces((100, 90, 90)))
+    monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces((100, 90, 90)))
 
     def run(*arguments: object) -> int:
         return cli.main([str(argument) for argument in arguments] + ["--models", str(models), "--device", "cpu"])
@@ -258,7 +259,7 @@ def test_a_wrong_model_folder_in_the_environment_is_told(
     album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FACERESTORE_MODELS", str(tmp_path / "modles"))
-    monkeypatch.setattr(pipeline, "create_detector", lambda *_: KnownFaces())
+    monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces())
     assert cli.main(["detect", str(album / "one.png"), "--device", "cpu"]) == cli.OK
     assert f"FACERESTORE_MODELS names {tmp_path / 'modles'}, which is no folder" in capsys.readouterr().err
 

@@ -43,7 +43,7 @@ def test_for_face_makes_the_changes() -> None:
         ({0: {}}, "0 is not a face number"),
         ({"x": {}}, "'x' is not a face number"),
         ({True: {}}, "True is not a face number"),
-        ({"1": {}, 1: {}}, "face 1 stands there twice"),
+        ({"1": {}, 1: {}}, "face 1 is there twice"),
         ({1: 0.5}, "face 1 has 0.5"),
         ({1: {"visibilty": 0.5}}, "face 1 cannot have 'visibilty' of its own. Did you mean visibility?"),
         ({1: {"max_faces": 2}}, "face 1 cannot have 'max_faces'"),

@@ -87,7 +87,7 @@ def test_the_order_against_upscaling_is_a_choice(
     tab: Host, image: PIL.Image.Image, restorer: FaceRestorer, when: str | None
 ) -> None:
     (done,) = tab.extras([image], {NAME: {**ON, "when": when}, "Upscale": UPSCALE})
-    detector: Any = restorer._own_detector
+    detector: Any = restorer.loaded.own_detector
     first = when is not None and when.lower().startswith("before")
     assert detector.seen == ([(280,)] if first else [(560,)])
     assert done.image.size == (560, 400) and done.shared.target_width == 560
@@ -118,7 +118,7 @@ def test_pictures_that_other_steps_add(
     assert np.array_equal(pixels(first.image), pixels(second.image))
     assert not np.array_equal(pixels(first.image), pixels(image))
     assert lines(first) == lines(second) and lines(first)
-    detector: Any = restorer._own_detector
+    detector: Any = restorer.loaded.own_detector
     assert len(detector.seen) == runs
 
 

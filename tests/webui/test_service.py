@@ -29,7 +29,7 @@ def small(host: Host) -> Path:
 
 
 def known(monkeypatch: pytest.MonkeyPatch, *places: tuple[float, float, float]) -> None:
-    monkeypatch.setattr(service.restorer(), "_own_detector", KnownFaces(*places))
+    monkeypatch.setattr(service.restorer().loaded, "own_detector", KnownFaces(*places))
 
 
 def test_models_are_listed_auto_first_and_the_built_in_one_last(host: Host, small: Path) -> None:

@@ -124,7 +124,7 @@ def read_overrides(given: object, pictures: int, single: bool, store: Store) -> 
         raise OptionError('overrides: give an object such as {"2": {"visibility": 0.5}}, or a list of them.')
     if len(plans) != pictures:
         raise OptionError(f"overrides: {len(plans)} were given for {pictures} pictures; give one, or null, for each.")
-    checked = [check_overrides({} if plan is None else plan) for plan in plans]  # type: ignore[arg-type]
+    checked = [check_overrides({} if plan is None else plan) for plan in plans]
     for name in {str(changes["model"]) for plan in checked for changes in plan.values() if "model" in changes}:
         check_model(name, store, "model")
     return checked

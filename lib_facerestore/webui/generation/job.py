@@ -66,7 +66,7 @@ class Done:
 
     before: Any
     after: Any
-    result: Result | None
+    result: Result[Any] | None
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Job:
     decoded_in: int = -1
     mask: Any = None
     crop: Any = None
-    results: list[Result] = field(default_factory=list)
+    results: list[Result[Any]] = field(default_factory=list)
     remembered: int = 0
 
 
