@@ -6,18 +6,16 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import torch
 
 from ..catalogue.fingerprints import Stamp, stamp
 from ..errors import OptionError
+from ..options.table import PRECISIONS
 from .load import Network, is_onnx, load_network, usable_device
 
 logger = logging.getLogger(__name__)
 
-Precision = Literal["auto", "float32", "bfloat16"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 MOST_ON_DEVICE = 3
 MOST_KEPT = 6

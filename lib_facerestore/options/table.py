@@ -23,6 +23,9 @@ Order = Literal["left-right", "top-bottom", "large-small", "confidence"]
 MaskKind = Literal["parsing", "ellipse", "box"]
 Part = Literal["eyes", "mouth", "teeth", "glasses", "hair"]
 ColorMode = Literal["match", "none"]
+Precision = Literal["auto", "float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+"""How networks run: a setting of `FaceRestorer` and of the WebUI, no row of the table."""
 
 T = TypeVar("T")
 _ROW = "option"

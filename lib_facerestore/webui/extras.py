@@ -1,7 +1,7 @@
 """The Extras tab: "Face Restore" as a step of the WebUI's postprocessing, for single pictures, uploads and folders.
 
-Needs the WebUI: the step's class is made from the WebUI's own, so import this only where `modules` is there. Nothing is
-raised out of the step, since the WebUI would stop the whole job.
+The step's class derives from the WebUI's own, so that this can be imported only inside of one. The step raises nothing,
+since the WebUI would stop the whole job.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import FaceRestoreError, OptionError
 from ..images.modes import to_eight_bit
 from ..wording import did_you_mean, shown
 from . import host, infotext, service
-from .request import Request, request_from_values
+from .request import Request, is_wanted, request_from_values
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ _DONE = "facerestore_done"
 
 
 class FaceRestoreExtras(scripts_postprocessing.ScriptPostprocessing):
-    """The step. The WebUI calls `process_firstpass` of every step before `process` of any, which is how faces can be
-    restored before upscaling; between upscaling and the WebUI's own face restoration otherwise."""
+    """The step, between upscaling and the WebUI's own face restoration; or before upscaling, since the WebUI calls
+    `process_firstpass` of every step before `process` of any."""
 
     name = NAME
     order = 1500
 
     def ui(self) -> dict[str, Any]:
-        """The controls by the names under which `process` gets their values; {} if they cannot be made."""
+        """The controls, by the names of the arguments of `process`; {} if they cannot be made."""
         try:
             return _controls()
         except Exception:  # without a dict the whole page would not be made
@@ -48,17 +48,17 @@ class FaceRestoreExtras(scripts_postprocessing.ScriptPostprocessing):
     def process_firstpass(self, pp: Any, **values: object) -> None:
         """Restores where "before upscaling" is chosen. values: see `process`."""
         shared = getattr(pp, "shared", None)
-        if shared is not None and _wants(values) and _place(values) == BEFORE:
-            setattr(shared, _DONE, True)  # seen by all pictures that later steps make of this one
+        if shared is not None and is_wanted([values.get("enabled")]) and _place(values) == BEFORE:
+            setattr(shared, _DONE, True)  # shared with every picture that later steps make of this one
             _run(pp, values)
 
     def process(self, pp: Any, **values: object) -> None:
         """Restore the faces of `pp.image`, unless that was done in the first pass.
 
-        values: by the names of `ui`; None takes the default, and None for "enabled" means off: the WebUI's API gives
-            None for everything.
+        values: by the names of `ui`. None means the default, which for "enabled" is off: the WebUI's API gives None for
+            everything.
         """
-        if _wants(values) and not getattr(getattr(pp, "shared", None), _DONE, False):
+        if is_wanted([values.get("enabled")]) and not getattr(getattr(pp, "shared", None), _DONE, False):
             _run(pp, values)
 
 
@@ -101,19 +101,13 @@ def _place_box(prefix: str, visible: bool) -> Mapping[str, Any]:
     )}  # fmt: skip
 
 
-def _wants(values: Mapping[str, object]) -> bool:
-    """Whether anything is to be done. What cannot be read counts as yes: `_run` tells of it."""
-    enabled = values.get("enabled")
-    return enabled is not None and enabled is not False
-
-
 def _place(values: Mapping[str, object]) -> str:
-    """`BEFORE` or `AFTER`; also understood without "upscaling". Anything else is after, and told by `_request`."""
+    """`BEFORE` or `AFTER`, also without "upscaling". Anything else counts as after, where `_request` refuses it."""
     return BEFORE if str(values.get(PLACE) or AFTER).strip().lower().startswith("before") else AFTER
 
 
 def _request(values: Mapping[str, object]) -> Request:
-    """Raises OptionError. One dict in place of "enabled" is understood as the Script of the other tabs does."""
+    """The request. As in the Script of the other tabs, "enabled" may be a dict of all values. Raises OptionError."""
     if isinstance(values.get("enabled"), Mapping):
         values = {"enabled": True, **values["enabled"]}  # type: ignore[dict-item]
     place = values.get(PLACE)
@@ -125,7 +119,7 @@ def _request(values: Mapping[str, object]) -> Request:
 
 
 def _run(pp: Any, values: Mapping[str, object]) -> None:
-    """Restore one picture. Never raises: what goes wrong is told in `pp.info` and in the log, the picture stays."""
+    """Restore one picture. Never raises: an error is a line in `pp.info` and in the log, and the picture unchanged."""
     pp.info = {key: value for key, value in pp.info.items() if key not in infotext.ALL_KEYS}
     try:
         request = _request(values)
@@ -151,7 +145,7 @@ def _restore(pp: Any, request: Request) -> None:
 
 
 def _add_original(pp: Any, before: PIL.Image.Image) -> None:
-    """The picture as it was, saved beside the result; later steps leave it alone."""
+    """Have the picture before restoration saved beside the result; later steps leave it alone."""
     if hasattr(pp, "create_copy") and hasattr(pp, "extra_images"):
         copy = pp.create_copy(before, nametags=[BEFORE_TAG], disable_processing=True)
         copy.info[infotext.RESULT] = "the picture before restoration"  # the page shows the last picture's text alone
@@ -167,7 +161,7 @@ def _tell(pp: Any, message: str) -> None:
 
 
 def _remember(before: PIL.Image.Image, result: Any) -> None:
-    """Keep the pair for the face strip and the slider; the pictures of one job stand together."""
+    """Keep the pair for the face strip and the slider. Never raises."""
     try:
         picture = service.RunPicture(_shown(before), _shown(result.image), tuple(result.faces), notes=result.notes)
         service.remember("extras", [picture], job=host.job_start())

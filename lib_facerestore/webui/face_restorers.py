@@ -1,7 +1,7 @@
 """The WebUI's own "Restore faces" (Settings → Face restoration, and the API's `restore_faces`) with our restorers.
 
 Each usable model is one entry of `shared.face_restorers`. The WebUI fails the whole job for an exception in `restore`,
-so nothing ever leaves it: a picture that cannot be restored comes back as it was, and the user is told.
+so none ever leaves it: a picture that cannot be restored comes back unchanged, with a message to the user.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SUFFIX = " (Face Restore)"
-MARK = "facerestore_model"
+MODEL = "facerestore_model"
 """Attribute of our entries, by which they are found again after "Reload UI": the model's id."""
 
 _FAMILIES = {
@@ -44,7 +44,7 @@ def title_of(model: str) -> str:
 def register() -> None:
     """Make `shared.face_restorers` hold one entry for each model that is usable now. Never raises.
 
-    May be called as often as one likes; without the setting that offers them, our entries are taken away.
+    May be called again. Where the settings do not offer them, our entries are removed.
     """
     try:
         shared = host.module("shared")
@@ -53,7 +53,7 @@ def register() -> None:
             return  # SD.Next has no such list
         choices = service.models() if settings.read().in_restorers else []
         ours = [_make(choice.id) for choice in choices if not choice.needs]
-        listed[:] = [entry for entry in listed if not hasattr(entry, MARK)] + ours
+        listed[:] = [entry for entry in listed if not hasattr(entry, MODEL)] + ours
     except FaceRestoreError as error:
         logger.warning("the restorers are not added to the WebUI's list: %s", error)
     except Exception:
@@ -61,45 +61,45 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Take our entries away. Never raises."""
+    """Remove our entries. Never raises."""
     listed = getattr(host.module("shared"), "face_restorers", None)
     if isinstance(listed, list):
-        listed[:] = [entry for entry in listed if not hasattr(entry, MARK)]
+        listed[:] = [entry for entry in listed if not hasattr(entry, MODEL)]
 
 
-def take() -> str:
-    """What the last restore in this thread has done, e.g. "gfpgan-1.4, 2 restored"; "" if there was none since."""
-    told = getattr(_last, "told", "")
-    _last.told = ""
-    return told
+def take_summary() -> str:
+    """What the last restore in this thread has done, e.g. "gfpgan-1.4, 2 restored"; "" if it was asked for already."""
+    summary = getattr(_last, "summary", "")
+    _last.summary = ""
+    return summary
 
 
 def _make(model: str) -> Any:
-    """An entry for a model; its class derives from the WebUI's, which is known only while that runs."""
+    """An entry for a model. Its class derives from the WebUI's, which can be imported only inside of that."""
     base: type = getattr(host.module("face_restoration"), "FaceRestoration", object)
     name = title_of(model)
 
     def restore(self: Any, np_image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return restore_picture(np_image, model)
 
-    entry = type("FaceRestoreEntry", (base,), {"name": lambda self: name, "restore": restore, MARK: model})
+    entry = type("FaceRestoreEntry", (base,), {"name": lambda self: name, "restore": restore, MODEL: model})
     return entry()
 
 
 def restore_picture(np_image: NDArray[np.uint8], model: str) -> NDArray[np.uint8]:
-    """The picture (H×W×3 uint8 RGB) with its faces restored, or as it was. Never raises; the input is not changed."""
-    _last.told = ""
+    """The picture (H×W×3 uint8 RGB) with its faces restored, or the picture itself where none is. Never raises."""
+    _last.summary = ""
     try:
         if host.interrupted():
             return np_image
         result = service.restore([np_image], Options(model=model), origin="Restore faces")[0]
-        _last.told = _summary(result)
+        _last.summary = _summary(result)
         if result.changed:
             return np.ascontiguousarray(result.image)
     except Exception as error:
-        logger.exception("Restore faces: the picture is left as it is")
-        _last.told = f"nothing restored ({infotext.without_folders(str(error))})"
-        _tell(f"nothing was restored ({error})")
+        logger.exception("Restore faces: the picture is left unchanged")
+        _last.summary = f"nothing restored ({infotext.without_folders(str(error))})"
+        host.notify(f"nothing was restored ({error})")
     return np_image
 
 
@@ -107,11 +107,4 @@ def _summary(result: Result[Any]) -> str:
     return f"{result.model}, {infotext.describe([replace(result, image=None)])}"
 
 
-def _tell(message: str) -> None:
-    try:
-        host.notify(message)
-    except Exception:
-        logger.exception("the user could not be told")
-
-
-__all__ = ["MARK", "register", "restore_picture", "take", "title_of", "unregister"]
+__all__ = ["MODEL", "register", "restore_picture", "take_summary", "title_of", "unregister"]

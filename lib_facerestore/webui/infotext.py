@@ -1,16 +1,16 @@
 """The "Face restore ..." lines of a picture's infotext: written from a run, and pasted back into the controls.
 
-Pure: no WebUI, no gradio. Values are plain; the WebUI quotes them where they hold a comma or a colon, and its parser
-gives text back.
+Values are plain: the WebUI quotes them where they hold a comma or a colon, and its parser gives text back.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from ..errors import OptionError
 from ..options.per_face import show_overrides
@@ -19,7 +19,8 @@ from .request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_fro
 
 logger = logging.getLogger(__name__)
 
-Line: TypeAlias = "str | int | float"
+Line: TypeAlias = str | int | float
+Text = TypeVar("Text", bound="CallableText")
 
 PREFIX = "Face restore"
 RESULT = f"{PREFIX} result"
@@ -98,7 +99,27 @@ def without_folders(message: str) -> str:
     return _FOLDERS.sub("", " ".join(message.split()))
 
 
-def paste_fields(controls: Any) -> list[tuple[Any, PasteKey]]:
+class CallableText(str):
+    """Text that can also be called.
+
+    The WebUI calls whatever it can call among the keys and values that an extension gives it, and compares and writes
+    them as text all the same. A plain function would be left out of "Send to", or written with its address.
+    """
+
+    function: Callable[..., object]
+
+    @classmethod
+    def of(cls: type[Text], text: str, function: Callable[..., object]) -> Text:
+        """This text, which calls `function` when it is called."""
+        made = cls(text)
+        made.function = function
+        return made
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return self.function(*args, **kwargs)
+
+
+def paste_fields(controls: Any) -> list[tuple[Any, CallableText]]:
     """`Script.infotext_fields`: each component that is an argument, with what finds its value in a parsed infotext.
 
     controls: an object whose `by_name` maps names of arguments to components.
@@ -106,28 +127,11 @@ def paste_fields(controls: Any) -> list[tuple[Any, PasteKey]]:
     return [(controls.by_name[name], PASTE_KEYS[name]) for name in ARGUMENTS if name in controls.by_name]
 
 
-class PasteKey(str):
-    """An infotext key that is also the function from the parsed infotext to the component's value.
-
-    The WebUI calls what it can call, which pastes defaults for absent keys; and it compares keys as text to send a
-    tab's settings to another tab, so that a plain function would be left out there.
-    """
-
-    name: str
-
-    def __new__(cls, name: str) -> PasteKey:
-        key = super().__new__(cls, KEYS[name])
-        key.name = name
-        return key
-
-    def __call__(self, params: Mapping[str, object]) -> object:
-        return pasted(self.name, params)
-
-
 def pasted(name: str, params: Mapping[str, object]) -> Any:
     """The value that the component of argument `name` gets from a parsed infotext, in the component's own type.
 
-    What is absent or unreadable gives the default. None leaves the component alone: the model, where no run is told.
+    What is absent or unreadable gives the default. None leaves the component alone: the model, where the text is of no
+    run of ours.
     """
     if name == "enabled":
         return _text("model", params) is not None
@@ -177,11 +181,15 @@ def _reasons(reasons: Sequence[str]) -> str:
     return shown if len(distinct) <= _MOST_REASONS else f"{shown}; and {len(distinct) - _MOST_REASONS} more"
 
 
-PASTE_KEYS: Mapping[str, PasteKey] = {name: PasteKey(name) for name in ARGUMENTS}
+PASTE_KEYS: Mapping[str, CallableText] = {
+    name: CallableText.of(KEYS[name], functools.partial(pasted, name)) for name in ARGUMENTS
+}
+"""For each argument its infotext key, which is also the function from a parsed infotext to the component's value."""
+
 PASTE_FIELD_NAMES: list[str] = list(PASTE_KEYS.values())
 """`Script.paste_field_names`: what "Send to img2img" takes along."""
 
 __all__ = [
-    "ALL_KEYS", "ERROR", "KEYS", "PASTE_FIELD_NAMES", "RESULT", "describe", "error_line", "paste_fields", "pasted",
-    "without_folders", "write",
+    "ALL_KEYS", "ERROR", "KEYS", "PASTE_FIELD_NAMES", "RESULT", "CallableText", "describe", "error_line",
+    "paste_fields", "pasted", "without_folders", "write",
 ]  # fmt: skip

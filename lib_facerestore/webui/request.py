@@ -1,6 +1,6 @@
 """What one generation asks for: the arguments of the Script, as a list or as one dict, read into a `Request`.
 
-Pure: no WebUI, no gradio.
+Types are never relied on: the WebUI's API checks none, and settings and plots turn whole numbers into floats.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ STAGE_LABELS: dict[str, str] = {
     "last": "Last of all (after ADetailer and others)",
 }
 FIRST: tuple[str, ...] = ("model", "fidelity", "visibility")
-"""The options that are seen without opening "More"."""
+"""The options that are shown without opening "More"."""
 
 OPTION_NAMES: tuple[str, ...] = (*FIRST, *(spec.name for spec in specs_in("webui") if spec.name not in FIRST))
 ARGUMENTS: tuple[str, ...] = ("enabled", *FIRST, "stage", "save_before", *OPTION_NAMES[len(FIRST) :], "overrides")
 """The arguments of the Script, in the order of its controls."""
 
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
+_TRUE, _FALSE = ("true", "1", "1.0", "yes", "on"), ("false", "0", "0.0", "no", "off", "")
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Request:
         enabled: whether anything is to be done.
         options: how.
         stage: when, one of `STAGES`.
-        save_before: whether the picture is also saved as it was before.
-        overrides: what is to be done otherwise with the faces of some numbers.
+        save_before: whether the picture before restoration is saved too.
+        overrides: options that the faces of some numbers have of their own.
     """
 
     enabled: bool = False
@@ -49,52 +49,66 @@ class Request:
     overrides: Overrides = field(default_factory=dict)
 
 
-def request_from_args(args: Sequence[object], defaults: Mapping[str, object] | None = None) -> Request:
-    """Read what the WebUI or a program hands over; types are not to be relied on, so everything is checked.
+def request_from_args(args: Sequence[object], changes: Mapping[str, object] | None = None) -> Request:
+    """Read what the WebUI or a program hands to the Script.
 
     Args:
-        args: values in the order of `ARGUMENTS` (what is missing or None takes its default), or one dict of names and
+        args: values in the order of `ARGUMENTS`; what is missing or None takes its default. Or one dict of names and
             values first, which means enabled unless it says otherwise.
-        defaults: other defaults than the table's.
+        changes: values by name that count in place of those in `args`.
 
     Raises:
         OptionError: an unknown name, or a value that is not allowed.
     """
     if args and isinstance(args[0], Mapping):
-        values = {"enabled": True} | {str(name): value for name, value in args[0].items()}
+        values: dict[str, object] = {"enabled": True, **{str(name): value for name, value in args[0].items()}}
     else:
         values = dict(zip(ARGUMENTS, args, strict=False))
-    return request_from_values(values, defaults)
+    return request_from_values(values | dict(changes or {}))
 
 
-def request_from_values(values: Mapping[str, object], defaults: Mapping[str, object] | None = None) -> Request:
+def request_from_values(values: Mapping[str, object]) -> Request:
     """The same from names and values; absent ones and None take their defaults. Raises OptionError."""
-    known = dict(defaults or {})
-    for name, value in values.items():
+    for name in values:
         if name not in ARGUMENTS:
             near = did_you_mean(name, ARGUMENTS)
             raise OptionError(f"There is no option {shown(name)}.{near} The options are {', '.join(ARGUMENTS)}.")
-        if value is not None:
-            known[name] = value
-    options: dict[str, Value] = {
-        name: SPECS[name].parse(known[name]) for name in OPTION_NAMES if known.get(name) is not None
-    }
+    given = {name: value for name, value in values.items() if value is not None}
+    options: dict[str, Value] = {name: SPECS[name].parse(given[name]) for name in OPTION_NAMES if name in given}
     return Request(
-        enabled=_flag("enabled", known.get("enabled", False)),
+        enabled=_switch("enabled", given.get("enabled", False)),
         options=Options(**options),  # type: ignore[arg-type]
-        stage=_stage(known.get("stage", "decode")),
-        save_before=_flag("save_before", known.get("save_before", False)),
-        overrides=_overrides(known.get("overrides", "")),
+        stage=_stage(given.get("stage", "decode")),
+        save_before=_switch("save_before", given.get("save_before", False)),
+        overrides=_overrides(given.get("overrides", "")),
     )
 
 
-def _flag(name: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().lower()
-    if isinstance(value, (str, int)) and word in _TRUE + _FALSE:
-        return word in _TRUE
-    raise OptionError(f"{name}: {shown(value)} is not allowed; give true or false.")
+def is_wanted(args: Sequence[object], changes: Mapping[str, object] | None = None) -> bool:
+    """Whether `request_from_args` may say enabled. Cheap, since it is asked for every picture of the WebUI.
+
+    A switch that cannot be understood counts as yes, so that whoever reads the request says what is wrong.
+    """
+    value = args[0] if args else False
+    if isinstance(value, Mapping):
+        value = value.get("enabled", True)
+    value = (changes or {}).get("enabled", value)
+    return value is not None and read_switch(value) is not False
+
+
+def read_switch(value: object) -> bool | None:
+    """What a value says of a switch: True and False, 1 and 0 (also as floats), yes and no. None: it says neither."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        return True if word in _TRUE else False if word in _FALSE else None
+    return bool(value) if isinstance(value, (bool, int, float)) and value in (0, 1) else None
+
+
+def _switch(name: str, value: object) -> bool:
+    switch = read_switch(value)
+    if switch is None:
+        raise OptionError(f"{name}: {shown(value)} is not allowed; give true or false.")
+    return switch
 
 
 def _stage(value: object) -> str:

@@ -1,7 +1,7 @@
-"""The section "Face Restore" of the WebUI's Settings: registered once per start of the page, read as one record.
+"""The section "Face Restore" of the WebUI's Settings: registered at each start of the page, read as one record.
 
-The values live in the WebUI's own settings file. Whatever is there (GET /options turns whole numbers into floats, a
-file may have been edited by hand), `read` gives a complete and valid `Settings`.
+The values are kept in the WebUI's own settings file. Whatever is in it (GET /options turns whole numbers into floats,
+somebody may have edited it), `read` gives a complete and valid `Settings`.
 """
 
 from __future__ import annotations
@@ -13,24 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..options.table import PRECISIONS
 from . import host
+from .request import read_switch
 
 logger = logging.getLogger(__name__)
 
 SECTION = ("facerestore", "Face Restore")
 PREFIX = "facerestore_"
 DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps", "xpu")
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class Settings:
     """What the user has set; every field has a default.
 
-    default_model: a model id or file name, or "auto". folders: searched for models before the WebUI's own folders; the
-    first takes downloads. device: "auto" follows the WebUI. unload: networks leave the device after use.
-    offline: downloads are refused. mirror: another address for huggingface.co, "" for none.
-    accordion_open: the accordion starts open. in_restorers: also offered in the WebUI's own "Face restoration".
+    Attributes:
+        default_model: a model id or file name, or "auto".
+        folders: searched for models before the WebUI's own folders; the first takes downloads.
+        device: "auto" follows the WebUI.
+        precision: one of `options.table.PRECISIONS`.
+        unload: whether networks leave the device after use.
+        offline: whether downloads are refused.
+        mirror: another address for huggingface.co, "" for none.
+        accordion_open: whether the accordion starts open.
+        in_restorers: whether the models are offered in the WebUI's own "Face restoration".
     """
 
     default_model: str = "auto"
@@ -147,7 +154,8 @@ def read(values: Mapping[str, object] | None = None) -> Settings:
     for row in ROWS:
         value = _value(PREFIX + row.name, row.default, values)
         if isinstance(row.default, bool):
-            found[row.name] = _flag(value, row.default)
+            switch = read_switch(value)
+            found[row.name] = row.default if switch is None else switch
         else:
             found[row.name] = value.strip() if isinstance(value, str) else row.default
     found["folders"] = _folders(found["folders"])
@@ -163,15 +171,8 @@ def _value(key: str, default: object, values: Mapping[str, object] | None) -> An
     return host.option(key, default)
 
 
-def _flag(value: object, default: bool) -> bool:
-    """A switch, which other programs may have written as a number or a word."""
-    if isinstance(value, str):
-        return value.strip().lower() in ("true", "1", "yes", "on")
-    return bool(value) if isinstance(value, (bool, int, float)) else default
-
-
 def _folders(text: str) -> tuple[Path, ...]:
-    """One folder per line; quotation marks, as file managers copy them, and ~ are understood."""
+    """One folder per line; ~ and quotation marks, as file managers copy them, are understood."""
     lines = (line.strip().strip("\"'").strip() for line in text.splitlines())
     folders = []
     for line in lines:

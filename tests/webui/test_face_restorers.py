@@ -105,14 +105,14 @@ def test_nothing_is_ever_raised(host: Host, known: Known, given: Any, monkeypatc
     monkeypatch.setattr(service, "restore", broken)
     assert face_restorers.restore_picture(given, "auto") is given
     assert any("no memory" in text for text in host.shared.state.texts)
-    assert "no memory" in face_restorers.take() and face_restorers.take() == ""
+    assert "no memory" in face_restorers.take_summary() and face_restorers.take_summary() == ""
 
 
 def test_an_interrupted_job_is_left_alone(host: Host, known: Known) -> None:
     host.shared.state.interrupt()
     given = photo()
     assert face_restorers.restore_picture(given, "small.safetensors") is given
-    assert known.batches == [] and face_restorers.take() == ""
+    assert known.batches == [] and face_restorers.take_summary() == ""
 
 
 def test_a_restore_of_somebody_else_is_not_told(host: Host, known: Known, listed: Any) -> None:

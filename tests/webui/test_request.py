@@ -8,7 +8,16 @@ import pytest
 
 from lib_facerestore.errors import OptionError
 from lib_facerestore.options.table import Options, specs_in
-from lib_facerestore.webui.request import ARGUMENTS, STAGE_LABELS, STAGES, Request, request_from_args
+from lib_facerestore.webui import settings
+from lib_facerestore.webui.request import (
+    ARGUMENTS,
+    STAGE_LABELS,
+    STAGES,
+    Request,
+    is_wanted,
+    read_switch,
+    request_from_args,
+)
 
 
 def test_the_arguments_are_all_options_of_the_webui_once() -> None:
@@ -37,9 +46,11 @@ def test_one_dict_means_enabled_and_may_hold_anything() -> None:
     assert not request_from_args([{"enabled": False}]).enabled
 
 
-def test_other_defaults_may_be_given() -> None:
-    assert request_from_args([True], {"model": "lite", "visibility": 0.5}).options == Options("lite", visibility=0.5)
-    assert request_from_args([True, "auto"], {"model": "lite"}).options.model == "auto"
+def test_changes_count_in_place_of_the_arguments() -> None:
+    changes = {"model": "lite", "visibility": 0.5}
+    for args in ([True, "codeformer"], [{"model": "codeformer"}]):
+        assert request_from_args(args, changes) == Request(True, Options("lite", visibility=0.5))
+    assert not request_from_args([True], {"enabled": False}).enabled
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -47,9 +58,32 @@ def test_a_stage_may_be_named_by_its_label(stage: str) -> None:
     assert request_from_args([{"stage": STAGE_LABELS[stage]}]).stage == stage
 
 
-@pytest.mark.parametrize(("value", "wanted"), [("true", True), ("No", False), (1, True), ("", False)])
-def test_a_flag_may_be_text(value: object, wanted: bool) -> None:
-    assert request_from_args([value]).enabled is wanted
+SWITCHES: list[tuple[object, bool | None]] = [
+    (True, True), (1, True), (1.0, True), ("true", True), (" Yes ", True), ("1", True), ("1.0", True), ("on", True),
+    (False, False), (0, False), (0.0, False), ("No", False), ("0.0", False), ("off", False), ("", False),
+    ("perhaps", None), (2, None), (0.5, None), (float("nan"), None), ([1], None), ([], None),
+]  # fmt: skip
+"""What may be given for a switch, and what it says."""
+
+
+@pytest.mark.parametrize(("value", "says"), SWITCHES)
+def test_a_switch_means_the_same_everywhere(value: object, says: bool | None) -> None:
+    assert read_switch(value) is says
+    for args in ([value], [{"enabled": value}]):
+        assert is_wanted(args) is (says is not False)
+        if says is None:
+            with pytest.raises(OptionError, match=r"enabled: .* is not allowed; give true or false"):
+                request_from_args(args)
+        else:
+            assert request_from_args(args).enabled is says
+    for default in (True, False):
+        row = "in_restorers" if default else "unload"
+        assert getattr(settings.read({settings.PREFIX + row: value}), row) is (default if says is None else says)
+
+
+@pytest.mark.parametrize("args", [[], [None], [{"enabled": None}]])
+def test_what_is_not_given_is_off(args: list[object]) -> None:
+    assert not is_wanted(args) and not request_from_args(args).enabled
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,19 @@
 """What the Script knows of one generation: its request, what has been restored so far, and the lines of each picture.
 
-Everything hangs on the generation's own `p`, so that nothing outlives it or leaks into another.
+All of it is kept on the generation's own `p`, so that nothing outlives it or leaks into another.
 """
 
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import FaceRestoreError, OptionError
 from .. import host, infotext
-from ..request import ARGUMENTS, Request, request_from_values
+from ..request import Request, is_wanted, request_from_args
 from .pixels import blend, explain_outside, plan_inside
 
 if TYPE_CHECKING:
@@ -20,27 +21,31 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ATTRIBUTE = "_facerestore_job"
-XYZ = "_facerestore_xyz"  # as in xyz.py, which is not loaded for a generation without it
+JOB = "_facerestore_job"
+"""Attribute of `p`: its `Job`."""
+
+CELL = "_facerestore_xyz"
+"""Attribute of `p`: what the axes of the X/Y/Z plot set, a dict of argument names and values."""
 
 
-class Line(str):
+class Line(infotext.CallableText):
     """A value in `p.extra_generation_params` that is ours, so that it can be taken out again without a list of names.
 
-    Where the WebUI calls what it can call, the grid gets `grid` (None: nothing) in place of the last picture's value.
+    group: "run" (what the Script has done) or "restorer" (what the WebUI's own "Restore faces" has done).
     """
 
-    grid: str | None
     group: str
 
-    def __new__(cls, text: object = "", grid: object = None, group: str = "run") -> Line:
-        line = super().__new__(cls, text)
-        line.grid = None if grid is None else str(grid)
+    @classmethod
+    def written(cls, text: str, grid: str | None, group: str) -> Line:
+        """text: for the picture in hand. grid: for the grid of all pictures; None leaves the line out there."""
+
+        def value(use_main_prompt: bool = False, **_: object) -> str | None:
+            return grid if use_main_prompt else text
+
+        line = cls.of(text, value)
         line.group = group
         return line
-
-    def __call__(self, use_main_prompt: bool = False, **_: object) -> str | None:
-        return self.grid if use_main_prompt else str(self)
 
 
 def clear_lines(p: Any, *groups: str) -> None:
@@ -54,15 +59,26 @@ def clear_lines(p: Any, *groups: str) -> None:
 def put_lines(
     p: Any, lines: Mapping[str, object], grid: Mapping[str, object] | None = None, group: str = "run"
 ) -> None:
-    """Write the lines of the picture that is being finished in place of those of the one before."""
+    """Write the lines of the picture that is being finished in place of those of the one before.
+
+    Args:
+        p: the generation.
+        lines: infotext keys and values of the picture.
+        grid: the same for the grid of all pictures so far; it gets none of the others.
+        group: see `Line`.
+    """
     clear_lines(p, group)
     for key, value in lines.items():
-        p.extra_generation_params[key] = Line(value, (grid or {}).get(key), group)
+        shared = (grid or {}).get(key)
+        p.extra_generation_params[key] = Line.written(str(value), None if shared is None else str(shared), group)
 
 
 @dataclass
 class Done:
-    """One picture that has been through: as it was, as it is, and the `Result` without its pixels (None: it failed)."""
+    """One picture that was worked on: an array or a PIL image before and after, and its `Result` without pixels.
+
+    The result is None where restoring failed.
+    """
 
     before: Any
     after: Any
@@ -74,17 +90,18 @@ class Job:
     """One generation with its request.
 
     Attributes:
-        owner: id of the `p` that it belongs to; a copy of `p` needs its own.
+        owner: the `p` that it belongs to; a copy of `p`, which has the same attributes, needs a job of its own.
         args, cell: what the request was read from: the Script's arguments and the values of the X/Y/Z axes.
         request: None where the arguments are not allowed.
-        problem: what the user was told last, "" if nothing.
+        problem: the last message to the user, "" if there was none.
         decoded: what was done after decoding, by the place in the batch.
         decoded_in: the batch in which that was, -1 for none yet.
-        mask, crop: the inpaint mask of the picture in hand, and where that lies in it if it is only a part.
+        mask, crop: the inpaint mask of the picture in hand, and where the picture lies in it if it is only a part.
         results: of all pictures so far.
+        remembered: pictures that are kept for the face strip.
     """
 
-    owner: int
+    owner: weakref.ref[Any]
     args: tuple[object, ...]
     cell: dict[str, object]
     request: Request | None = None
@@ -97,45 +114,30 @@ class Job:
     remembered: int = 0
 
 
-def wanted(args: Sequence[object], cell: Mapping[str, object]) -> bool:
-    """Whether anything is asked for; cheap, as it decides for every generation of the WebUI."""
-    if "enabled" in cell:
-        return bool(cell["enabled"])
-    first = args[0] if args else False
-    if isinstance(first, Mapping):
-        first = first.get("enabled", True)
-    if isinstance(first, str):  # the API checks no types
-        return first.strip().lower() not in ("", "false", "0", "no", "off")
-    return bool(first)
-
-
 def job_of(p: Any, args: Sequence[object]) -> Job | None:
     """The job of `p`, made when it is first asked for; None if nothing is asked for."""
-    cell = dict(getattr(p, XYZ, None) or {})
-    if not wanted(args, cell):
+    cell = dict(getattr(p, CELL, None) or {})
+    if not is_wanted(args, cell):
         return None
-    job = getattr(p, ATTRIBUTE, None)
-    if not isinstance(job, Job) or job.owner != id(p) or job.args != tuple(args) or job.cell != cell:
-        job = Job(id(p), tuple(args), cell)
-        setattr(p, ATTRIBUTE, job)
-        _read(p, job)
+    job = getattr(p, JOB, None)
+    if not isinstance(job, Job) or job.owner() is not p or job.args != tuple(args) or job.cell != cell:
+        job = Job(weakref.ref(p), tuple(args), cell)
+        setattr(p, JOB, job)
+        try:
+            job.request = request_from_args(args, cell)
+        except OptionError as error:
+            tell(p, job, str(error))
     return job if job.request is None or job.request.enabled else None
 
 
-def _read(p: Any, job: Job) -> None:
-    first = job.args[0] if job.args else None
-    if isinstance(first, Mapping):
-        values: dict[str, object] = {"enabled": True} | {str(name): value for name, value in first.items()}
-    else:
-        values = dict(zip(ARGUMENTS, job.args, strict=False))
-    try:
-        job.request = request_from_values(values | job.cell)
-    except OptionError as error:
-        tell(p, job, str(error))
+def forget(p: Any) -> None:
+    """Drop the job of `p`: a new generation begins, which may use an object that has been through one."""
+    if getattr(p, JOB, None) is not None:
+        setattr(p, JOB, None)
 
 
 def tell(p: Any, job: Job, message: str) -> None:
-    """Tell the user, once for each generation: in the console, beside the bar, and under the picture."""
+    """Show a message to the user, once for each generation: in the console, beside the bar, and under the picture."""
     if message == job.problem:
         return
     job.problem = message
@@ -260,4 +262,17 @@ def remember(job: Job, done: Done, tab: str) -> None:
         logger.exception("the run is not shown in the face strip")
 
 
-__all__ = ["Done", "Job", "Line", "clear_lines", "finish", "job_of", "put_lines", "run", "tell", "wanted"]
+__all__ = [
+    "CELL",
+    "JOB",
+    "Done",
+    "Job",
+    "Line",
+    "clear_lines",
+    "finish",
+    "forget",
+    "job_of",
+    "put_lines",
+    "run",
+    "tell",
+]

@@ -1,7 +1,7 @@
 """The Script "Face Restore" of txt2img and img2img: which hook does what, and when nothing at all is done.
 
-It can only be imported inside of a WebUI. The three stages are three hooks; a host that lacks one gets the work done in
-the next it has. Nothing is raised: the WebUI would go on, but half of the hooks would have run.
+It can only be imported inside of a WebUI. The three stages are three hooks; where a WebUI lacks one, the next that it
+has does the work. Nothing is raised: the WebUI would go on, but half of the hooks would have run.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ except ImportError:  # SD.Next renames its modules now and then
     from modules import scripts_manager as scripts
 
 from .. import host
-from .job import Done, Job, clear_lines, finish, job_of, put_lines, run
+from .job import Done, Job, clear_lines, finish, forget, job_of, put_lines, run
 from .pixels import is_decoded, mask_for, pixels_of, write_back
 
 logger = logging.getLogger(__name__)
 
 TITLE = "Face Restore"
-CHECKBOX_KEY = "Face restoration result"
-"""Infotext key that stands beside the WebUI's own "Face restoration", which is written whatever happened."""
+RESTORER_KEY = "Face restoration result"
+"""Infotext key beside the WebUI's own "Face restoration", which is written whatever happened."""
 
 
 def _careful(hook: Callable[..., None]) -> Callable[..., None]:
@@ -68,11 +68,10 @@ class FaceRestoreScript(scripts.Script):
 
     @_careful
     def before_process(self, p: Any, *args: Any) -> None:
-        """A generation begins: what an earlier one with the same `p`, or a copy of it, has left is taken away."""
+        """A generation begins: what an earlier one with the same `p`, or its original, has left there is removed."""
         clear_lines(p)
-        if getattr(p, "_facerestore_job", None) is not None:
-            p._facerestore_job = None
-        job_of(p, args)  # tells at once, before minutes of sampling, if an option is not allowed
+        forget(p)
+        job_of(p, args)  # so that an option that is not allowed is named now, not after minutes of sampling
 
     @_careful
     def postprocess_batch_list(self, p: Any, pp: Any, *args: Any, **kwargs: Any) -> None:
@@ -93,7 +92,7 @@ class FaceRestoreScript(scripts.Script):
     def postprocess_image(self, p: Any, pp: Any, *args: Any) -> None:
         """Stage "composite", and the lines of a picture that was restored after decoding."""
         clear_lines(p, "run")
-        put_lines(p, _checkbox_lines(p), group="checkbox")
+        put_lines(p, _restorer_lines(p), group="restorer")
         job = job_of(p, args)
         if job is None:
             return
@@ -157,8 +156,8 @@ def _index(p: Any, pp: Any) -> int:
     return int(getattr(p, "batch_index", getattr(pp, "index", 0)))
 
 
-def _checkbox_lines(p: Any) -> dict[str, str]:
+def _restorer_lines(p: Any) -> dict[str, str]:
     """What the WebUI's own "Restore faces" has done with the picture in hand, if it was one of our restorers."""
-    checkbox = sys.modules.get(f"{__package__.rpartition('.')[0]}.face_restorers")
-    text = checkbox.take() if checkbox is not None else ""
-    return {CHECKBOX_KEY: text} if text and getattr(p, "restore_faces", False) else {}
+    restorers = sys.modules.get(f"{__package__.rpartition('.')[0]}.face_restorers")  # not loaded: it has done nothing
+    text = restorers.take_summary() if restorers is not None else ""
+    return {RESTORER_KEY: text} if text and getattr(p, "restore_faces", False) else {}

@@ -1,6 +1,6 @@
 """The axes "[Face Restore] ..." of the X/Y/Z plot script, one for each option.
 
-A cell's values stay on its own `p`, from where the script takes them; nothing of the WebUI's settings is touched.
+A cell's values are kept on its own `p`, where the Script finds them; the WebUI's settings are not touched.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from typing import Any
 from ...options.table import SPECS
 from .. import host, service
 from ..request import OPTION_NAMES, STAGES, request_from_values
+from .job import CELL
 
 logger = logging.getLogger(__name__)
-
-ATTRIBUTE = "_facerestore_xyz"
-"""Where a cell's values are on `p`: a dict of argument names and values."""
 
 PREFIX = "[Face Restore] "
 _DIGITS = 8  # a range such as 0.1-1 (+0.1) is added up by the plot script, which leaves 0.7999999999999999
@@ -40,7 +38,7 @@ class Axis:
 
     def apply(self, p: Any, x: object, xs: Sequence[object]) -> None:
         """Set the value in a cell. Choosing an axis of ours means restoring, unless another axis says otherwise."""
-        setattr(p, ATTRIBUTE, {"enabled": True, **getattr(p, ATTRIBUTE, {}), self.name: self.value(x)})
+        setattr(p, CELL, {"enabled": True, **getattr(p, CELL, {}), self.name: self.value(x)})
 
     def confirm(self, p: Any, xs: Sequence[object]) -> None:
         """Called before the first cell. Raises FaceRestoreError, which stops the plot and is shown."""
@@ -119,4 +117,4 @@ def _check_model(name: str) -> None:
         service.store().find(name)  # also takes names without suffix; raises a sentence that names the remedy
 
 
-__all__ = ["ATTRIBUTE", "PREFIX", "Axis", "add_axes", "axes"]
+__all__ = ["PREFIX", "Axis", "add_axes", "axes"]

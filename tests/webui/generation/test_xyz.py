@@ -11,6 +11,7 @@ from lib_facerestore.errors import FaceRestoreError
 from lib_facerestore.options.table import SPECS
 from lib_facerestore.webui import service
 from lib_facerestore.webui.generation import xyz
+from lib_facerestore.webui.generation.job import CELL
 from lib_facerestore.webui.request import OPTION_NAMES
 
 from ..double import Host
@@ -35,7 +36,7 @@ def cells(host: Host) -> list[dict[str, Any]]:
             return scripts.AlwaysVisible
 
         def process(self, p: Any, *args: Any) -> None:
-            seen.append(getattr(p, xyz.ATTRIBUTE, {}))
+            seen.append(getattr(p, CELL, {}))
 
     host.add_script(Spy)
     fire = script_callbacks.fire
