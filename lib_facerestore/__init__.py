@@ -1,9 +1,9 @@
-"""Face restoration: detect → align and crop → restore → paste back. Knows nothing of any WebUI.
+"""Face restoration: detect → align and crop → restore → paste back. Works without any WebUI.
 
     from lib_facerestore import FaceRestorer, Options
     result = FaceRestorer().restore(image, Options(visibility=0.8))
 
-The names below are loaded on first use, so that importing the package is quick and cannot fail for want of torch.
+The public names are loaded on first use, so that importing the package is quick and works without torch.
 """
 
 from __future__ import annotations

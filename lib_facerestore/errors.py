@@ -1,7 +1,7 @@
-"""The one small family of errors that this package raises on purpose.
+"""The errors that this package raises on purpose.
 
-Every message names the thing that is wrong (the option, the file, the picture) and the remedy, so that it can be
-shown to a person as it is. Nothing here may import any other room.
+Every message names the thing that is wrong (the option, the file, the picture) and the remedy, and can be shown to
+users without change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small helpers for the messages that people read."""
+"""Small helpers for messages to users."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ def did_you_mean(text: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
+    """A value as Python writes it, cut to 80 characters."""
     try:
         text = repr(value)
     except ValueError:  # an int with too many digits to print

@@ -1,5 +1,6 @@
-"""The networks that `facerestore bench` measures: ours and the original with the same weights, which are those of the
-installed file, else random ones of our own classes, so that no package is needed to measure ours.
+"""The networks that `facerestore bench` measures: ours and the original with the same weights.
+
+These are the installed file's, else random ones of our own classes, so that no other package is needed to measure ours.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def network_pair(model: str, store: Store, device: torch.device) -> Pair:
 
 
 def _random_companions(network: Network) -> Mapping[str, torch.Tensor]:
-    """What would lie beside the model file, random and already set in our network: the original is to get the same."""
+    """Random values for the files beside the model's, already set in our network; the original gets the same."""
     if not isinstance(network.module, dfdnet.DFDNet):
         return {}
     dictionaries = random_dictionaries(network.module.widths)

@@ -1,4 +1,4 @@
-"""The lines that `facerestore bench` prints: one for each network or picture, and what stands below them. No torch."""
+"""The tables that `facerestore bench` prints: a row for each network or picture, and the notes below."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ BATCH = 4
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. Seconds are medians a face (a picture for the whole job); None: there is none.
+    """One row of the table; None where something was not measured.
 
     Attributes:
+        what: the network or picture.
+        weights: the file that the weights are from, or "random".
+        ours, ours_batch, reference, reference_batch: median seconds for a face (or for a picture: the whole job), one
+            at a time and in a batch.
+        peak, reference_peak: bytes of memory above what was in use before.
         notes: why something is missing, or was measured otherwise than in the other rows.
     """
 
@@ -76,5 +81,5 @@ def line(row: Row) -> str:
 
 
 def notes(rows: Iterable[Row]) -> str:
-    """A line for each note of the rows, to stand below their table."""
+    """A line for each note of the rows, to be printed below their table."""
     return "\n".join(f"- {row.what}: {' '.join(note.split())}" for row in rows for note in row.notes)

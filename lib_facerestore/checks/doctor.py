@@ -93,7 +93,8 @@ def _models(store: Store) -> list[Finding]:
     remedy = "" if exists else "put model files there, or name another folder with --models or FACERESTORE_MODELS"
     findings = [Finding("model folder", "ok" if exists else "note", f"{folder}", remedy)]
     try:
-        installed = store.installed(None)
+        inventory = store.scan()
+        installed = inventory.installed(None)
     except FaceRestoreError as error:
         return [*findings, Finding("restorers", "broken", str(error), "install lib_facerestore again")]
     there = [entry for entry in known_models() if entry.id in installed]
@@ -103,7 +104,7 @@ def _models(store: Store) -> list[Finding]:
     for name, lacking in incomplete.items():
         detail = f"{installed[name]}: beside it there is no {', '.join(lacking)}"
         findings.append(Finding(f"file of {name}", "note", detail, "copy these files there"))
-    misfits = store.misfits(None)
+    misfits = inventory.misfits(None)
     for name, otherwise in _HELPERS:
         entry = known_model(name)
         subject = f"{entry.kind if entry else 'model'} {name}"

@@ -70,9 +70,10 @@ class Survey:
 
 def survey(store: Store) -> Survey:
     """Look through the store's folders."""
-    installed = store.installed(None)
+    there = store.scan()
+    installed = there.installed(None)
     models = tuple((entry, installed.get(entry.id)) for entry in known_models(None))
-    others = tuple(identify(path, by_hash=True) for path in store.others())
+    others = tuple(identify(file.path, by_hash=True) for file in there.others())
     duplicates = tuple(tuple(group) for group in store.duplicates())
     unknown = [found for found in others if not found.models and not found.remark]
     return Survey(store.folders, models, others, duplicates, _families(unknown))
@@ -218,7 +219,7 @@ def _rest(survey: Survey, width: int) -> Iterator[str]:
         if found.path in survey.families:
             what = f"a {survey.families[found.path]} restorer that is not in the catalogue; choose it by its name"
         elif ids:
-            what = f"{ids}, told by its {found.told_by}"
+            what = f"{ids}, recognised by its {found.told_by}"
         elif found.damaged:
             what = f"cannot be used: {found.damaged}"
         else:

@@ -18,7 +18,7 @@ from .arguments import Commands, common, existing_folder, folder_to_be, store_of
 from .output import FAILED, OK, print_error, print_json
 
 if TYPE_CHECKING:
-    from ..catalogue import ModelEntry, Store
+    from ..catalogue import Inventory, ModelEntry
 
 
 def add_command(commands: Commands) -> None:
@@ -78,16 +78,16 @@ def run_verify(settings: argparse.Namespace) -> int:
     from ..catalogue import known_models
     from ..checks.verify import verify
 
-    store = store_of(settings)
+    there = store_of(settings).scan()
     names = settings.ids
     if not names:
-        there = {**store.installed(None), **store.misfits(None)}
-        names = [entry.id for entry in known_models(None) if entry.id in there]
+        seen = {*there.installed(None), *there.misfits(None)}
+        names = [entry.id for entry in known_models(None) if entry.id in seen]
     rows = []
     code = OK
     for name in names:
         try:
-            path, entry = _meant(name, store)
+            path, entry = _meant(name, there)
         except ModelFileError as error:
             code = FAILED
             print_error(error)
@@ -106,14 +106,14 @@ def run_verify(settings: argparse.Namespace) -> int:
     return code
 
 
-def _meant(name: str, store: Store) -> tuple[Path, ModelEntry | None]:
+def _meant(name: str, there: Inventory) -> tuple[Path, ModelEntry | None]:
     """The file that is to be checked, and the model that it should be. Raises ModelFileError where there is none."""
     from ..catalogue import identify, known_model
 
     entry = known_model(name)
     if entry is not None:
-        misfit = store.misfits(entry.kind).get(entry.id)
-        return (misfit.path if misfit else store.find(name, entry.kind)), entry
-    path = store.find(name, None)
+        misfit = there.misfits(entry.kind).get(entry.id)
+        return (misfit.path if misfit else there.find(name, entry.kind)), entry
+    path = there.find(name, None)
     found = identify(path, by_hash=True)
     return path, found.models[0] if len(found.models) == 1 else None

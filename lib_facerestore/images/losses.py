@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..errors import InputError
 from .encode import EXIF_MARK, HELD, XMP_MARK, exif_stream, fits_jpeg, profile_for
-from .metadata import exif_tells_resolution
+from .metadata import exif_has_resolution
 from .modes import settle_mode
 from .picture import Picture
 
@@ -30,7 +30,7 @@ def losses_in(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
         yield from _profile(picture, format_name)
     if format_name == "JPEG":
         yield from _too_large(picture)
-    if format_name == "WEBP" and picture.dpi and not exif_tells_resolution(picture.exif):
+    if format_name == "WEBP" and picture.dpi and not exif_has_resolution(picture.exif):
         yield "the resolution", ".png"
     if format_name != "PNG":
         # A resolution in pixels per metre (unit 1) is written as the format has it.

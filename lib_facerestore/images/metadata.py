@@ -36,7 +36,7 @@ def turn_back(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def turn_back_points(points: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
-    """Where points (N×2: x, y; pixel centres are whole numbers) of an upright width×height array lie in the array that
+    """Where points (N×2: x, y; pixel centres are whole numbers) of an upright width×height array are in the array that
     `turn_back` gives."""
     x, y = points[:, 0], points[:, 1]
     if orientation in (2, 3, 6, 7):
@@ -91,7 +91,7 @@ def exif_upright(tiff: bytes) -> bytes:
     return tiff[:offset] + struct.pack(form, 1) + tiff[offset + struct.calcsize(form) :]
 
 
-def exif_tells_resolution(tiff: bytes | None) -> bool:
+def exif_has_resolution(tiff: bytes | None) -> bool:
     """Whether an EXIF stream states a resolution (XResolution, tag 0x011A)."""
     order = _byte_order(tiff or b"")
     if not tiff or not order:
@@ -105,7 +105,7 @@ def exif_tells_resolution(tiff: bytes | None) -> bool:
 
 
 def exif_for(tiff: bytes, width: int, height: int, *, thumbnail: bool) -> bytes:
-    """The stream with the pixel size that it tells (PixelXDimension and PixelYDimension, where present) put right, and
+    """The stream with the pixel size that it states (PixelXDimension and PixelYDimension, where present) corrected, and
     without thumbnail its second directory, which shows the old picture, is no longer linked to."""
     order, stream = _byte_order(tiff), bytearray(tiff)
     if not order:
@@ -124,15 +124,18 @@ def exif_for(tiff: bytes, width: int, height: int, *, thumbnail: bool) -> bytes:
 
 
 def xmp_orientation(xmp: bytes | None) -> int:
+    """Orientation 1 to 8 of an XMP packet; 1 where it states none."""
     found = _XMP_ORIENTATION.search(xmp or b"")
     return int(found[2]) if found else 1
 
 
 def xmp_upright(xmp: bytes) -> bytes:
+    """The packet with an orientation of 2 to 8 set to 1; no other byte changes."""
     return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
 
 
 def strip_exif_prefix(exif: bytes | None) -> bytes | None:
+    """An EXIF stream without the "Exif\\0\\0" that JPEG and WebP put before it; None where nothing is left."""
     if exif and exif.startswith(b"Exif\0\0"):
         exif = exif[6:]
     return exif or None
@@ -157,11 +160,12 @@ def png_chunks(data: bytes, *, check: bool = False) -> Iterator[tuple[bytes, byt
 
 
 def png_chunk(name: bytes, payload: bytes) -> bytes:
+    """A chunk with its length and checksum (PNG specification, section 5.3)."""
     return struct.pack(">L", len(payload)) + name + payload + struct.pack(">L", zlib.crc32(name + payload))
 
 
 def png_insert(png: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The PNG with chunks put straight after IHDR, where every ancillary chunk that we carry may stand."""
+    """The PNG with chunks inserted right after IHDR, where each of `CARRIED_CHUNKS` and text chunks may be."""
     after_header = len(PNG_SIGNATURE) + 25
     return png[:after_header] + b"".join(png_chunk(*chunk) for chunk in chunks) + png[after_header:]
 

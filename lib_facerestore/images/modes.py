@@ -1,6 +1,6 @@
 """Pillow modes to RGB pixels and back, without touching what did not change.
 
-``from_pil`` and ``to_pil`` are the public pair; ``settle_mode`` and ``array_in_mode`` serve the file encoders.
+`from_pil` and `to_pil` are the public pair; `settle_mode` and `array_in_mode` serve the file encoders.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class OptionSpec:
             return "none"
         for item in sorted(chosen):
             if item == "none":
-                raise self._error(value, " none stands alone.")
+                raise self._error(value, " none cannot be combined with others.")
             if item not in self.choices:
                 raise self._error(value, did_you_mean(item, self.choices))
         return ",".join(part for part in self.choices if part in chosen)

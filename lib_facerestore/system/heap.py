@@ -1,9 +1,8 @@
-"""Memory that the networks free and need again: kept by the process instead of given back in between (glibc only).
+"""Memory that networks free and soon need again, kept by the process instead of returned to the system (glibc only).
 
-A network's feature maps of tens of megabytes live for milliseconds. glibc fetches each such block from the kernel and
-gives it back when it is freed, so that for every face gigabytes of pages are zeroed and mapped anew, by one thread at a
+A network's feature maps of tens of megabytes live for milliseconds. glibc takes each such block from the kernel and
+returns it when it is freed, so that for every face gigabytes of pages are zeroed and mapped anew, by one thread at a
 time: up to two fifths of the time on a CPU (docs/performance.md).
-Imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ _SETTINGS = (
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees, up to the most that it ever needed at once.
 
-    For programs of our own and for those that want it: it holds for the whole process, so a library or an extension
-    must not decide it for its host. Call it early; memory that was allocated before is not affected.
+    It applies to the whole process, so a program may call it, and a library or an extension must not. Call it early;
+    memory that was allocated before is not affected.
 
     Returns:
-        Whether it is so now. False where the C library is not glibc, and where the environment already says how memory
-        is to be handled (`MALLOC_…_`, `GLIBC_TUNABLES`).
+        Whether memory is kept now. False where the C library is not glibc, and where the environment already says how
+        memory is handled (`MALLOC_…_`, `GLIBC_TUNABLES`).
     """
     libc = _glibc()
     if libc is None or any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ):

@@ -246,7 +246,7 @@ def test_keep_is_in_table_order(parts: list[str]) -> None:
 
 def test_keep_none_stands_alone() -> None:
     assert Options(keep="None").keep == Options(keep="").keep == "none"
-    assert "stands alone" in message_of(keep="none,eyes")
+    assert "cannot be combined" in message_of(keep="none,eyes")
 
 
 # In and out
