@@ -18,7 +18,7 @@ from lib_facerestore.errors import FaceRestoreError, InputError
 from lib_facerestore.faces import alignment
 from lib_facerestore.images.files import from_array
 from lib_facerestore.networks.load import Network
-from lib_facerestore.stages import face_job, loaded_models, parsing
+from lib_facerestore.stages import face_job, loaded_models
 from lib_facerestore.stages.background import Upscaler
 from lib_facerestore.system import facexlib_import
 
@@ -479,7 +479,7 @@ def test_a_parser_without_facexlib_is_tried_once_and_said_in_the_hints(
 
     asked: list[str] = []
     monkeypatch.setattr(facexlib_import, "import_facexlib", broken)
-    empty_file(models / parsing.BISENET_FILE, shapes_of("bisenet"))
+    empty_file(models / "parsing_bisenet.pth", shapes_of("bisenet"))
     for _ in range(3):
         hints = restorer.restore(photo, SMALL.replace(keep="hair")).hints
         assert len(hints) == 1 and hints[0].startswith("masks are ellipses, since")

@@ -1,6 +1,7 @@
-"""Which pixel of an aligned crop is skin, eye, mouth, hair or glasses; and the shapes that stand in without a parser.
+"""Which pixel of an aligned crop is skin, eye, mouth, hair or glasses; and the shapes that are used without a parser.
 
 Label maps are uint8 arrays size×size in the class numbers of BiSeNet (`CLASSES`), whatever network made them.
+The networks: BiSeNet (Yu et al., ECCV 2018) and ParseNet (of PSFR-GAN, Chen et al., CVPR 2021), as in facexlib.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from ..errors import InputError, ModelFileError
 if TYPE_CHECKING:
     import torch
 
-BISENET_FILE = "parsing_bisenet.pth"
-PARSENET_FILE = "parsing_parsenet.pth"
 
 CLASSES = (
     "background", "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "left ear", "right ear",
@@ -119,10 +118,11 @@ def _resized(crop: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 
 def load_parser(path: Path, device: str | torch.device = "cpu") -> Parser:
-    """Network of one parsing file, recognised by its tensors (BiSeNet at 512, ParseNet at 256).
+    """The network of a parsing file, recognised by its tensors (BiSeNet at 512, ParseNet at 256).
 
-    Raises ModelFileError for a file that cannot be read (see `load_network`) or is something else, and another
-    FaceRestoreError where facexlib cannot be imported.
+    Raises:
+        ModelFileError: the file cannot be read (see `load_network`), or is something else.
+        FaceRestoreError: facexlib cannot be imported.
     """
     from ..catalogue.peek import views
     from ..networks.load import fill, read_state
@@ -209,9 +209,18 @@ def part_mask(
 ) -> NDArray[np.float32]:
     """1 on the named parts, 0 elsewhere; float32 size×size.
 
-    From the label map where there is one. Without, or where it shows no eye or no mouth at all, shapes drawn from the
-    five landmarks in the crop stand in: ellipses for eyes and mouth, a smaller one for the teeth, a band for glasses;
-    hair has no such shape (the ellipse mask leaves most of it out).
+    From the label map where there is one. Without, or where it shows no eye or no mouth at all, shapes are drawn from
+    the five landmarks in the crop: ellipses for eyes and mouth, a smaller one for the teeth, a band for glasses; hair
+    has no such shape (the ellipse mask leaves most of it out).
+
+    Args:
+        labels: label map, or None.
+        parts: names of `PARTS`; a `keep` value such as "eyes,mouth", or a sequence.
+        landmarks: 5×2, in pixels of the crop.
+        size: side of the crop; not needed with `labels`.
+
+    Raises:
+        InputError: a part is not known, there is neither a label map nor a size, or all landmarks coincide.
     """
     names = parts_of(parts)
     if labels is not None:

@@ -31,7 +31,6 @@ from lib_facerestore.errors import ModelFileError
 from lib_facerestore.stages import parsing
 from lib_facerestore.stages.detection import FILES as DETECTOR_FILES
 from lib_facerestore.stages.detection import find_files
-from lib_facerestore.stages.parsing import BISENET_FILE, PARSENET_FILE
 
 DESIGN_IDS = {
     "gfpgan-1", "gfpgan-1.2", "gfpgan-1.3", "gfpgan-1.4", "codeformer", "gpen-256", "gpen-512", "gpen-1024",
@@ -104,11 +103,9 @@ def test_the_data_is_complete_and_plausible() -> None:
             assert names.setdefault(name.lower(), entry.id) == entry.id, f"{name} stands for two models"
 
 
-def test_the_stages_find_their_files_in_the_catalogue() -> None:
+def test_the_detectors_have_their_files_in_the_catalogue() -> None:
     for name, file in DETECTOR_FILES.items():
         assert (entry := known_model(name)) and entry.files[0] == file and entry.kind == "detector"
-    assert (bisenet := known_model("bisenet")) and bisenet.files[0] == BISENET_FILE
-    assert (parsenet := known_model("parsenet")) and parsenet.files[0] == PARSENET_FILE
 
 
 @pytest.mark.parametrize("name", sorted(SPEC_OF))
@@ -272,7 +269,7 @@ def test_a_parser_of_any_name_is_used(tmp_path: Path, spec: str, file: str, monk
     monkeypatch.setattr(parsing, "load_parser", lambda path, _: asked.append(path))
     path = empty_file(tmp_path / "sub" / file, shapes_of(spec))
     parsing.create_parser([tmp_path])
-    empty_file(tmp_path / PARSENET_FILE, shapes_of("parsenet"))
+    empty_file(tmp_path / "parsing_parsenet.pth", shapes_of("parsenet"))
     parsing.create_parser([tmp_path])
     assert asked == [path, path], "found by its tensors, and preferred to ParseNet"
 

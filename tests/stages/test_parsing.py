@@ -121,7 +121,7 @@ def test_no_file_no_parser(tmp_path: Path) -> None:
 
 def test_damaged_file_is_named_with_a_remedy(tmp_path: Path) -> None:
     need_facexlib()
-    path = tmp_path / parsing.BISENET_FILE
+    path = tmp_path / "parsing_bisenet.pth"
     path.write_bytes(b"not a model")
     with pytest.raises(ModelFileError, match=r"parsing_bisenet\.pth: damaged.*get it again"):
         parsing.create_parser([tmp_path])
@@ -135,7 +135,7 @@ def test_damaged_file_is_named_with_a_remedy(tmp_path: Path) -> None:
 
 def test_bisenet_against_the_oracle(tmp_path: Path) -> None:
     state, synth, gold = oracle("parsing_bisenet")
-    torch.save(state, tmp_path / parsing.BISENET_FILE)
+    torch.save(state, tmp_path / "parsing_bisenet.pth")
     parser = parsing.create_parser([tmp_path])
     assert parser is not None
     assert parser.name == "bisenet"
@@ -162,13 +162,13 @@ def assert_logits(parser: Any, batch: np.ndarray, gold: Any) -> None:
 def test_parsenet_against_the_oracle(tmp_path: Path) -> None:
     """At 512 px, for which the oracle has its numbers; below, at the 256 px that it runs at."""
     state, synth, gold = oracle("parsing_parsenet")
-    torch.save(state, tmp_path / parsing.PARSENET_FILE)
+    torch.save(state, tmp_path / "parsing_parsenet.pth")
     assert_logits(parsing.create_parser([tmp_path]), synth.pseudo_image_01(0, 512, 512), gold)
 
 
 def test_parsenet_runs_at_256_in_bisenet_classes(tmp_path: Path) -> None:
     state, synth, _ = oracle("parsing_parsenet")
-    torch.save(state, tmp_path / parsing.PARSENET_FILE)
+    torch.save(state, tmp_path / "parsing_parsenet.pth")
     parser = parsing.create_parser([tmp_path])
     assert parser is not None
     assert parser.name == "parsenet"
@@ -188,7 +188,7 @@ def test_parsenet_runs_at_256_in_bisenet_classes(tmp_path: Path) -> None:
 
 def test_crops_must_be_square_rgb(tmp_path: Path) -> None:
     state, _, _ = oracle("parsing_bisenet")
-    torch.save(state, tmp_path / parsing.BISENET_FILE)
+    torch.save(state, tmp_path / "parsing_bisenet.pth")
     parser = parsing.create_parser([tmp_path])
     assert parser is not None
     with pytest.raises(InputError, match="square"):

@@ -68,7 +68,7 @@ def test_parsers_load_inside_the_host(host: Host, tmp_path: Path, kind: str) -> 
         bisenet = facexlib_import.import_facexlib("facexlib.parsing.bisenet")
     except FaceRestoreError as error:
         pytest.skip(str(error))
-    path = save(bisenet.BiSeNet(num_class=19).state_dict(), tmp_path / parsing.BISENET_FILE, kind)
+    path = save(bisenet.BiSeNet(num_class=19).state_dict(), tmp_path / "parsing_bisenet.pth", kind)
     parser = parsing.create_parser([tmp_path])
     assert parser is not None and parser.name == "bisenet"
     assert path.exists() and not host.loaders.rejected
