@@ -53,6 +53,7 @@ def small_lite(seed: int = 0, strength: float = 0.3) -> LiteRestorer:
     torch.manual_seed(seed)
     network = LiteRestorer((4, 4, 8, 8), (1, 1, 1, 1, 1, 1))
     torch.nn.init.normal_(network.unfold_half.weight, 0, strength)
+    assert network.unfold_half.bias is not None
     torch.nn.init.normal_(network.unfold_half.bias, 0.2, 0.05)
     return network
 

@@ -260,7 +260,12 @@ def test_a_wrong_argument_is_found_before_anything_is_measured(
     wrong: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     measured: list[str] = []
-    monkeypatch.setattr(measuring, "bench_network", lambda model, *_: measured.append(model) or a_row(model))
+
+    def bench_network(model: str, *_: object) -> Row:
+        measured.append(model)
+        return a_row(model)
+
+    monkeypatch.setattr(measuring, "bench_network", bench_network)
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 64)).save("flat.png")
     assert main(["bench", "--networks", "lite", "--models", str(tmp_path), *wrong]) == 2

@@ -59,7 +59,7 @@ def test_crop_puts_a_landmark_on_the_template(scale: float, degrees: float, dx: 
     to_picture = np.concatenate([linear, shift[:, None]], axis=1)
     points = alignment.apply_affine(to_picture, template)
     matrix = alignment.similarity(points, template)
-    picture = blob(side, side, *points[index], sigma=max(2.0, 2.5 * scale))
+    picture = blob(side, side, points[index, 0], points[index, 1], sigma=max(2.0, 2.5 * scale))
     crop = alignment.crop_face(picture, matrix, size)
     assert np.hypot(*(centroid(crop) - template[index])) * min(1, scale) <= 0.25
     # and back into the picture

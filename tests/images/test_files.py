@@ -11,13 +11,16 @@ import struct
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL.JpegImagePlugin import JpegImageFile
 
 from lib_facerestore.errors import InputError
 from lib_facerestore.images import atomic_write
@@ -134,6 +137,7 @@ def test_16_bit_colour_round_trip(tmp_path: Path, mode: str, extension: str, ori
     assert b"2020:01:02 03:04:05" in back.exif
     assert back.dpi == pytest.approx((300, 150), abs=0.02)
     other = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert other is not None
     assert np.array_equal(other if other.ndim == 2 else other[:, :, [2, 1, 0, 3][: other.shape[2]]], array)
     if orientation == 6:
         data = file.read_bytes()
@@ -199,7 +203,7 @@ def test_16_bit_tiff_of_other_writers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_jpeg_keeps_mode_and_tables(tmp_path: Path, mode: str) -> None:
     smooth = pil_image(mode).resize((6, 5)).resize((64, 48), Image.Resampling.BICUBIC)
-    options = {"subsampling": 2} if mode == "RGB" else {}
+    options: dict[str, Any] = {"subsampling": 2} if mode == "RGB" else {}
     smooth.save(tmp_path / "in.jpg", quality=71, progressive=True, comment=b"a remark", icc_profile=b"", **options)
     picture = read_picture(tmp_path / "in.jpg")
     assert picture.mode == mode
@@ -207,6 +211,8 @@ def test_jpeg_keeps_mode_and_tables(tmp_path: Path, mode: str) -> None:
     assert picture.lossy
     write_picture(touched(picture), tmp_path / "out.jpg")
     with Image.open(tmp_path / "in.jpg") as before, Image.open(tmp_path / "out.jpg") as after:
+        assert isinstance(before, JpegImageFile)
+        assert isinstance(after, JpegImageFile)
         assert after.mode == mode
         assert after.quantization == before.quantization
         assert [part[1:3] for part in after.layer] == [part[1:3] for part in before.layer]
@@ -484,10 +490,11 @@ def test_mismatched_alpha_is_refused() -> None:
     seed=st.integers(0, 2**16),
 )
 def test_any_small_array_survives(
-    tmp_path: Path, shape: tuple[int, int], kind: tuple[type, int], extension: str, seed: int
+    tmp_path: Path, shape: tuple[int, int], kind: tuple[type[np.unsignedinteger[Any]], int], extension: str, seed: int
 ) -> None:
     dtype, channels = kind
-    array = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, (*shape, channels)).astype(dtype)
+    numbers = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, (*shape, channels))
+    array: NDArray[np.generic] = numbers.astype(dtype)
     array = array[:, :, 0] if channels == 1 else array
     write_picture(from_array(array), tmp_path / f"x{extension}", overwrite=True)
     assert np.array_equal(to_array(read_picture(tmp_path / f"x{extension}")), array)
@@ -727,7 +734,8 @@ def test_read_errors_name_file_and_remedy(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "notes.png").write_text("no picture")
     says("notes.png", "not a picture")
     for extension in ("png", "jpg", "webp", "tif", "bmp"):
-        for number, array in enumerate([EIGHT[..., :3], DEEP[..., :3]]):
+        arrays: list[NDArray[Any]] = [EIGHT[..., :3], DEEP[..., :3]]
+        for number, array in enumerate(arrays):
             if number and extension not in ("png", "tif"):
                 continue
             whole = tmp_path / f"whole{number}.{extension}"

@@ -7,6 +7,7 @@ import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def touched(picture: Picture) -> Picture:
     return replace_pixels(picture, pixels)
 
 
-def frames(path: Path, **options: object) -> None:
+def frames(path: Path, **options: Any) -> None:
     image().save(path, save_all=True, append_images=[image().rotate(180), image().rotate(90)], **options)
 
 
@@ -176,7 +177,8 @@ def test_whether_a_picture_changed_is_known_without_decoding_its_file(
 
 @pytest.mark.parametrize("resolution", [None, (300, 240)])
 def test_no_resolution_is_made_up(tmp_path: Path, resolution: tuple[int, int] | None) -> None:
-    image().save(tmp_path / "in.tif", **({"dpi": resolution} if resolution else {}))
+    options: dict[str, Any] = {"dpi": resolution} if resolution else {}
+    image().save(tmp_path / "in.tif", **options)
     picture = touched(read_picture(tmp_path / "in.tif"))
     assert picture.dpi == resolution
     for name in ("out.tif", "out.png"):

@@ -122,7 +122,7 @@ def test_state_dicts_without_tensors_to_copy_say_so() -> None:
         ({}, "the state dict: holds no tensors of torch .*empty"),
     ):
         with pytest.raises(NotACheckpointError, match=reason):
-            load_network(content)  # type: ignore[arg-type]
+            load_network(content)
     for value, reason in (
         (state[first].to_sparse(), f"the state dict: {first} is not dense .*give a checkpoint of ordinary tensors"),
         (state[first].to("meta"), f"the state dict: {first} has no values"),
@@ -353,7 +353,7 @@ def test_seed_reaches_networks_that_have_the_knob() -> None:
     assert torch.equal(network(faces), faces)
     assert torch.equal(network(faces, seed=5), network(faces, seed=5))
     assert not torch.equal(network(faces, seed=5), network(faces, seed=6))
-    assert torch.equal(network(faces, seed=np.int64(5)), network(faces, seed=5))  # type: ignore[arg-type]
+    assert torch.equal(network(faces, seed=np.int64(5)), network(faces, seed=5))
     for wrong in (-1, 2**63, 1.5, True, "3"):
         with pytest.raises(OptionError, match=r"seed: .* is not allowed; give a whole number from 0"):
             network(faces, seed=wrong)  # type: ignore[arg-type]
@@ -365,7 +365,7 @@ def test_fidelity_is_a_number_from_0_to_1() -> None:
     network = loading.Network(_Faithful(), "cpu", torch.float32)
     faces = torch.zeros(1, 3, 8, 8)
     for right in (0, 1, 0.25, np.float32(0.25)):
-        assert torch.equal(network(faces, fidelity=right), faces + float(right))  # type: ignore[arg-type]
+        assert torch.equal(network(faces, fidelity=right), faces + float(right))
     for wrong in (5.0, -0.1, float("nan"), "0.5", True):
         with pytest.raises(OptionError, match=r"fidelity: .* is not allowed; give a number from 0 to 1"):
             network(faces, fidelity=wrong)  # type: ignore[arg-type]

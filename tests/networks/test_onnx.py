@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -16,9 +18,13 @@ onnx = pytest.importorskip("onnx", reason="needs the package onnx to make the fi
 pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra `test`)")
 helper, FLOAT, HALF, DOUBLE = onnx.helper, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE
 INT, INT32 = onnx.TensorProto.INT64, onnx.TensorProto.INT32
+Shape: TypeAlias = Sequence[int | str]
+"""Of an input or output; a text is a side that may vary."""
+Tensor: TypeAlias = tuple[str, int, Shape]
+"""Name, kind of number and shape."""
 
 
-def save(path: Path, nodes: list, inputs: list, outputs: list) -> Path:
+def save(path: Path, nodes: list[Any], inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Path:
     info = helper.make_tensor_value_info
     graph = helper.make_graph(nodes, "net", [info(*one) for one in inputs], [info(*one) for one in outputs])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -32,7 +38,7 @@ def negative(path: Path, batch: int | str = 1, side: int = 64, kind: int = FLOAT
     return save(path, nodes, [("input", kind, shape)], [("output", kind, shape)])
 
 
-def weighted(path: Path, name: str = "weight", kind: int = DOUBLE, shape: tuple = (1,)) -> Path:
+def weighted(path: Path, name: str = "weight", kind: int = DOUBLE, shape: Shape = (1,)) -> Path:
     """Picture × weight, beside an output that comes first and is no picture."""
     picture = [1, 3, 64, 64]
     nodes = [
@@ -64,7 +70,7 @@ def test_half_precision_files_take_and_give_float32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "shape"), [(DOUBLE, (1,)), (FLOAT, ()), (FLOAT, (1,))])
-def test_the_number_is_the_fidelity_and_the_finished_picture_is_chosen(tmp_path: Path, kind: int, shape: tuple) -> None:
+def test_the_number_is_the_fidelity_and_the_finished_picture_is_chosen(tmp_path: Path, kind: int, shape: Shape) -> None:
     network = load_onnx(weighted(tmp_path / "w.onnx", kind=kind, shape=shape))
     assert network.knobs == {"fidelity"}
     for fidelity in (0.0, 0.25, 1.0):
@@ -72,7 +78,7 @@ def test_the_number_is_the_fidelity_and_the_finished_picture_is_chosen(tmp_path:
 
 
 @pytest.mark.parametrize(("kind", "shape"), [(FLOAT, (1, 1)), (FLOAT, ("n",)), (INT, (1,)), (INT32, ())])
-def test_a_weight_of_any_form_is_filled_in(tmp_path: Path, kind: int, shape: tuple) -> None:
+def test_a_weight_of_any_form_is_filled_in(tmp_path: Path, kind: int, shape: Shape) -> None:
     network = load_onnx(weighted(tmp_path / "w.onnx", kind=kind, shape=shape))
     assert network.knobs == {"fidelity"}
     assert torch.allclose(network(faces(2), fidelity=1.0), faces(2))
@@ -84,7 +90,8 @@ def test_a_graph_of_open_side_runs_at_the_side_that_it_gives_or_at_512(
     tmp_path: Path, given: int | str, side: int
 ) -> None:
     nodes = [helper.make_node("Neg", ["i"], ["o"])]
-    taken, made = ["b", 3, "h", "w"], ["b", 3, given, given if isinstance(given, int) else "w"]
+    taken: Shape = ["b", 3, "h", "w"]
+    made: Shape = ["b", 3, given, given if isinstance(given, int) else "w"]
     network = load_onnx(save(tmp_path / "open.onnx", nodes, [("i", FLOAT, taken)], [("o", FLOAT, made)]))
     assert network.size == side
     assert torch.equal(network(faces(1, side)), -faces(1, side))
@@ -105,7 +112,7 @@ def test_a_graph_that_only_seems_to_take_any_batch_is_run_face_by_face(
         helper.make_node("Reshape", ["i", "one"], ["r"]),
         helper.make_node("Neg", ["r"], ["o"]),
     ]
-    shape = ["b", 3, 64, 64]
+    shape: Shape = ["b", 3, 64, 64]
     network = load_onnx(save(tmp_path / "n.onnx", nodes, [("i", FLOAT, shape)], [("o", FLOAT, shape)]))
     caplog.set_level("INFO")
     for _ in range(2):

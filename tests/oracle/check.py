@@ -9,30 +9,37 @@
 Numbers are max |difference| / reference standard deviation.
 """
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import torch
+from numpy.lib.npyio import NpzFile
 
 from . import synth
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def load(name):
+def load(name: str) -> tuple[synth.Spec, dict[str, Any], NpzFile]:
     spec = synth.load_spec(os.path.join(HERE, "specs", name + ".json"))
     with open(os.path.join(HERE, "meta.json")) as f:
         meta = json.load(f)[name]
     return spec, meta, np.load(os.path.join(HERE, "golden", name + ".npz"))
 
 
-def compare(gold, key, value, step=8):
-    a = value.detach().float().cpu().numpy() if hasattr(value, "detach") else np.asarray(value, np.float32)
+def compare(gold: NpzFile, key: str, value: torch.Tensor | np.ndarray, step: int = 8) -> dict[str, float]:
+    """The differences of the parts that are stored. Raises ValueError for another shape."""
+    a = value.detach().float().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, np.float32)
     if key + "_shape" not in gold:  # stored whole
         ref = gold[key]
         return {"all": float(np.abs(a.reshape(ref.shape) - ref).max() / max(float(ref.std()), 1e-12))}
     if tuple(a.shape) != tuple(int(v) for v in gold[key + "_shape"]):
-        return {"shape": (tuple(a.shape), tuple(int(v) for v in gold[key + "_shape"]))}
+        raise ValueError(f"{key}: the shape is {a.shape}, not {tuple(gold[key + '_shape'])}")
     sd = float(gold[key + "_stats"][1])
     h, w = a.shape[-2:]
     parts = {
@@ -49,7 +56,7 @@ def compare(gold, key, value, step=8):
     return res
 
 
-def missing_and_extra(spec, state_dict):
+def missing_and_extra(spec: synth.Spec, state_dict: Mapping[str, torch.Tensor]) -> dict[str, list[Any]]:
     """Key and shape differences between a spec and a state dict (yours, or a real checkpoint's)."""
     want = {e[0]: tuple(e[1]) for e in spec}
     have = {k: tuple(v.shape) for k, v in state_dict.items()}

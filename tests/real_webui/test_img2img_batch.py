@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,7 +36,7 @@ def fill(page: Page, pictures: Path) -> None:
     ):
         if not page.js(PRESS, f"{holder} > .tab-nav button", name):
             pytest.skip("needs A1111's tab Batch")
-        until(lambda field=field: page.shown(field), name)
+        until(functools.partial(page.shown, field), name)
     time.sleep(1)  # the server is told which kind of batch it is
     page.write("img2img_batch_input_dir", str(pictures))
     for name, value in (("prompt", PROMPT), ("steps", STEPS), ("seed", 7), ("denoising_strength", 0.05)):
@@ -47,7 +48,9 @@ def process(page: Page, into: Path) -> dict[str, PIL.Image.Image]:
     into.mkdir()
     page.write("img2img_batch_output_dir", str(into))
     page.generate("img2img")
-    made = {file.stem.split("-")[-1]: PIL.Image.open(file) for file in sorted(into.glob("*.png"))}
+    made: dict[str, PIL.Image.Image] = {
+        file.stem.split("-")[-1]: PIL.Image.open(file) for file in sorted(into.glob("*.png"))
+    }
     if not made and list(into.iterdir()):
         pytest.skip("needs a WebUI that saves PNG")
     return made

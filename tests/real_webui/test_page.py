@@ -7,6 +7,7 @@ FACERESTORE_BROWSER=required makes it a failure. WEBUI_SHOTS names a folder for 
 from __future__ import annotations
 
 import base64
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,7 @@ def test_settings_have_our_section(page: Page) -> None:
         ".find((one) => one.textContent.trim() === 'Face Restore').click()"
     )
     for name in ("default_model", "folders", "device", "precision", "unload", "offline", "mirror", "accordion_open"):
-        until(lambda name=name: page.shown(f"#setting_facerestore_{name}"), name)
+        until(functools.partial(page.shown, f"#setting_facerestore_{name}"), name)
     page.shot("settings")
 
 

@@ -123,7 +123,7 @@ def test_no_step_of_colour_is_left(tint: tuple[float, ...]) -> None:
     picture = smooth_picture(400, 400)
     matrix = placed(0.7, 200, 200, 15)
     crop = alignment.crop_face(picture, matrix, SIZE)
-    tinted = np.clip(crop + np.float32(tint), 0, 1)
+    tinted = np.clip(crop + np.array(tint, np.float32), 0, 1)
     image = to_uint8(picture)
     blending.paste(image, blending.match_color(tinted, crop, MASK), crop, MASK, matrix)
     difference = np.abs(image.astype(int) - to_uint8(picture))
@@ -135,8 +135,8 @@ def test_no_step_of_colour_is_left(tint: tuple[float, ...]) -> None:
 
 def test_seam_ring_keeps_its_level_under_a_varying_tint() -> None:
     crop = smooth_picture(SIZE, SIZE, 3)
-    ramp = np.linspace(-0.1, 0.1, SIZE, dtype=np.float32)[:, None, None] * np.float32([1, 0.5, -1])
-    tinted = np.clip(crop * 0.9 + ramp, 0, 1)
+    ramp = np.linspace(-0.1, 0.1, SIZE, dtype=np.float32)[:, None, None] * np.array([1, 0.5, -1], np.float32)
+    tinted = np.clip(crop * 0.9 + ramp, 0, 1).astype(np.float32)
     ring = (MASK > 0.05) & (MASK < 0.6)
     visible = np.abs(MASK[..., None] * (blending.match_color(tinted, crop, MASK) - crop))[ring]
     unmatched = np.abs(MASK[..., None] * (tinted - crop))[ring]
@@ -157,7 +157,7 @@ def test_texture_stays_restored() -> None:
 
 def test_grey_stays_grey() -> None:
     grey = smooth_picture(SIZE, SIZE, 5).mean(axis=2, keepdims=True).repeat(3, axis=2)
-    coloured = np.clip(grey + np.float32([0.1, 0.0, -0.05]), 0, 1)
+    coloured = np.clip(grey + np.array([0.1, 0.0, -0.05], np.float32), 0, 1)
     coloured[180:200, 100:150] = (0.6, 0.2, 0.5)  # purple lips
     matched = blending.match_color(coloured, grey, MASK)
     assert (matched.max(axis=2) - matched.min(axis=2)).max() < 0.5 / 255

@@ -77,7 +77,12 @@ def test_large_pages_are_asked_for_where_memory_is_not_kept(
 
 def test_the_command_line_keeps_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[bool] = []
-    monkeypatch.setattr(__main__, "keep_freed_memory", lambda: called.append(True) or True)
+
+    def keep() -> bool:
+        called.append(True)
+        return True
+
+    monkeypatch.setattr(__main__, "keep_freed_memory", keep)
     monkeypatch.setattr(__main__, "main", lambda: 0)
     monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
     assert __main__.run() == 0

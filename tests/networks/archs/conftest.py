@@ -20,7 +20,7 @@ USUAL = cpu_batches.run
 
 
 def whole(network: cpu_batches.Network, faces: torch.Tensor, most: int, bytes_a_pixel: int) -> torch.Tensor:
-    """Instead of `sidebyside.run`: the network is given the batch as it is."""
+    """Instead of `cpu_batches.run`: the network is given the batch undivided."""
     with torch.inference_mode():
         return network(faces).float()
 
@@ -28,15 +28,14 @@ def whole(network: cpu_batches.Network, faces: torch.Tensor, most: int, bytes_a_
 @contextlib.contextmanager
 def face_by_face() -> Iterator[None]:
     """Inside, a CPU is given what users' CPUs are given: of networks of 512 px and more, a face at a time."""
-    cpu_batches.run = USUAL
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu_batches, "run", USUAL)
         yield
-    finally:
-        cpu_batches.run = whole
 
 
 @pytest.fixture(scope="package", autouse=True)
 def whole_batches() -> Iterator[None]:
-    cpu_batches.run = whole
-    yield
-    cpu_batches.run = USUAL
+    """In the tests of this folder networks are given whole batches, but inside `face_by_face`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu_batches, "run", whole)
+        yield

@@ -74,6 +74,7 @@ def test_public_file_gives_its_authors_output(public: Network) -> None:
 def test_public_file_codes_and_knobs(public: Network) -> None:
     gold = check.load("codeformer")[2]
     module = public.module
+    assert isinstance(module, codeformer.CodeFormer)
     with torch.inference_mode():
         latent, features = module.encode(picture(512))
         codes = module.predict(latent).argmax(-1).view(1, 16, 16)
@@ -118,13 +119,14 @@ def test_knobs_change_the_output_and_the_batch_does_not(small: Network) -> None:
     for fidelity, together in out.items():
         for i in range(3):
             assert torch.allclose(small(faces[i : i + 1], fidelity=fidelity)[0], together[i], atol=1e-5)
+    assert isinstance(small.module, codeformer.CodeFormer)
     small.module.adain = False
     assert (small(faces, fidelity=0.5) - out[0.5]).abs().max() > 1e-2
 
 
 def test_nothing_is_fused_at_fidelity_zero(small: Network) -> None:
     before = small(picture(8), fidelity=0.0)
-    for parameter in small.module.fuse_convs_dict.parameters():
+    for parameter in small.module.get_submodule("fuse_convs_dict").parameters():
         parameter.fill_(float("nan"))
     assert torch.equal(small(picture(8), fidelity=0.0), before)
 

@@ -26,6 +26,12 @@ NARROW: list[dict[str, Any]] = [
 ]
 
 
+def plan_of(network: Network) -> gfpgan.Plan:
+    """The widths and levels that were read off its tensors."""
+    assert isinstance(network.module, gfpgan.GFPGAN)
+    return network.module.plan
+
+
 def picture(side: int, batch: int = 1) -> torch.Tensor:
     return torch.from_numpy(synth.pseudo_image(0, side, side, batch))
 
@@ -41,7 +47,7 @@ def test_public_file_gives_its_authors_output(name: str, original: bool) -> None
     network = load_network(state)  # strict
     assert (network.family, network.size, network.template) == ("gfpgan", 512, "ffhq")
     assert network.knobs == {"seed"}
-    assert network.module.plan.original == original
+    assert plan_of(network).original == original
 
     alone = network(picture(512))
     together = network(picture(512, batch=3))
@@ -101,7 +107,7 @@ def test_narrow_clean_network_equals_gfpgan(arguments: dict[str, Any]) -> None:
     network = same_as(
         upstream.GFPGANv1Clean(input_is_latent=True, different_w=arguments["sft_half"], **arguments), arguments
     )
-    assert not network.module.plan.original
+    assert not plan_of(network).original
 
 
 @pytest.mark.parametrize("arguments", NARROW)
@@ -111,7 +117,7 @@ def test_narrow_original_network_equals_gfpgan(arguments: dict[str, Any], monkey
     blocks: ModuleType = pytest.importorskip("basicsr.archs.stylegan2_arch", reason="comes with the extra `reference`")
 
     def activation(module: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-        bias = module.bias.view(1, -1, *[1] * (x.ndim - 2))  # type: ignore[operator, union-attr]
+        bias = module.get_parameter("bias").view(1, -1, *[1] * (x.ndim - 2))
         return math.sqrt(2) * torch.nn.functional.leaky_relu(x + bias, 0.2)
 
     # upstream's fused activation has no CPU path; it is the one formula above
@@ -119,7 +125,7 @@ def test_narrow_original_network_equals_gfpgan(arguments: dict[str, Any], monkey
     network = same_as(
         upstream.GFPGANv1(input_is_latent=True, different_w=arguments["sft_half"], **arguments), arguments
     )
-    assert network.module.plan.original
+    assert plan_of(network).original
 
 
 def test_narrow_clean_network_equals_spandrel() -> None:

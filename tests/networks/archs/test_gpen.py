@@ -102,7 +102,8 @@ def reference(state: State, face: torch.Tensor) -> torch.Tensor:
     def head(x: torch.Tensor, name: str) -> torch.Tensor:
         return modulated(x, f"{name}.conv", style, demodulate=False) + state[f"{name}.bias"]
 
-    x, features = face, []
+    x = face
+    features: list[torch.Tensor] = []
     while f"ecd{len(features)}.0.0.{'kernel' if features else 'weight'}" in state:
         name, place = f"ecd{len(features)}.0", 1 if features else 0
         weight = state[f"{name}.{place}.weight"]
@@ -179,4 +180,4 @@ def test_it_has_no_knobs() -> None:
     network = load_network(narrow((4, 6, 8), (8, 6, 4), 8, 2))
     for knob in ({"fidelity": 0.5}, {"seed": 1}):
         with pytest.raises(OptionError, match="gpen has no such knob"):
-            network(picture(16), **knob)  # type: ignore[arg-type]
+            network(picture(16), **knob)

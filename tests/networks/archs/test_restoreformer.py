@@ -42,9 +42,11 @@ def test_public_file_gives_its_authors_output(name: str, heads: int) -> None:
     network = load_network(synth.synth_state_dict(spec))  # strict
     assert (network.family, network.size, network.template) == ("restoreformer", 512, "ffhq")
     assert network.knobs == frozenset()
-    assert network.module.decoder.mid.attn_1.heads == heads
+    assert network.module.get_submodule("decoder.mid.attn_1").heads == heads
     codes: list[torch.Tensor] = []
-    network.module.quantize.register_forward_hook(lambda _module, _inputs, outputs: codes.append(outputs[1]))
+    network.module.get_submodule("quantize").register_forward_hook(
+        lambda _module, _inputs, outputs: codes.append(outputs[1])
+    )
 
     out = network(picture(512, batch=3)).numpy()
 
@@ -113,7 +115,7 @@ def test_heads_follow_the_second_attending_level() -> None:
     assert restoreformer.build(shapes_of(narrow())).decoder.mid.attn_1.heads == 8
     plus = narrow(decoder_attending=(1, 2))
     network = load_network(plus)
-    assert network.module.decoder.up[1].attn[0].heads == 4
+    assert network.module.get_submodule("decoder.up.1.attn.0").heads == 4
     # The extra level asks with the encoder's features of its own resolution; each element for itself.
     faces = picture(64, batch=3)
     assert torch.allclose(network(faces)[2:], network(faces[2:]), atol=2e-5)

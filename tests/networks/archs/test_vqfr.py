@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from numpy.lib.npyio import NpzFile
 from torch import nn
 
 from lib_facerestore.errors import ModelFileError, OptionError
@@ -30,7 +31,7 @@ NARROW_V2 = {"widths": (32, 64, 96), "encoder_blocks": 3, "decoder_blocks": 1, "
              "guide": 7, "groups": 8}  # fmt: skip
 
 
-def from_oracle(name: str) -> tuple[Network, dict[str, Any], list[torch.Tensor]]:
+def from_oracle(name: str) -> tuple[Network, NpzFile, list[torch.Tensor]]:
     """The network with synthetic weights, its golden numbers, and a list that collects the codes of each run."""
     spec, _, gold = check.load(name)
     network = load_network(synth.synth_state_dict(spec))
@@ -46,7 +47,7 @@ def from_oracle(name: str) -> tuple[Network, dict[str, Any], list[torch.Tensor]]
     return network, gold, seen
 
 
-def assert_golden(gold: dict[str, Any], key: str, faces: torch.Tensor, tolerance: float = TOLERANCE) -> None:
+def assert_golden(gold: NpzFile, key: str, faces: torch.Tensor, tolerance: float = TOLERANCE) -> None:
     figures = check.compare(gold, key, faces)
     assert figures and max(figures.values()) <= tolerance, (key, figures)
     assert max(figures.values()) * float(gold[f"{key}_stats"][1]) <= 1e-3

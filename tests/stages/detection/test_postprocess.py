@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from lib_facerestore.stages.detection.postprocess import (
     MOST,
@@ -64,12 +65,17 @@ def test_decoding_undoes_encoding() -> None:
     torch.testing.assert_close(decode_landmarks(raw, priors), points.expand(len(priors), 5, 2), rtol=0, atol=2e-3)
 
 
+def single(*values: float) -> NDArray[np.float32]:
+    """The values in single precision."""
+    return np.array(values, np.float32)
+
+
 def test_decode_keeps_what_reaches_the_confidence() -> None:
     priors = prior_boxes(32, 32)
     scores = torch.zeros(len(priors))
     scores[3], scores[7], scores[9] = 0.5, 0.49, 0.9
     found = decode(torch.zeros(len(priors), 4), scores, torch.zeros(len(priors), 10), priors, 0.5)
-    assert found.scores.tolist() == np.float32([0.5, 0.9]).tolist()
+    assert found.scores.tolist() == single(0.5, 0.9).tolist()
     assert found.boxes.shape == (2, 4) and found.landmarks.shape == (2, 5, 2)
     nothing = decode(torch.zeros(len(priors), 4), scores, torch.zeros(len(priors), 10), priors, 0.95)
     assert nothing.boxes.shape == (0, 4) and nothing.faces() == []
@@ -85,7 +91,7 @@ def test_at_confidence_0_only_the_best_are_kept() -> None:
 
 def test_suppress_orders_by_score_and_keeps_separate_faces() -> None:
     found = suppress(found_of((0, 0, 40, 40, 0.7), (100, 0, 140, 40, 0.9), (50, 60, 90, 100, 0.8)))
-    assert found.scores.tolist() == np.float32([0.9, 0.8, 0.7]).tolist()
+    assert found.scores.tolist() == single(0.9, 0.8, 0.7).tolist()
 
 
 def test_suppress_drops_boxes_inside_boxes() -> None:
@@ -107,7 +113,7 @@ def test_suppress_drops_doubled_landmarks() -> None:
     assert len(suppress(pair).scores) == 2
     same = pair.landmarks.copy()
     same[1] = same[0] + 1.5
-    assert suppress(Found(pair.boxes, pair.scores, same)).scores.tolist() == np.float32([0.9]).tolist()
+    assert suppress(Found(pair.boxes, pair.scores, same)).scores.tolist() == single(0.9).tolist()
 
 
 def test_neighbours_that_touch_are_both_kept() -> None:
@@ -129,7 +135,9 @@ def test_suppress_of_nothing() -> None:
 @settings(max_examples=30, deadline=None)
 def test_moved_is_the_inverse_of_resize_and_cut(sx: float, sy: float, dx: float, dy: float) -> None:
     found = found_of((10, 20, 60, 90, 0.9))
-    tile = Found(found.boxes * [sx, sy, sx, sy] - [dx, dy, dx, dy], found.scores, found.landmarks * [sx, sy] - [dx, dy])
+    boxes = found.boxes * [sx, sy, sx, sy] - [dx, dy, dx, dy]
+    landmarks = found.landmarks * [sx, sy] - [dx, dy]
+    tile = Found(boxes.astype(np.float32), found.scores, landmarks.astype(np.float32))
     back = tile.moved((sx, sy), (dx, dy))
     np.testing.assert_allclose(back.boxes, found.boxes, atol=1e-3)
     np.testing.assert_allclose(back.landmarks, found.landmarks, atol=1e-3)

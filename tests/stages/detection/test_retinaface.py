@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib_facerestore.errors import InputError, ModelFileError, OptionError
+from lib_facerestore.faces.face import Face
 from lib_facerestore.stages.detection import create_detector, looks
 from lib_facerestore.stages.detection.postprocess import Found, decode_boxes, decode_landmarks, prior_boxes
 from lib_facerestore.stages.detection.retinaface import (
@@ -60,7 +62,7 @@ def picture(height: int, width: int, *blobs: tuple[int, int, int]) -> np.ndarray
     return image
 
 
-def centres(faces: list) -> np.ndarray:
+def centres(faces: Sequence[Face]) -> np.ndarray:
     return np.array([face.centre for face in faces]).reshape(-1, 2)
 
 
@@ -98,7 +100,9 @@ def test_second_look_enlarges_a_small_picture_without_a_face() -> None:
 
 
 def test_no_second_look_where_a_large_face_is_seen_at_full_size() -> None:
-    face = Found(np.array([[10, 10, 200, 220]], np.float32), np.float32([0.9]), np.zeros((1, 5, 2), np.float32))
+    face = Found(
+        np.array([[10, 10, 200, 220]], np.float32), np.array([0.9], np.float32), np.zeros((1, 5, 2), np.float32)
+    )
     assert not looks.wants_second_look(np.zeros((400, 500, 3), np.uint8), face, 640)
     assert looks.wants_second_look(np.zeros((400, 500, 3), np.uint8), Found.nothing(), 640)
     assert looks.wants_second_look(np.zeros((1600, 900, 3), np.uint8), face, 640)
@@ -184,6 +188,7 @@ def test_loads_by_content_and_drops_the_prefix(tmp_path: Path, random_detector: 
     path = tmp_path / "any name.pth"
     torch.save({"module." + key: value for key, value in state.items()}, path)
     loaded = create_detector(str(path))
+    assert isinstance(loaded, RetinaFaceDetector)
     batch = torch.randn(1, 3, 64, 64)
     for ours, theirs in zip(loaded.network(batch), random_detector.network(batch), strict=True):
         assert torch.equal(ours, theirs)
@@ -240,7 +245,7 @@ def test_equals_the_original(file: str, kind: str, tmp_path: Path) -> None:
         assert np.abs(value[0].numpy() - reference).max() / reference.std() < 1e-4, key
         assert np.abs(value[1].numpy()[::20] - second).max() / reference.std() < 1e-4, key
     priors = prior_boxes(480, 640)
-    size = np.float32([640, 480])
+    size = np.array([640, 480], np.float32)
     every = slice(None, None, 50)
     np.testing.assert_allclose(priors[every, :2].numpy() / size, gold["priors_sub"][:, :2], atol=1e-6)
     np.testing.assert_allclose(priors[every, 2:].numpy() / size, gold["priors_sub"][:, 2:], atol=1e-6)
