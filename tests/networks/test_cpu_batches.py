@@ -24,7 +24,11 @@ FACES = torch.rand(5, 3, 256, 256, generator=torch.Generator().manual_seed(0)) *
 
 
 @pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
+def two_threads_and_much_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """What runs beside what follows from threads and free memory: the same on every machine that runs these tests."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=64 * 2**30))
+    monkeypatch.setattr(cpu_batches, "CGROUP", tmp_path / "no limit")
+    monkeypatch.setattr(cpu_batches, "_threads_have_counts", lambda: True)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
