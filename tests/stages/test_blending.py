@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lib_facerestore.errors import InputError
 from lib_facerestore.faces import alignment
+from lib_facerestore.options.table import MaskKind
 from lib_facerestore.stages import blending, parsing
 
 SIZE = 256
@@ -55,7 +56,7 @@ MASK = blending.build_mask(SIZE, TEMPLATE)
 @given(
     st.sampled_from(["parsing", "ellipse", "box"]), st.floats(0, 0.5), st.sampled_from([64, 128, 256]), st.booleans()
 )
-def test_mask_is_bounded_and_zero_on_the_rim(kind: str, feather: float, size: int, parsed: bool) -> None:
+def test_mask_is_bounded_and_zero_on_the_rim(kind: MaskKind, feather: float, size: int, parsed: bool) -> None:
     labels = np.full((size, size), 1, np.uint8) if parsed else None  # skin up to the rim
     mask = blending.build_mask(size, alignment.ffhq_template(size), labels, kind, feather, ())
     assert mask.dtype == np.float32
@@ -71,7 +72,7 @@ def test_mask_is_bounded_and_zero_on_the_rim(kind: str, feather: float, size: in
 
 @pytest.mark.parametrize("kind", ["ellipse", "parsing"])
 @pytest.mark.parametrize("feather", [0.0, 0.1, 0.3, 0.5])
-def test_the_middle_of_the_face_is_wholly_restored_whatever_the_feather(kind: str, feather: float) -> None:
+def test_the_middle_of_the_face_is_wholly_restored_whatever_the_feather(kind: MaskKind, feather: float) -> None:
     labels = np.where(parsing.ellipse_mask(TEMPLATE, SIZE, 0.9) > 0.5, 1, 0).astype(np.uint8)
     assert blending.build_mask(SIZE, TEMPLATE, labels, kind, feather, ()).max() > 0.999
 
@@ -101,7 +102,7 @@ def test_no_face_in_the_labels_falls_back_on_the_ellipse() -> None:
 
 @pytest.mark.parametrize("kind", ["parsing", "ellipse", "box"])
 @pytest.mark.parametrize("part", list(parsing.PARTS))
-def test_kept_parts_are_exactly_zero(kind: str, part: str) -> None:
+def test_kept_parts_are_exactly_zero(kind: MaskKind, part: str) -> None:
     where = np.s_[110:130, 80:110]
     labels = labels_with((parsing.PARTS[part][0], where))
     mask = blending.build_mask(SIZE, TEMPLATE, labels, kind, 0.1, (part,))
