@@ -1,7 +1,7 @@
 /* Face Restore, the face strip: every found face as a button that includes it or leaves it out.
  *
  * Also the two ways between the Faces text box ("all", "largest", "1,3", "2-4") and a set of face numbers. A face here
- * is what the server sends, see lib_facerestore/webui/panel.py: {number, side, area, box, reason, applied, before, after}.
+ * is what the server sends, see lib_facerestore/webui/page/face_strip.py: {number, side, area, box, reason, applied, before, after}.
  */
 (function () {
     "use strict";

@@ -1,7 +1,7 @@
 /* Face Restore, the wiring: one strip and one panel per tab, kept in step with the galleries and the Faces text boxes.
  *
  * The server answers through gradio itself: a hidden text box and two hidden buttons go in, a hidden piece of HTML with
- * JSON in an attribute comes out (lib_facerestore/webui/panel.py). Nothing is polled: the WebUI's onAfterUiUpdate calls
+ * JSON in an attribute comes out (lib_facerestore/webui/page/face_strip.py). Nothing is polled: the WebUI's onAfterUiUpdate calls
  * `update`, or, on a page that has no such function, an observer of the page does.
  */
 (function () {

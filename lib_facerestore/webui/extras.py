@@ -70,11 +70,9 @@ def _controls() -> dict[str, Any]:
     full = hasattr(scripts_postprocessing.ScriptPostprocessing, "process_firstpass")
     made = controls.build(
         tab,
-        with_stage=False,
-        extra=(lambda prefix: _place_box(prefix, own)) if full else None,
-        with_strip=own,
-        with_save=full,
-        hidden=() if own else ("save_before",),  # the same names everywhere: see `_tab`
+        when=(lambda prefix: _place_box(prefix, own)) if full else (lambda prefix: {}),
+        strip=own,
+        save_before=("shown" if own else "hidden") if full else "none",  # the same names everywhere: see `_tab`
     )
     return dict(made.by_name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Runs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[object, tuple[RunPicture, ...]]] = {}
+        self._names: dict[str, str] = {}
 
     def remember(self, tab: str, pictures: Sequence[RunPicture], add: bool = False, job: object = None) -> None:
         """Keep the pictures of a run in place of those of the run before; the last `MOST_PICTURES` of them.
@@ -59,11 +61,17 @@ class Runs:
             last_job, kept = self._kept.get(tab, (None, ()))
             together = add or (job is not None and job == last_job)
             self._kept[tab] = job, ((kept if together else ()) + reduced)[-MOST_PICTURES:]
+            self._names[tab] = f"{tab}-{secrets.token_hex(8)}" if self._kept[tab][1] else ""
 
     def last(self, tab: str) -> list[RunPicture]:
         """The pictures of the last run of a tab; empty if there was none."""
         with self._lock:
             return list(self._kept.get(tab, (None, ()))[1])
+
+    def name(self, tab: str) -> str:
+        """A name of the last run of a tab, another one after each `remember`; "" if there was none."""
+        with self._lock:
+            return self._names.get(tab, "")
 
 
 def _reduced(picture: RunPicture) -> RunPicture:

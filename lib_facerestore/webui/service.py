@@ -84,6 +84,7 @@ _at_work = threading.RLock()  # one job at a time; lists and the last run are gi
 _runs = Runs()
 remember = _runs.remember
 last_run = _runs.last
+last_run_name = _runs.name
 
 
 def restorer() -> FaceRestorer:

@@ -1,1 +1,1 @@
-"""The extension's own HTTP API, under the WebUI's."""
+"""The extension's HTTP API, a set of routes in the WebUI's own app."""

@@ -1,7 +1,4 @@
-"""What the OpenAPI page says beside the schemas: errors by status, and examples that can be tried as they are.
-
-Plain data.
-"""
+"""What the OpenAPI page says besides the schemas: errors by status, and examples that can be sent unchanged."""
 
 from __future__ import annotations
 
@@ -13,12 +10,12 @@ TAG = "Face Restore"
 
 _MEANING = {
     401: "A user name and a password are needed (--api-auth, --gradio-auth), or these are wrong.",
-    403: "The licence has not been accepted; the sentence holds it.",
+    403: "The licence has not been accepted; the sentence quotes it.",
     404: "There is no such model.",
-    409: "What lies in the model folder, or a setting, stands against it: not installed, damaged, offline.",
+    409: "Not possible here: the model is not installed or damaged, a package is missing, or downloads are off.",
     413: "More bytes, pictures or pixels than are accepted.",
     422: "An option, a picture or the body cannot be used; the sentence says which and what would be right.",
-    500: "Something went wrong that should not; the WebUI's log has more.",
+    500: "An unexpected error; the WebUI's log has more.",
     503: "Too many requests wait already; Retry-After says how many seconds to wait.",
 }
 

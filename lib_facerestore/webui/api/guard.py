@@ -1,7 +1,7 @@
-"""What stands before every own route: who may come in, how much may be sent, and how errors look.
+"""Checks in front of every route: the password, the size of the request, how many wait; and the form of errors.
 
-It is a kind of route, not middleware (some WebUIs refuse middleware at this point), and it decides before the body is
-read: FastAPI itself reads a body whole before it asks any dependency.
+This is a class of route, since some WebUIs refuse middleware, and FastAPI reads the whole body before it asks a
+dependency, which would be too late.
 """
 
 import base64
@@ -27,16 +27,18 @@ from ..packages import MissingPackageError, explain
 logger = logging.getLogger(__name__)
 
 Credentials = Callable[[], Mapping[str, str] | None]
-"""Gives user names and passwords; empty: everybody may come in; None: nobody may."""
+"""Gives user names and their passwords; empty: nobody is asked for one; None: everybody is refused."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """What a request may be at most.
 
-    body_bytes: as sent, so that base64 counts a third more than the files. pictures: in one request.
-    megapixels, total_megapixels: of one picture, and of all; 80 keeps below where Pillow warns of a bomb.
-    waiting: requests that may wait while one is worked on; one more is told to come back later.
+    Attributes:
+        body_bytes: as sent, so that base64 counts a third more than the files.
+        pictures: in one request.
+        megapixels, total_megapixels: of one picture, and of all; Pillow warns of decompression bombs from 89 on.
+        waiting: requests that may wait while one is worked on; more are answered with 503.
     """
 
     body_bytes: int = 256 * 2**20
@@ -69,7 +71,7 @@ class Turnstile:
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """Stay while a request is worked on or waits. Raises RefusedError."""
+        """Count a request while it is worked on or waits. Raises RefusedError."""
         with self._lock:
             self.check()
             self.inside += 1
@@ -81,7 +83,10 @@ class Turnstile:
 
 
 def guarded_route(credentials: Credentials, limits: Limits, turnstile: Turnstile | None = None) -> type[APIRoute]:
-    """The class of route that guards: for `add_api_route(…, route_class_override=…)`. `turnstile`: for heavy work."""
+    """A class of route with these checks, for `add_api_route(…, route_class_override=…)`.
+
+    turnstile: given for routes that run networks.
+    """
 
     class GuardedRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Any]:
@@ -95,7 +100,7 @@ def guarded_route(credentials: Credentials, limits: Limits, turnstile: Turnstile
                     if turnstile is not None:
                         turnstile.check()
                     return await inner(Request(request.scope, counted.receive))
-                except Exception as error:  # every error leaves here as one sentence, whatever the host's handlers do
+                except Exception as error:  # answered here, since the host's handlers give errors another form
                     return error_answer(counted.error or error)
 
             return handle
@@ -104,7 +109,7 @@ def guarded_route(credentials: Credentials, limits: Limits, turnstile: Turnstile
 
 
 class Announced(HTTPBasic):
-    """HTTP Basic on the OpenAPI page, and nothing else: the guard has done the checking, of any characters."""
+    """Shows HTTP Basic on the OpenAPI page and checks nothing: the route has, also names beyond ASCII."""
 
     def __init__(self) -> None:
         super().__init__(scheme_name="HTTPBasic", auto_error=False)
@@ -140,7 +145,7 @@ class _Counted:
 def check_credentials(header: str | None, wanted: Mapping[str, str] | None) -> None:
     """Compare an Authorization header with the user names and passwords that are allowed. Raises RefusedError (401).
 
-    Every pair is compared in full, so that the time it takes tells nothing.
+    Every pair is compared in full, so that the time it takes reveals nothing.
     """
     if wanted is not None and not wanted:
         return
@@ -163,20 +168,20 @@ def check_credentials(header: str | None, wanted: Mapping[str, str] | None) -> N
 
 
 def status_of(error: Exception) -> int:
-    """The HTTP status that tells an error best."""
+    """The HTTP status for an error."""
     if isinstance(error, RefusedError):
         return error.status
     if isinstance(error, (OptionError, InputError)):
         return 422
     if isinstance(error, (ModelFileError, DownloadError, MissingPackageError)):
-        return 409  # the request is sound, but what is installed here, or a setting, stands against it
+        return 409  # the request is valid, but what is installed here, or a setting, does not allow it
     if isinstance(error, StarletteHTTPException):
         return error.status_code
     return 422 if isinstance(error, RequestValidationError) else 500
 
 
 def error_answer(error: Exception) -> JSONResponse:
-    """The answer that tells an error: {"detail": "one sentence"}."""
+    """The answer for an error: {"detail": "one sentence"}."""
     if isinstance(error, ImportError):
         error = explain(error) or error
     status = status_of(error)
@@ -199,7 +204,7 @@ def error_answer(error: Exception) -> JSONResponse:
 
 
 def _invalid(error: RequestValidationError) -> str:
-    """FastAPI's list of what is wrong, as a sentence."""
+    """FastAPI's list of invalid fields, as a sentence."""
     parts = []
     for one in error.errors():
         place = [str(step) for step in one.get("loc", ())]

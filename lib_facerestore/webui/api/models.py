@@ -1,4 +1,4 @@
-"""The parts of the own routes that are about models, downloads and the options table."""
+"""What the routes answer about models, downloads and the options table."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ...catalogue import ModelEntry, Store, known_models
+from ...catalogue.terms import licence_text
 from ...errors import ModelFileError
 from ...options.spec import OptionSpec, Scope
 from ...options.table import PER_FACE, specs_in
-from ..downloads import Download, DownloadManager, LicenceError, entry_of, licence_text
+from ..downloads import Download, DownloadManager, LicenceError, entry_of
 from .guard import RefusedError
 from .schema import DownloadState, ModelInfo, ModelList, OptionInfo, OptionList
 
@@ -39,44 +40,22 @@ def list_models(store: Store, choices: list[Choice], downloads: DownloadManager)
 def _known(entry: ModelEntry, path: Path | None, downloads: DownloadManager) -> ModelInfo:
     state = downloads.state(entry.id)
     return ModelInfo(
-        id=entry.id,
-        kind=entry.kind,
-        family=entry.family,
-        size=entry.size or None,
-        installed=path is not None,
-        file=path.name if path else entry.files[0] if entry.files else "",
-        bytes=_bytes(path) if path else entry.bytes or None,
-        knobs=sorted(entry.knobs),
-        good_for=entry.good_for,
-        licence=entry.licence,
-        licence_note=entry.licence_note,
-        commercial=entry.commercial,
-        downloadable=any(file.urls for file in entry.published),
-        page=entry.page or None,
-        needs=entry.needs or None,
-        download=shown_state(state) if state else None,
+        **entry.as_json()
+        | {
+            "installed": path is not None,
+            "file": path.name if path else entry.files[0] if entry.files else "",
+            "bytes": _bytes(path) if path else entry.bytes or None,
+            "download": shown_state(state) if state else None,
+        }
     )
 
 
 def _own(choice: Choice, size: int | None) -> ModelInfo:
-    return ModelInfo(
-        id=choice.id,
-        kind="restorer",
-        family=choice.family,
-        size=None,
-        installed=True,
-        file=choice.id,
-        bytes=size,
-        knobs=sorted(choice.knobs),
-        good_for="",
-        licence="",
-        licence_note="A file of your own: its licence is not known here.",
-        commercial="unclear",
-        downloadable=False,
-        page=None,
-        needs=None,
-        download=None,
-    )
+    """A restorer that the user has added, of which no more is known than its file says."""
+    note = "A file of your own: its licence is not known here."
+    knobs = tuple(choice.knobs)
+    entry = ModelEntry(choice.id, 0, (choice.id,), family=choice.family, knobs=knobs, licence_note=note)
+    return ModelInfo(**entry.as_json() | {"installed": True, "file": choice.id, "bytes": size, "download": None})
 
 
 def _bytes(path: Path | None) -> int | None:
@@ -87,7 +66,7 @@ def _bytes(path: Path | None) -> int | None:
 
 
 def shown_state(state: Download) -> DownloadState:
-    """A download's state as the API shows it."""
+    """A download as the API shows it."""
     return DownloadState(
         id=state.id,
         file=state.file,
@@ -110,7 +89,7 @@ def start_download(downloads: DownloadManager, model: str, accepted: bool, file:
 
 
 def download_state(downloads: DownloadManager, model: str) -> DownloadState:
-    """How a model's download stands. Raises RefusedError (404)."""
+    """A model's last download; `state` is "none" where there was none. Raises RefusedError (404)."""
     try:
         entry = entry_of(model)
     except ModelFileError as error:
@@ -161,7 +140,7 @@ def _schema(spec: OptionSpec) -> dict[str, Any]:
 
 
 def _type(spec: OptionSpec) -> Iterator[tuple[str, Any]]:
-    """The part of a row's schema that says which values are allowed; null always means the default."""
+    """The part of an option's schema that says which values are allowed; null always means the default."""
     if spec.kind in ("float", "int"):
         yield "type", ["integer" if spec.kind == "int" else "number", "null"]
         if spec.minimum is not None:

@@ -1,9 +1,7 @@
-"""Pictures and options as they come over the wire, checked before anything heavy sees them, and the way back."""
+"""The pictures, options and overrides of a request, checked before any picture is decoded or model loaded."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import re
 import warnings
@@ -20,11 +18,10 @@ from ...options.per_face import Overrides, check_overrides
 from ...options.spec import Scope
 from ...options.table import SPECS, Options, specs_in
 from ...wording import did_you_mean, shown
+from .. import data_url
 from .guard import Limits, RefusedError
 
-_DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w.+=-]+)*;base64,", re.ASCII | re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:https?|ftp|file|s3)://", re.ASCII | re.IGNORECASE)
-_BLANKS = re.compile(r"\s+")
 _FILE_NAMES = ("model", "upscaler")  # options whose value may name a file
 
 
@@ -32,16 +29,13 @@ def from_base64(text: str, name: str) -> bytes:
     """The bytes that base64 text stands for, with or without a data URL's head. Raises InputError."""
     if _ADDRESS.match(text.strip()[:16]):
         raise InputError(f"{name}: is an address; nothing is fetched, send the picture itself as base64.")
-    head = _DATA_URL.match(text[:200].lstrip())
-    body = text.lstrip()[head.end() :] if head else text
-    try:
-        return base64.b64decode(_BLANKS.sub("", body).translate({45: "+", 95: "/"}), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError(f"{name}: is not valid base64 ({error}); send a picture file's bytes as base64.") from error
+    return data_url.decode(text, name)
 
 
 def read_pictures(files: Sequence[bytes], names: Sequence[str], limits: Limits) -> list[Picture]:
-    """The pictures in files. Their sizes are read from their heads and checked before any pixel is decoded.
+    """Decode picture files. Their sizes are read from their headers and checked before any pixel is decoded.
+
+    files: the bytes of each. names: what messages call them.
 
     Raises:
         InputError: not a picture, damaged.
@@ -63,7 +57,7 @@ def read_pictures(files: Sequence[bytes], names: Sequence[str], limits: Limits) 
 
 
 def _megapixels(data: bytes, name: str) -> float:
-    """From the file's head alone. What cannot be opened counts nothing: reading it says what is wrong."""
+    """From the file's header alone; 0 where it cannot be opened, since decoding it will say what is wrong."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
         try:
@@ -71,26 +65,13 @@ def _megapixels(data: bytes, name: str) -> float:
                 width, height = image.size
         except PIL.Image.DecompressionBombError as error:
             raise RefusedError(413, f"{name}: has too many pixels; make it smaller first.") from error
-        except Exception:  # Pillow's readers raise many kinds; the real reading words it
+        except Exception:  # Pillow's readers raise many kinds of it
             return 0.0
     return width * height / 1e6
 
 
-def encode(picture: Picture, format_name: str, quality: int | None, name: str) -> bytes:
-    """The picture as a file, with its alpha, depth, profile and metadata as far as the format holds them.
-
-    Raises InputError where it cannot hold alpha or 16 bits.
-    """
-    return image_files.to_bytes(picture, format_name, quality, name)
-
-
-def to_base64(data: bytes) -> str:
-    """Plain base64 text, without a data URL's head."""
-    return base64.b64encode(data).decode("ascii")
-
-
 def read_options(values: Mapping[str, Any] | None, scope: Scope, store: Store) -> Options:
-    """Options as they come; only those offered in `scope`, and no path of the caller's.
+    """The options of a request: only those offered in `scope`, and no paths.
 
     Raises:
         OptionError: an unknown name, or a value that is not allowed.
@@ -110,7 +91,7 @@ def read_options(values: Mapping[str, Any] | None, scope: Scope, store: Store) -
 def read_overrides(given: object, pictures: int, single: bool, store: Store) -> list[Overrides] | None:
     """One checked plan for each picture, None where there is none at all. Raises OptionError, RefusedError.
 
-    single: the request has `image`, so that one plan may stand without a list around it.
+    single: the request has `image`, so that its plan need not be in a list.
     """
     if given is None:
         return None
@@ -131,9 +112,9 @@ def read_overrides(given: object, pictures: int, single: bool, store: Store) -> 
 
 
 def check_model(name: str, store: Store, option: str = "model") -> None:
-    """That a name may be looked up: an id, or the bare name of a file in the model folders.
+    """Check that a name is the id of an installed model or the bare name of a file in the model folders.
 
-    The library takes a path as well. A caller from outside must not choose what this machine opens.
+    The library takes a path as well; a request must not choose which file of this machine is opened.
     Raises RefusedError: 422 for a path, 404 for an unknown name, 409 for a model that is not installed.
     """
     if name == SPECS[option].default:
@@ -158,12 +139,7 @@ def check_model(name: str, store: Store, option: str = "model") -> None:
     raise RefusedError(404, f"{option}: {shown(name)} is not known.{near} Installed: {', '.join(ids)}.")
 
 
-def media_type(format_name: str) -> str:
-    """The media type of a format, e.g. image/png."""
-    return f"image/{format_name}"
-
-
 def file_name(name: str | None, number: int) -> str:
-    """What messages call an uploaded file: its bare name, of printable signs only."""
+    """What messages call an uploaded file: its bare name, printable characters only, or "image {number}"."""
     bare = re.split(r"[/\\]", name or "")[-1]
     return "".join(sign for sign in bare if sign.isprintable())[:80] or f"image {number}"

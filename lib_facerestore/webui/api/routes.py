@@ -1,7 +1,8 @@
-"""The own routes under /facerestore/v1/: health, options, models, downloads, detect, restore.
+"""The extension's routes under /facerestore/v1/: health, options, models, downloads, detect, restore.
 
 `add_routes` works on any FastAPI app, with or without a WebUI. Handlers are plain functions, so that FastAPI runs them
-in worker threads. No middleware, and no `from __future__ import annotations`: FastAPI must see the types themselves.
+in worker threads. There is no middleware, since some WebUIs refuse it at this point, and no
+`from __future__ import annotations`: FastAPI must see the types themselves.
 """
 
 import functools
@@ -55,9 +56,9 @@ def register(app: FastAPI) -> None:
 
 
 def webui_credentials() -> dict[str, str] | None:
-    """Those of --api-auth, else of --gradio-auth: a page with a login must not have an open door beside it.
+    """User names and passwords of --api-auth, else of --gradio-auth, so that a page with a login has no open API.
 
-    Empty where neither is given; None, which lets nobody in, where they cannot be understood.
+    Empty where neither is given; None, which refuses everybody, where they cannot be read.
     """
     if host.cmd_opt("api_auth", ""):
         return host.api_credentials() or None
@@ -85,16 +86,16 @@ def add_routes(
     turn: Callable[[str], AbstractContextManager[Any]] = webui_turn,
     scope: Scope = "webui",
 ) -> None:
-    """Add the routes to an app; a second call for the same app does nothing.
+    """Add the routes to an app; does nothing where it has them already.
 
     Args:
-        app: any FastAPI app. Nothing but routes is added.
+        app: any FastAPI app; nothing but routes is added.
         restorer_service: what restores; None means the WebUI's `service`.
         downloads: what downloads; None means the WebUI's `downloads.manager()`.
         store: gives the model folders; None means those of the WebUI's settings.
         credentials: gives user names and passwords; the default is those of the WebUI.
         limits: what a request may be at most.
-        turn: a context manager, given a title, in which the heavy part runs.
+        turn: a context manager, given a title, in which the networks run.
         scope: which options are offered.
     """
     if any(str(getattr(route, "path", "")).startswith(PREFIX + "/") for route in app.routes):
@@ -130,7 +131,10 @@ def _add(
     may: tuple[int, ...] = (),
     **more: Any,
 ) -> None:
-    """Add one route. `statuses` and `may`: the errors that it may answer with, for the OpenAPI page."""
+    """Add one route.
+
+    statuses, may: the errors that all such routes, and this one, may answer with, for the OpenAPI page.
+    """
     app.router.add_api_route(
         PREFIX + path,
         endpoint,
@@ -146,7 +150,7 @@ def _add(
 
 def _information(add: Add, work: Work, downloads: DownloadManager) -> None:
     def health() -> Health:
-        """That it is there, its version, and what a request may be at most."""
+        """The extension's version, how busy it is, and what a request may be at most."""
         limits = LimitsInfo(**asdict(work.limits))
         working = work.turnstile.inside
         return Health(status="ok", version=__version__, webui=host.kind(), working=working, limits=limits)
@@ -171,7 +175,7 @@ def _downloads(add: Add, downloads: DownloadManager) -> None:
         return api_models.start_download(downloads, model, bool(request.accept_licence), request.file)
 
     def progress(model: str) -> DownloadState:
-        """How the last download of a model stands, or ended."""
+        """The last download of a model: its progress, or how it ended."""
         return api_models.download_state(downloads, model)
 
     def cancel(model: str) -> DownloadState:

@@ -1,7 +1,7 @@
-"""What goes in and out of the own routes, as pydantic models: the OpenAPI page is made from them.
+"""The requests and answers of the routes as pydantic models, from which the OpenAPI page is made.
 
-Only what pydantic 1.10 and 2 both have: no validators, class keywords for the configuration, `Field(description=…)`.
-No `from __future__ import annotations`, so that pydantic 1 sees the types themselves.
+They use only what pydantic 1.10 and 2 both have: no validators, class keywords for the configuration, and
+`Field(description=…)`. There is no `from __future__ import annotations`, so that pydantic 1 sees the types themselves.
 """
 
 from typing import Any, Literal
@@ -17,7 +17,7 @@ PICTURE = (
 
 
 class Error(BaseModel):
-    """What every answer other than 2xx holds."""
+    """The body of every answer other than 2xx."""
 
     detail: str = Field(description="One sentence that names what is wrong and what would be right.")
 
@@ -121,7 +121,7 @@ class RestoreAnswer(BaseModel):
 
 
 class DownloadState(BaseModel):
-    """How a download stands."""
+    """A download at one moment."""
 
     id: str = Field(description="The model.")
     file: str = Field(description="Name of the file.")
@@ -143,15 +143,19 @@ class ModelInfo(BaseModel):
     size: int | None = Field(description="Side of its crop in pixels; null where any size will do.")
     installed: bool
     file: str = Field(description="Name of its file.")
+    wanted: list[str] = Field(description="Every name that its file may have, the usual one first.")
     bytes: int | None = Field(description="Size of the file; null where nobody states it.")
+    bytes_about: int | None = Field(description="Roughly its size, from its tensors, where nobody states it.")
     knobs: list[str] = Field(description='Options that only some models have, e.g. "fidelity".')
     good_for: str
     licence: str
     licence_note: str
     commercial: Literal["yes", "no", "unclear"] = Field(description="Whether commercial use is allowed.")
+    commercial_use: Literal["yes", "no", "unclear"] = Field(description="The same as `commercial`.")
     downloadable: bool = Field(description="Whether POST models/{id}/download can get it.")
     page: str | None = Field(description="Where to get it by hand.")
     needs: str | None = Field(description="A package without which it cannot run.")
+    used: bool = Field(description="Whether anything here runs it.")
     download: DownloadState | None = Field(description="The last download since the start, if any.")
 
 
@@ -197,7 +201,7 @@ class LimitsInfo(BaseModel):
 
 
 class Health(BaseModel):
-    """That it is there, and which version."""
+    """The extension's version, and what a request may be at most."""
 
     status: Literal["ok"]
     version: str = Field(description="Of this extension.")

@@ -1,7 +1,7 @@
 """The routes that take files in a form (multipart/form-data): detect/upload and restore/upload.
 
-FastAPI's own way of saying what a form holds is a call in a default, and `Annotated` is not known to the FastAPI of the
-WebUI. No `from __future__ import annotations`: FastAPI must see the types themselves.
+Form fields are declared by a call in a default, since the WebUI's FastAPI does not know `Annotated`. There is no
+`from __future__ import annotations`: FastAPI must see the types themselves.
 """
 # ruff: noqa: B008
 
@@ -19,7 +19,7 @@ from .work import Sent, Work
 
 
 def add_uploads(add: Callable[..., None], work: Work) -> None:
-    """Add the routes with `add`, as `api` does. RuntimeError where FastAPI misses python-multipart."""
+    """Add the routes with `add`, see `routes`. Raises RuntimeError where the package python-multipart is missing."""
 
     def detect_upload(
         image: UploadFile = File(description="A picture file."),
@@ -46,11 +46,11 @@ def add_uploads(add: Callable[..., None], work: Work) -> None:
         names = [api_pictures.file_name(one.filename, number) for number, one in enumerate(image, 1)]
         plans = _json(overrides, "overrides", (dict, list))
         sent = Sent([one.file.read() for one in image], names, len(image) == 1, _json(options, "options", dict), plans)
-        told, files = work.restore(sent, format, quality, send_images or answer == "file")
+        result, files = work.restore(sent, format, quality, send_images or answer == "file")
         if answer == "json":
-            return told
-        told_short = f"{told.restored} restored, {told.skipped} skipped"
-        return Response(files[0], media_type=f"image/{format}", headers={"X-Facerestore-Result": told_short})
+            return result
+        summary = f"{result.restored} restored, {result.skipped} skipped"
+        return Response(files[0], media_type=f"image/{format}", headers={"X-Facerestore-Result": summary})
 
     more: dict[str, Any] = {"may": (404, 409)}
     add("/detect/upload", detect_upload, "POST", response_model=DetectAnswer, summary="Find faces in a file", **more)

@@ -1,7 +1,4 @@
-"""What the own routes do with pictures: check, wait for the turn, detect or restore, and put the answer together.
-
-Knows nothing of FastAPI.
-"""
+"""Detection and restoration for the routes: check the request, wait for the WebUI's queue, run, make the answer."""
 
 from __future__ import annotations
 
@@ -14,11 +11,11 @@ from typing import Any, Protocol
 
 from ...catalogue import Store
 from ...errors import InputError
-from ...faces.face import Face, FaceReport, select_faces
-from ...images.files import Picture
+from ...faces.face import Face, select_faces
+from ...images.files import Picture, to_bytes
 from ...options.spec import Scope
 from ...options.table import Options
-from .. import host
+from .. import data_url, host
 from . import pictures as api_pictures
 from .guard import Limits, Turnstile
 from .schema import DetectAnswer, DetectedFace, Format, RestoreAnswer, RestoredFace, RestoredPicture
@@ -27,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class RestoreService(Protocol):
-    """What does the work: the module `service`, or anything with these functions."""
+    """What detects and restores: the module `service`, or anything with these functions."""
 
     def restore(
         self, images: Sequence[Any], options: Options, overrides: Sequence[Any] | None = None, origin: str = ""
@@ -43,7 +40,7 @@ class RestoreService(Protocol):
 
 @contextmanager
 def webui_turn(title: str) -> Iterator[None]:
-    """Wait for the WebUI's queue, and be its current job: then an old interrupt does not count, and a new one does."""
+    """Wait for the WebUI's queue, then be its current job: an earlier interrupt does not count then, a new one does."""
     with host.queue_lock():
         state = getattr(host.module("shared"), "state", None)
         begun = state is not None and _begin(state, title)
@@ -55,7 +52,7 @@ def webui_turn(title: str) -> Iterator[None]:
 
 
 def _begin(state: Any, title: str) -> bool:
-    """Whether the WebUI has taken the job; where it has not, the pictures are restored all the same."""
+    """Whether the WebUI took the job; where it did not, the pictures are restored all the same."""
     try:
         try:
             state.begin(title)
@@ -69,9 +66,12 @@ def _begin(state: Any, title: str) -> bool:
 
 @dataclass(frozen=True)
 class Sent:
-    """What came with a request, still unchecked: the files, what messages call them, and how they are to be treated.
+    """A request, still unchecked.
 
-    single: whether it is one picture by itself, not a list of one.
+    Attributes:
+        files, names: the bytes of each picture's file, and what messages call it.
+        single: whether it is one picture by itself, not a list of one.
+        options, overrides: as they came.
     """
 
     files: Sequence[bytes]
@@ -85,8 +85,13 @@ class Sent:
 class Work:
     """Detects and restores for the routes.
 
-    service: what does it. store: gives the model folders. turn: a context manager, given a title, in which the heavy
-    part runs. scope: which options are offered.
+    Attributes:
+        service: what detects and restores.
+        store: gives the model folders.
+        limits: what a request may be at most.
+        turnstile: counts the requests that are worked on or wait.
+        turn: a context manager, given a title, in which the networks run.
+        scope: which options are offered.
     """
 
     service: RestoreService
@@ -105,7 +110,7 @@ class Work:
             with self.turn("Face Restore: detect"):
                 faces = self.service.detect(picture, options)
         found = [
-            DetectedFace(**_face(face), selected=not reason, reason=reason)
+            DetectedFace(**face.to_dict(), selected=not reason, reason=reason)
             for face, reason in sorted(select_faces(faces, options), key=lambda pair: pair[0].number)
         ]
         seconds = round(time.perf_counter() - started, 4)
@@ -130,12 +135,12 @@ class Work:
             with self.turn("Face Restore"):
                 results = self.service.restore(pictures, options, overrides, "API")
             files = [
-                api_pictures.encode(result.image, format_name, quality, name)
+                to_bytes(result.image, format_name, quality, name)
                 for result, name in zip(results, sent.names, strict=True)
                 if send
             ]
         shown = [
-            _picture(result, api_pictures.to_base64(files[index]) if send else None, format_name)
+            _picture(result, data_url.encode(files[index]) if send else None, format_name)
             for index, result in enumerate(results)
         ]
         applied = [face.applied for result in shown for face in result.faces]
@@ -149,20 +154,11 @@ class Work:
 
 
 def _check_format(picture: Picture, format_name: str, name: str) -> None:
-    """Before the work is done: whether what comes back can be written as asked. Raises InputError."""
+    """Check, before faces are restored, that the format can hold the picture. Raises InputError."""
     if format_name != "png" and picture.depth == 16:
         raise InputError(f"{name}: has 16 bits per channel, which {format_name} cannot hold; ask for png.")
     if format_name == "jpeg" and picture.alpha is not None:
         raise InputError(f"{name}: has transparency, which jpeg cannot hold; ask for png or webp.")
-
-
-def _face(face: Face | FaceReport) -> dict[str, Any]:
-    return {
-        "number": face.number,
-        "box": [round(float(value), 2) for value in face.box],
-        "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
-        "score": round(float(face.score), 4),
-    }
 
 
 def _picture(result: Any, image: str | None, format_name: Format) -> RestoredPicture:
@@ -173,20 +169,7 @@ def _picture(result: Any, image: str | None, format_name: Format) -> RestoredPic
         height=result.image.height,
         changed=bool(result.changed),
         model=result.model,
-        faces=[
-            RestoredFace(
-                **_face(report),
-                model=report.model,
-                applied=report.applied,
-                reason=report.reason,
-                timings=_seconds(report.timings),
-            )
-            for report in result.faces
-        ],
+        faces=[RestoredFace(**report.to_dict()) for report in result.faces],
         notes=[*result.notes, *result.hints],
-        timings=_seconds(result.timings),
+        timings={stage: round(float(seconds), 4) for stage, seconds in result.timings.items()},
     )
-
-
-def _seconds(timings: Mapping[str, float]) -> dict[str, float]:
-    return {stage: round(float(value), 4) for stage, value in timings.items()}

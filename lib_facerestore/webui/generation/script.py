@@ -61,7 +61,7 @@ class FaceRestoreScript(scripts.Script):
         from .. import infotext
         from ..page import controls
 
-        made = controls.build("img2img" if is_img2img else "txt2img", with_stage=True)
+        made = controls.build("img2img" if is_img2img else "txt2img")
         self.infotext_fields = infotext.paste_fields(made)
         self.paste_field_names = list(infotext.PASTE_FIELD_NAMES)
         return made.inputs

@@ -1,1 +1,1 @@
-"""The gradio controls of the accordion, the face strip and the models tab."""
+"""What a page shows: the accordion with its face strip, and the models tab."""

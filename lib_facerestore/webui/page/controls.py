@@ -1,16 +1,16 @@
 """The accordion "Face Restore" of a tab, made from the options table.
 
-The WebUI calls `Script.ui` three times for one tab, so `build` keeps nothing: all it makes is in what it returns. May
-import gradio (through `gradio_compat`), `service`, `settings` and the pure rooms; loads no torch.
+The WebUI calls `Script.ui` three times for one tab, so `build` keeps nothing: everything it makes is in what it
+returns. torch is not loaded.
 """
 
 from __future__ import annotations
 
 import html
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ...errors import OptionError
 from ...options.table import SPECS, OptionSpec
@@ -30,14 +30,17 @@ MORE_ROWS: tuple[tuple[str, ...], ...] = (
     ("keep", "color"),
     ("detail", "grain"),
 )
-"""How the options behind "More" stand together; options of the table that are not named here get rows of their own."""
+"""The rows behind "More"; options of the table that are not named here get rows of their own."""
 
 _EXAMPLE = '{"2": {"visibility": 0.5}, "3": {"skip": true}}'
 
 
 @dataclass(frozen=True)
-class PanelSlot:
-    """The place of the face strip, which JavaScript fills: what it shows, and the hidden parts it speaks through."""
+class StripParts:
+    """The hidden components through which the scripts of the face strip talk to `face_strip`.
+
+    html: holds the answers. image: takes messages. detect, last: pressed for the faces of a picture, and the last run.
+    """
 
     html: Any
     image: Any
@@ -47,16 +50,16 @@ class PanelSlot:
 
 @dataclass(frozen=True)
 class Controls:
-    """All that `build` made.
+    """Everything that `build` made.
 
     Attributes:
         tab: the name in the elem ids.
         enabled: the switch; its elem id is facerestore_{tab}-checkbox, that of any other is facerestore_{tab}_{name}.
-        inputs: the components that are arguments, in the order of `request.ARGUMENTS`, then those of `extra`.
+        inputs: the components that are arguments, in the order of `request.ARGUMENTS`, then others.
         by_name: the same by name.
-        note: the line that tells of the model.
-        problem: the line that tells of unusable text.
-        panel_slot: the parts of the face strip, None where there is none. Its events are attached already.
+        note: the line about the model.
+        problem: the line about text that cannot be used.
+        strip: the parts of the face strip, None where there is none. Its events are attached already.
     """
 
     tab: str
@@ -65,61 +68,76 @@ class Controls:
     by_name: dict[str, Any]
     note: Any
     problem: Any
-    panel_slot: PanelSlot | None = None
+    strip: StripParts | None = None
+
+
+def stage_box(prefix: str) -> Mapping[str, Any]:
+    """The control with which the user chooses when faces are restored, by its name."""
+    import gradio
+
+    return {"stage": gradio.Dropdown(
+        choices=list(STAGE_LABELS.values()), value=STAGE_LABELS[Request().stage], label="When",
+        info="At which point in the making of a picture its faces are restored.", elem_id=f"{prefix}_stage",
+    )}  # fmt: skip
 
 
 def build(
     tab: str,
-    with_stage: bool = True,
-    extra: Callable[[str], Mapping[str, Any]] | None = None,
-    with_strip: bool = True,
-    with_save: bool = True,
-    hidden: Collection[str] = (),
+    when: Callable[[str], Mapping[str, Any]] = stage_box,
+    strip: bool = True,
+    save_before: Literal["shown", "hidden", "none"] = "shown",
 ) -> Controls:
     """Make the accordion of a tab, inside of the Blocks that are open, with its events.
 
-    tab: "txt2img", "img2img" or "extras"; it stands in the elem ids, which must be unique in a page.
-    with_stage: whether the user chooses when faces are restored.
-    extra: makes further controls, by name; it gets the beginning of their elem ids.
-    with_strip: whether there is a face strip.
-    with_save: whether the user may ask for the picture as it was before; else there is no such control.
-    hidden: names of controls that are made but not shown.
+    Args:
+        tab: "txt2img", "img2img" or "extras"; the beginning of every elem id, which must be unique in a page.
+        when: makes the controls that say when faces are restored, by name; it gets the beginning of their elem ids.
+        strip: whether there is a face strip.
+        save_before: whether the user may ask for the picture as it was before, and whether that control is shown.
     """
     prefix = f"facerestore_{tab}"
-    choices = model_ids()
-    model = SPECS["model"].default
     opened = settings.read().accordion_open and not tab.startswith("extras")
     made: dict[str, Any] = {}
-    slot: PanelSlot | None = None
-    with compat.input_accordion(False, TITLE, prefix, open=opened) as made["enabled"]:
+    with compat.input_accordion(False, TITLE, prefix, open=opened) as enabled:
+        refresh, note = _model_rows(made, tab, prefix)
         with compat.form_row():
-            made["model"] = _model_box(choices, prefix)
-            refresh = compat.tool_button(compat.REFRESH_SYMBOL, f"{prefix}_refresh")
-        note = _message(saved_default_note(tab, choices) or model_note(model), f"{prefix}_note")
-        with compat.form_row():
-            made["fidelity"] = _component(SPECS["fidelity"], prefix, visible="fidelity" in knobs(model))
-            made["visibility"] = _component(SPECS["visibility"], prefix)
-        with compat.form_row():
-            if with_stage:
-                made["stage"] = _stage_box(prefix)
-            further = dict(extra(prefix)) if extra else {}
-            if with_save:
-                made["save_before"] = _save_box(prefix, "save_before" not in hidden)
-        if with_strip:
-            slot = _strip(prefix)
-        with compat.accordion("More", f"{prefix}_more"):
-            for row in _rows():
-                with compat.form_row():
-                    for name in row:
-                        made[name] = _component(SPECS[name], prefix)
-            made["overrides"] = _overrides_box(prefix)
-            problem = _message("", f"{prefix}_problem")
-    by_name = {name: made[name] for name in ARGUMENTS if name in made} | further
-    controls = Controls(tab, made["enabled"], list(by_name.values()), by_name, note, problem, slot)
+            made.update(when(prefix))
+            if save_before != "none":
+                made["save_before"] = _save_box(prefix, save_before == "shown")
+        parts = _strip_parts(prefix) if strip else None
+        problem = _more(made, prefix)
+    made["enabled"] = enabled
+    names = [name for name in ARGUMENTS if name in made]
+    by_name = {name: made[name] for name in [*names, *(name for name in made if name not in ARGUMENTS)]}
+    controls = Controls(tab, enabled, list(by_name.values()), by_name, note, problem, parts)
     _listen(controls, refresh)
-    if slot:
+    if parts:
         _wire_strip(controls)
     return controls
+
+
+def _model_rows(made: dict[str, Any], tab: str, prefix: str) -> tuple[Any, Any]:
+    """The model with what is most used of it, put into `made`; returns the refresh button and the note."""
+    choices, model = model_ids(), SPECS["model"].default
+    with compat.form_row():
+        made["model"] = _model_box(choices, prefix)
+        refresh = compat.tool_button(compat.REFRESH_SYMBOL, f"{prefix}_refresh")
+    note = _message(saved_default_note(tab, choices) or model_note(model), f"{prefix}_note")
+    with compat.form_row():
+        made["fidelity"] = _component(SPECS["fidelity"], prefix, visible="fidelity" in knobs(model))
+        made["visibility"] = _component(SPECS["visibility"], prefix)
+    return refresh, note
+
+
+def _more(made: dict[str, Any], prefix: str) -> Any:
+    """The accordion "More" with all other options, put into `made`; returns the line about text that is no use."""
+    with compat.accordion("More", f"{prefix}_more"):
+        for row in _rows():
+            with compat.form_row():
+                for name in row:
+                    made[name] = _component(SPECS[name], prefix)
+        made["overrides"] = _overrides_box(prefix)
+        return _message("", f"{prefix}_problem")
 
 
 def _rows() -> list[tuple[str, ...]]:
@@ -147,22 +165,13 @@ def _component(spec: OptionSpec, prefix: str, visible: bool = True) -> Any:
 
 
 def _model_box(choices: list[str], prefix: str) -> Any:
-    """Takes any name: a picture's infotext may ask for a model that is not here, which is then told, not changed."""
+    """It takes any name: a picture's infotext may ask for a model that is not here, which the note then says."""
     import gradio
 
     spec = SPECS["model"]
     return gradio.Dropdown(
         choices=choices, value=spec.default, allow_custom_value=True, label=spec.label, info=spec.help,
         elem_id=f"{prefix}_model",
-    )  # fmt: skip
-
-
-def _stage_box(prefix: str) -> Any:
-    import gradio
-
-    return gradio.Dropdown(
-        choices=list(STAGE_LABELS.values()), value=STAGE_LABELS[Request().stage], label="When",
-        info="At which point in the making of a picture its faces are restored.", elem_id=f"{prefix}_stage",
     )  # fmt: skip
 
 
@@ -175,7 +184,7 @@ def _save_box(prefix: str, visible: bool) -> Any:
 
 
 def _overrides_box(prefix: str) -> Any:
-    """Belongs to one picture, so it is never saved as a default."""
+    """Never saved as a default, since it is about the faces of one picture."""
     import gradio
 
     return compat.not_saved(gradio.Textbox(
@@ -184,10 +193,10 @@ def _overrides_box(prefix: str) -> Any:
     ))  # fmt: skip
 
 
-def _strip(prefix: str) -> PanelSlot:
+def _strip_parts(prefix: str) -> StripParts:
     import gradio
 
-    return PanelSlot(
+    return StripParts(
         html=gradio.HTML(value="", elem_id=f"{prefix}_strip"),
         image=compat.hidden_text(f"{prefix}_strip_image"),
         detect=compat.hidden_button(f"{prefix}_strip_detect"),
@@ -205,7 +214,7 @@ def _as_html(text: str) -> str:
     return f"<p>{html.escape(text)}</p>" if text else ""
 
 
-def _told(text: str) -> Any:
+def _say(text: str) -> Any:
     return compat.update(value=_as_html(text), visible=bool(text))
 
 
@@ -220,7 +229,7 @@ def _listen(controls: Controls, refresh: Any) -> None:
 
 
 def _model_changed(model: object) -> tuple[Any, Any]:
-    return compat.update(visible="fidelity" in knobs(model)), _told(model_note(model))
+    return compat.update(visible="fidelity" in knobs(model)), _say(model_note(model))
 
 
 def _refreshed(model: object) -> tuple[Any, Any, Any]:
@@ -232,12 +241,12 @@ _CHECKED = ("faces", "min_face", "max_face", "overrides")
 
 
 def _problem(*values: object) -> Any:
-    """The sentence that a run would end with."""
+    """The sentence with which a run would end, where the text cannot be used."""
     try:
         request_from_values(dict(zip(_CHECKED, values, strict=True)))
     except OptionError as error:
-        return _told(str(error))
-    return _told("")
+        return _say(str(error))
+    return _say("")
 
 
 def _wire_strip(controls: Controls) -> None:
@@ -249,4 +258,4 @@ def _wire_strip(controls: Controls) -> None:
         logger.exception("the face strip cannot be set up")
 
 
-__all__ = ["MORE_ROWS", "TITLE", "Controls", "PanelSlot", "build"]
+__all__ = ["MORE_ROWS", "TITLE", "Controls", "StripParts", "build", "stage_box"]

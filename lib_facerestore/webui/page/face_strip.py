@@ -1,24 +1,19 @@
-"""The server's side of the face strip and of the before/after slider: plain gradio events, no routes of our own.
+"""The server's side of the face strip and of the before/after slider.
 
 The scripts in javascript/ write JSON into a hidden text box and press a hidden button; the answer is JSON in an
-attribute of a hidden piece of HTML. So the page needs nothing but gradio, whichever version and whatever login it has.
-What comes from the page is not trusted: it is limited in size, and whatever goes wrong becomes a message.
+attribute of a hidden piece of HTML. These are plain gradio events, so they work with every gradio and every login.
+What the page sends is not trusted: its size is limited, and every error becomes a message.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import html
 import io
-import itertools
 import json
 import logging
 import re
-import threading
-import time
-import weakref
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +22,7 @@ import PIL.Image
 from ...errors import FaceRestoreError, InputError
 from ...faces.face import Face, FaceReport, select_faces
 from ...options.table import Options
-from .. import service
+from .. import data_url, service
 from . import gradio_compat
 
 logger = logging.getLogger(__name__)
@@ -50,22 +45,18 @@ MOST_FACES = 64
 DETECTION_OPTIONS = ("detector", "confidence", "order", "max_faces", "min_face", "max_face")
 """The controls that decide which faces are found, how they are numbered, and which are skipped whatever is chosen."""
 
-_DATA_URL = re.compile(r"data:image/(?:png|jpeg|webp);base64,")
 _FORMATS = ("PNG", "JPEG", "WEBP")
+_MEDIA_TYPES = tuple(f"image/{name.lower()}" for name in _FORMATS)
 _OPENING = re.compile(r"^face \d+: (?:skipped, )?")
-
-_answers = itertools.count(1)
-_lock = threading.Lock()
-_numbered: dict[str, tuple[weakref.ref[service.RunPicture], str]] = {}
 
 
 def wire(tab: str, controls: Any) -> None:
     """Attach the events of one tab; call it inside of the page's Blocks, once for each time the controls are made.
 
-    controls: what `controls.build` gives: `by_name`, the option controls, and `panel_slot`, the hidden `html`, `image`,
+    controls: what `controls.build` gives: `by_name`, the option controls, and `strip`, the hidden `html`, `image`,
         `detect` and `last`.
     """
-    slot = controls.panel_slot
+    strip = controls.strip
     inputs = [controls.by_name[name] for name in DETECTION_OPTIONS if name in controls.by_name]
     names = [name for name in DETECTION_OPTIONS if name in controls.by_name]
 
@@ -75,15 +66,15 @@ def wire(tab: str, controls: Any) -> None:
     def last(message: str) -> str:
         return last_answer(tab, message)
 
-    gradio_compat.listen(slot.detect.click, detect, [slot.image, *inputs], [slot.html])
-    gradio_compat.listen(slot.last.click, last, [slot.image], [slot.html])
+    gradio_compat.listen(strip.detect.click, detect, [strip.image, *inputs], [strip.html])
+    gradio_compat.listen(strip.last.click, last, [strip.image], [strip.html])
 
 
 def detect_answer(message: str, values: Mapping[str, object]) -> str:
     """HTML with the faces of a picture. Never raises.
 
-    message: JSON {"image": data URL, "width", "height"}, or a data URL. Where the picture was made smaller for sending,
-        the sizes are those of the full one, in which the faces' sizes are told.
+    message: JSON {"image": data URL, "width", "height"}, or a data URL. Where the picture was reduced for sending, the
+        sizes are those of the full one, whose pixels the faces' sizes are given in.
     values: the controls' values by option name (see `DETECTION_OPTIONS`).
     """
     try:
@@ -93,7 +84,7 @@ def detect_answer(message: str, values: Mapping[str, object]) -> str:
         full = [_enlarged(face, factor) for face in found]
         faces = []
         for face, (_, reason) in list(zip(found, select_faces(full, options), strict=True))[:MOST_FACES]:
-            row = _face(face, face.side * factor, reason, picture.size, 1.0)
+            row = _row(face, face.side * factor, reason, picture.size, 1.0)
             row["before"] = _thumbnail(picture, face, 1.0)
             faces.append(row)
         note = "" if found else "No face was found. A lower Confidence finds more."
@@ -108,12 +99,12 @@ def detect_answer(message: str, values: Mapping[str, object]) -> str:
 def last_answer(tab: str, message: str = "") -> str:
     """HTML with the pictures and faces of the last run of a tab. Never raises.
 
-    message: JSON {"known": the `run` of an earlier answer}: a run that the page knows already is not sent again; or
-        {"peek": true}, which only asks for `run`.
+    message: JSON {"known": the `run` of an earlier answer}, so that a run that the page has is not sent again; or
+        {"peek": true}, which asks for `run` alone.
     """
     try:
+        name = service.last_run_name(tab)  # before the pictures, which may then only be newer
         run = service.last_run(tab)
-        name = _run_name(tab, run)
         asked = _fields(message)
         if asked.get("peek"):
             return _answer("last", run=name, peek=True)
@@ -138,42 +129,41 @@ def read_message(message: object) -> tuple[PIL.Image.Image, float]:
             text, width = fields["image"], int(fields.get("width") or 0)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise InputError("picture: the page sent something that is not a picture; reload the page.") from error
-    picture = decode_data_url(text)
+    picture = decode_picture(text)
     return picture, width / picture.width if picture.width < width <= 1_000_000 else 1.0
 
 
-def decode_data_url(text: object) -> PIL.Image.Image:
+def decode_picture(text: object) -> PIL.Image.Image:
     """The RGB picture in a data URL (PNG, JPEG or WebP in base64). Raises InputError."""
-    opening = _DATA_URL.match(text) if isinstance(text, str) else None
-    if opening is None or not isinstance(text, str):
+    if not isinstance(text, str) or data_url.media_type(text) not in _MEDIA_TYPES:
         raise InputError("picture: not a data URL of a PNG, JPEG or WebP picture; reload the page.")
+    data = data_url.decode(text, "picture")
     try:
-        file = io.BytesIO(base64.b64decode(text[opening.end() :], validate=True))
-        with PIL.Image.open(file, formats=_FORMATS) as image:
+        with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise InputError(f"picture: {image.width}×{image.height} pixels are more than {MOST_PIXELS}.")
             return image.convert("RGB")
-    except (binascii.Error, PIL.Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
+    except (PIL.Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError("picture: the data cannot be read as a picture; it may have been cut off.") from error
 
 
-def data_url(image: PIL.Image.Image, side: int, quality: int = 90) -> str:
-    """The picture as a JPEG data URL, made smaller where its longer side is above `side` pixels."""
+def encode_picture(image: PIL.Image.Image, side: int, quality: int = 90) -> str:
+    """The picture as a JPEG data URL, reduced where its longer side is above `side` pixels."""
     copy = image if image.mode == "RGB" else image.convert("RGB")
     if max(copy.size) > side:
         copy = copy.copy()
         copy.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
     file = io.BytesIO()
     copy.save(file, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return data_url.encode(file.getvalue(), "image/jpeg")
 
 
 def _picture(picture: service.RunPicture, side: int) -> dict[str, object]:
     faces = []
     for report in picture.faces[:MOST_FACES]:
-        row = _face(report.face, report.face.side, report.reason, picture.after.size, picture.scale)
+        row = _row(report.face, report.face.side, report.reason, picture.after.size, picture.scale)
         row["applied"] = report.applied
         row["before"] = _thumbnail(picture.before, report, picture.scale)
         if report.applied:
@@ -181,14 +171,18 @@ def _picture(picture: service.RunPicture, side: int) -> dict[str, object]:
         faces.append(row)
     width, height = picture.after.size
     return {
-        "before": data_url(picture.before, side), "after": data_url(picture.after, side), "faces": faces,
+        "before": encode_picture(picture.before, side), "after": encode_picture(picture.after, side), "faces": faces,
         "width": round(width / picture.scale), "height": round(height / picture.scale),
         "message": "; ".join(picture.notes),
     }  # fmt: skip
 
 
-def _face(face: Face, side: float, reason: str, size: tuple[int, int], scale: float) -> dict[str, object]:
-    """What the page is told of a face; its box as shares of the picture, whose pixels are those of the face × scale."""
+def _row(face: Face, side: float, reason: str, size: tuple[int, int], scale: float) -> dict[str, object]:
+    """A face for the page, with its box as shares of the picture.
+
+    side: its longer side in pixels of the full picture. size: of the picture that is shown, whose pixels are those of
+        the face times `scale`.
+    """
     spans = (size[0], size[1], size[0], size[1])
     shares = [min(max(value * scale / span, 0.0), 1.0) for value, span in zip(face.box, spans, strict=True)]
     return {
@@ -205,7 +199,7 @@ def _thumbnail(image: PIL.Image.Image, face: Face | FaceReport, scale: float) ->
     left, top = max(0, min(round(x - half), image.width - 1)), max(0, min(round(y - half), image.height - 1))
     right, bottom = max(left + 1, min(round(x + half), image.width)), max(top + 1, min(round(y + half), image.height))
     cut = image.convert("RGB") if image.mode == "P" else image
-    return data_url(cut.crop((left, top, right, bottom)), THUMBNAIL, 85)
+    return encode_picture(cut.crop((left, top, right, bottom)), THUMBNAIL, 85)
 
 
 def _enlarged(face: Face, factor: float) -> Face:
@@ -218,20 +212,8 @@ def _left_out(count: int) -> str:
 
 
 def _side(pictures: int) -> int:
-    """The more pictures, the smaller they are sent, so that an answer stays at a few megabytes."""
+    """Longer side at which so many pictures are sent, so that an answer has at most a few megabytes."""
     return SHOWN_SIDE if pictures <= 4 else SHOWN_SIDE * 3 // 4
-
-
-def _run_name(tab: str, run: Sequence[service.RunPicture]) -> str:
-    """A name that stays the same as long as the tab's last run is the same one."""
-    with _lock:
-        if not run:
-            return ""
-        newest, name = _numbered.get(tab, (None, ""))
-        if newest is None or newest() is not run[-1]:
-            name = f"{tab}-{time.time_ns()}"
-            _numbered[tab] = weakref.ref(run[-1]), name
-        return name
 
 
 def _fields(message: object) -> dict[str, object]:
@@ -243,6 +225,6 @@ def _fields(message: object) -> dict[str, object]:
 
 
 def _answer(kind: str, **fields: object) -> str:
-    """The answer as HTML; its stamp tells the page a new answer from one that is only drawn again."""
-    text = json.dumps({"kind": kind, "stamp": f"{time.time_ns()}-{next(_answers)}", **fields}, ensure_ascii=False)
+    """The answer as HTML; by its stamp the page knows a new answer from one that is only drawn again."""
+    text = json.dumps({"kind": kind, "stamp": secrets.token_hex(8), **fields}, ensure_ascii=False)
     return f'<div data-facerestore="{html.escape(text, quote=True)}"></div>'

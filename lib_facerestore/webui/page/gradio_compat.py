@@ -1,8 +1,8 @@
 """What differs between the gradios of the hosts: 3.41 (A1111, reForge, Forge Classic), 4.40 (Forge), 4 to 6 (others).
 
-Every other file of this room makes its components and events through these functions, so that no version is asked for
-elsewhere. gradio is imported inside the functions: the WebUI measures what an extension adds to its start, and the API
-without a page needs none of it.
+The other files of this folder make whatever differs through these functions, so that none of them asks for a version.
+gradio is imported inside the functions: the WebUI measures what an extension adds to its start, and the API without a
+page needs none of it.
 """
 
 from __future__ import annotations
@@ -18,40 +18,19 @@ REFRESH_SYMBOL = "\U0001f504"  # the WebUI's own sign for it, so that its toolti
 HIDDEN_CLASS = "facerestore-hidden"  # hidden by our style sheet; gradio 4 and later do not render visible=False
 
 
-def gradio_version() -> tuple[int, int]:
-    """Major and minor version of the gradio that is installed."""
-    import gradio
-
-    major, minor = gradio.__version__.split(".")[:2]
-    return int(major), int(minor)
-
-
 def listen(
     listener: Callable[..., Any],
-    function: Callable[..., Any] | None,
-    inputs: Sequence[Any] = (),
-    outputs: Sequence[Any] = (),
-    js: str | None = None,
-    progress: bool = False,
+    function: Callable[..., Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
     queue: bool = False,
-) -> Any:
-    """Attach `function` to an event and return what gradio returns, which has `.then`.
+) -> None:
+    """Attach `function` to an event. The outputs do not show that work is under way.
 
-    listener: e.g. `dropdown.change`, `button.click` or `event.then`.
-    js: a JavaScript function as text, run before `function` (which may be None); it gets the inputs and returns them.
-    progress: whether the outputs show that work is under way.
+    listener: e.g. `dropdown.change` or `button.click`.
     queue: False answers at once, also while a picture is being made; long work should wait its turn.
     """
-    arguments: dict[str, Any] = {
-        "fn": function,
-        "inputs": list(inputs),
-        "outputs": list(outputs),
-        "queue": queue,
-        "show_progress": "full" if progress else "hidden",
-    }
-    if js is not None:
-        arguments["_js" if gradio_version() < (4, 0) else "js"] = js
-    return listener(**arguments)
+    listener(fn=function, inputs=list(inputs), outputs=list(outputs), queue=queue, show_progress="hidden")
 
 
 def update(**values: Any) -> Any:
@@ -59,14 +38,6 @@ def update(**values: Any) -> Any:
     import gradio
 
     return gradio.update(**values)
-
-
-def image_input(label: str, elem_id: str, **arguments: Any) -> Any:
-    """A box that takes an uploaded picture and gives a PIL image (other arguments are those of gr.Image)."""
-    import gradio
-
-    source = {"source": "upload"} if gradio_version() < (4, 0) else {"sources": ["upload", "clipboard"]}
-    return gradio.Image(label=label, elem_id=elem_id, type="pil", **source, **arguments)
 
 
 def accordion(label: str, elem_id: str, open: bool = False) -> Any:
@@ -96,14 +67,14 @@ def input_accordion(value: bool, label: str, elem_id: str, open: bool = False) -
 
 
 def form_row(elem_id: str | None = None) -> Any:
-    """A row whose parts stand close together; the WebUI's FormRow where there is one."""
+    """A row with little space between its parts; the WebUI's FormRow where there is one."""
     import gradio
 
     return (_host_component("FormRow") or gradio.Row)(elem_id=elem_id)
 
 
 def tool_button(symbol: str, elem_id: str) -> Any:
-    """A small button that shows one sign; the WebUI's ToolButton where there is one."""
+    """A small button that shows one symbol; the WebUI's ToolButton where there is one."""
     import gradio
 
     own = _host_component("ToolButton")
@@ -136,7 +107,7 @@ def not_saved(component: Any) -> Any:
 
 
 def _host_component(name: str) -> Any:
-    """A component of the WebUI's own, or None where it has none of that name."""
+    """The WebUI's own component of that name, or None where it has none."""
     try:
         from modules import ui_components
     except Exception as error:  # absent outside of a WebUI; inside, a broken one must not take the page with it

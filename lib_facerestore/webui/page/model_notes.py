@@ -1,6 +1,6 @@
-"""What a page says of models: which can be chosen, which knobs they have, and what the user should know of one.
+"""What a page says about models: which can be chosen, which knobs they have, and what the user should know about one.
 
-Never raises: a page must open whatever lies in a model folder.
+Nothing here raises: a page must open whatever is in a model folder.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _models() -> list[service.ModelChoice]:
     except FaceRestoreError as error:
         logger.warning("the models cannot be listed: %s", error)
         return []
-    except Exception:  # whatever lies in a model folder, the page must open
+    except Exception:  # whatever is in a model folder, the page must open
         logger.exception("the models cannot be listed")
         return []
 
@@ -61,21 +61,21 @@ def model_ids() -> list[str]:
 
 
 def knobs(model: object) -> frozenset[str]:
-    """The knobs of a model, of auto those of the model it stands for; all of them if they cannot be told."""
+    """The knobs of a model, or of the model that auto chooses; all of them where they are not known."""
     try:
         return service.knobs_of(str(model or SPECS["model"].default).strip())
     except FaceRestoreError as error:
         logger.debug("the knobs of %s are not known: %s", model, error)
         return frozenset({"fidelity"})
-    except Exception:  # as in _models; a slider too many harms nobody
+    except Exception:  # as in _models; a slider too many does no harm
         logger.exception("the knobs of %s are not known", model)
         return frozenset({"fidelity"})
 
 
 def saved_default_note(tab: str, choices: list[str]) -> str:
-    """Tells of a model that was saved as this tab's default and is no longer there.
+    """A sentence about the model that was saved as this tab's default, where it is no longer there; else "".
 
-    The WebUI keeps defaults in ui-config.json and silently passes over a choice that is gone.
+    The WebUI keeps defaults in ui-config.json and silently ignores a choice that is gone.
     """
     try:
         saved = json.loads(Path(host.cmd_opt("ui_config_file", "ui-config.json")).read_text("utf-8"))

@@ -1,7 +1,7 @@
 """The tab "Face Restore": which models there are and on which terms, and their download, which starts on a click only.
 
-Progress comes from a generator, which every gradio of the hosts runs in its queue; without a queue a click tells how it
-stands.
+Progress comes from a generator, which every gradio of the hosts runs in its queue; without a queue the user presses the
+refresh button.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ...catalogue import BUILT_IN, ModelEntry, known_model, known_models
+from ...catalogue.terms import licence_text
 from ...errors import FaceRestoreError
 from .. import host, packages, service
-from ..downloads import Download, DownloadManager, download_folder, licence_text, manager
+from ..downloads import Download, DownloadManager, download_folder, manager
 from . import gradio_compat
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def tabs() -> list[tuple[Any, str, str]]:
 
 
 def build(downloads: DownloadManager | None = None, queued: bool | None = None) -> None:
-    """Put the panel into the Blocks that are being made.
+    """Put the tab's content into the Blocks that are being made.
 
     downloads: None means the WebUI's. queued: whether gradio's queue runs; None asks the WebUI's command line.
     """
@@ -55,8 +56,14 @@ def build(downloads: DownloadManager | None = None, queued: bool | None = None) 
     if problem:
         gradio.Markdown(problem)
         return
-    downloads = downloads or manager()
     queued = not host.cmd_opt("no_gradio_queue", False) if queued is None else queued
+    _build(_Events(downloads or manager()), queued)
+
+
+def _build(events: _Events, queued: bool) -> None:
+    """The components and their events."""
+    import gradio
+
     installed = _installed()
     ids = _offered(installed)
     first = ids[0] if ids else None
@@ -71,49 +78,63 @@ def build(downloads: DownloadManager | None = None, queued: bool | None = None) 
     with gradio_compat.form_row():
         start = gradio.Button("Download", variant="primary", elem_id="facerestore_models_download")
         cancel = gradio.Button("Cancel", elem_id="facerestore_models_cancel")
-    state = gradio.HTML(states_html(downloads), elem_id="facerestore_models_state")
+    state = gradio.HTML(states_html(events.downloads), elem_id="facerestore_models_state")
     table = gradio.HTML(table_html(installed), elem_id="facerestore_models_table")
     for component in (model, accept, start, cancel):
         gradio_compat.not_saved(component)
+    outputs = [table, model, state]
+    download = events.follow if queued else events.start
+    gradio_compat.listen(model.change, events.choose, [model], [licence, accept])
+    gradio_compat.listen(start.click, download, [model, accept], outputs, queue=queued)
+    gradio_compat.listen(cancel.click, events.cancel, [model], [state])
+    gradio_compat.listen(refresh.click, events.refresh, [model], outputs)
 
-    def look(name: str | None) -> tuple[Any, ...]:
+
+class _Events:
+    """What the tab's components do; each method returns what the outputs of its event show then."""
+
+    def __init__(self, downloads: DownloadManager) -> None:
+        self.downloads = downloads
+
+    def refresh(self, name: str | None) -> tuple[Any, ...]:
+        """The table, the models that can be downloaded, and the downloads."""
         installed = _installed()
-        there = _offered(installed)
-        if name not in there:  # it is here now; gradio 4 refuses a value that is not in the list
-            name = there[0] if there else None
-        return table_html(installed), gradio_compat.update(choices=there, value=name), states_html(downloads)
+        offered = _offered(installed)
+        if name not in offered:  # it is installed now; gradio 4 refuses a value that is not among the choices
+            name = offered[0] if offered else None
+        choice = gradio_compat.update(choices=offered, value=name)
+        return table_html(installed), choice, states_html(self.downloads)
 
-    def chosen(name: str | None) -> tuple[Any, ...]:
+    def choose(self, name: str | None) -> tuple[Any, ...]:
+        """The licence of the model, which is yet to be accepted."""
         return licence_html(name), gradio_compat.update(value=False)
 
-    def follow(name: str | None, accepted: bool) -> Iterator[tuple[Any, ...]]:
-        message = begin(downloads, name, accepted)
-        yield (*look(name)[:2], message or states_html(downloads))
-        while not message and name and _active(downloads, name):
+    def follow(self, name: str | None, accepted: bool) -> Iterator[tuple[Any, ...]]:
+        """Start a download, and show its progress until it ends."""
+        problem = begin(self.downloads, name, accepted)
+        yield (*self.refresh(name)[:2], problem or states_html(self.downloads))
+        if problem or not name:
+            return
+        while _active(self.downloads, name):
             time.sleep(POLL)
-            yield gradio_compat.update(), gradio_compat.update(), states_html(downloads)
-        if not message:
-            yield look(name)
+            yield gradio_compat.update(), gradio_compat.update(), states_html(self.downloads)
+        yield self.refresh(name)
 
-    def once(name: str | None, accepted: bool) -> tuple[Any, ...]:
-        message = begin(downloads, name, accepted)
+    def start(self, name: str | None, accepted: bool) -> tuple[Any, ...]:
+        """Start a download, and say how to see its progress."""
+        problem = begin(self.downloads, name, accepted)
         hint = _note("Press the refresh button to see how it stands.")
-        return (*look(name)[:2], message or states_html(downloads) + hint)
+        return (*self.refresh(name)[:2], problem or states_html(self.downloads) + hint)
 
-    def stop(name: str | None) -> str:
+    def cancel(self, name: str | None) -> str:
+        """The downloads, after this one was asked to end."""
         if name:
-            downloads.cancel(name)
-        return states_html(downloads)
-
-    outputs = [table, model, state]
-    gradio_compat.listen(model.change, chosen, [model], [licence, accept])
-    gradio_compat.listen(start.click, follow if queued else once, [model, accept], outputs, queue=queued)
-    gradio_compat.listen(cancel.click, stop, [model], [state])
-    gradio_compat.listen(refresh.click, look, [model], outputs)
+            self.downloads.cancel(name)
+        return states_html(self.downloads)
 
 
 def begin(downloads: DownloadManager, name: str | None, accepted: bool) -> str:
-    """Start a download; HTML that says why it could not be, else ""."""
+    """Start a download; returns HTML that says why that was not possible, else ""."""
     if not name:
         return _note("Choose a model first.")
     try:
@@ -134,13 +155,13 @@ def _active(downloads: DownloadManager, name: str) -> bool:
 def _installed() -> dict[str, Path]:
     try:
         return service.store().installed(None)
-    except Exception:  # whatever lies in a model folder, the tab shows what can be had
+    except Exception:  # whatever is in a model folder, the tab shows what can be downloaded
         logger.exception("the model folders cannot be read")
         return {}
 
 
 def _listed(installed: dict[str, Path]) -> list[ModelEntry]:
-    """The models that can be used here: those that need a package that is missing only where the user has them."""
+    """The models that can be used here; where one needs a package that is missing, only if its file is here."""
     return [
         entry
         for entry in known_models(None)
@@ -149,13 +170,13 @@ def _listed(installed: dict[str, Path]) -> list[ModelEntry]:
 
 
 def _offered(installed: dict[str, Path]) -> list[str]:
-    """Ids of the models that can be downloaded and are not there, the preferred ones first."""
+    """Ids of the models that can be downloaded and are not installed, the preferred ones first."""
     entries = _listed(installed)
     return [one.id for one in entries if one.id not in installed and any(file.urls for file in one.published)]
 
 
 def table_html(installed: dict[str, Path]) -> str:
-    """What there is, and where it is installed: one table with a heading for each kind."""
+    """All models that can be used here, and which are installed: one table with a heading for each kind."""
     rows = ["<table><thead><tr>" + "".join(f"<th>{title}</th>" for title in _TITLES) + "</tr></thead><tbody>"]
     entries = _listed(installed)
     for kind, heading in KINDS.items():
@@ -191,7 +212,7 @@ def licence_html(name: str | None) -> str:
 
 
 def states_html(downloads: DownloadManager) -> str:
-    """How every download since the start stands."""
+    """Every download since the start, as HTML."""
     return "".join(_state(state) for state in downloads.states())
 
 

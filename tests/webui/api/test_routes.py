@@ -22,6 +22,7 @@ pytest.importorskip("httpx")
 
 from fastapi.testclient import TestClient  # noqa: E402
 
+from lib_facerestore.catalogue import known_model  # noqa: E402
 from lib_facerestore.errors import ModelFileError  # noqa: E402
 from lib_facerestore.images import files as image_files  # noqa: E402
 from lib_facerestore.options.table import PER_FACE, specs_in  # noqa: E402
@@ -432,6 +433,21 @@ def test_models(client: TestClient) -> None:
     assert former["commercial"] == "no" and former["licence"] and former["bytes"] > 300_000_000
     assert told["small.safetensors"]["installed"] and told["small.safetensors"]["bytes"]
     assert told["bisenet"]["kind"] == "parser" and "auto" not in told
+
+
+def test_models_have_the_keys_and_values_of_the_command_lines_json(client: TestClient) -> None:
+    rows = client.get(f"{V1}/models").json()["models"]
+    for row in rows:
+        entry = known_model(row["id"])
+        if entry is None:
+            assert row["id"] == "small.safetensors" and row["licence_note"].startswith("A file of your own")
+            continue
+        known = entry.as_json()
+        assert row.keys() == known.keys() | {"installed", "file", "download"}
+        assert {key: row[key] for key in known if key != "bytes"} == {
+            key: known[key] for key in known if key != "bytes"
+        }
+    assert len({frozenset(row) for row in rows}) == 1
 
 
 def test_download_errors(client: TestClient) -> None:

@@ -26,6 +26,10 @@ SIZE = (640, 400)
 BOXES = ((40.0, 120.0, 140.0, 240.0), (250.0, 60.0, 450.0, 300.0), (540.0, 200.0, 580.0, 250.0))
 
 
+def gradio_major() -> int:
+    return int(gr.__version__.split(".")[0])
+
+
 def drawing(shift: int = 0) -> PIL.Image.Image:
     """A picture with three drawn faces where `BOXES` says, in colours that depend on `shift`."""
     across = np.linspace(0, 255, SIZE[0], dtype=np.float32)[None, :, None]
@@ -73,7 +77,8 @@ def make_tab(tab: str, with_input: bool) -> None:
     with gr.Row():
         with gr.Column():
             if with_input:
-                gradio_compat.image_input("Input", f"{tab}_image")
+                source = {"source": "upload"} if gradio_major() < 4 else {"sources": ["upload", "clipboard"]}
+                gr.Image(label="Input", elem_id=f"{tab}_image", type="pil", **source)
             made = controls.build(tab)
         with gr.Column(elem_id=f"{tab}_results"):
             with gr.Group(elem_id=f"{tab}_gallery_container"):
@@ -149,7 +154,7 @@ def main(port: int) -> None:
         return Response(body.replace("</head>", head + "</head>", 1), response.status_code, headers)
 
     demo = build()
-    if gradio_compat.gradio_version() < (4, 0):
+    if gradio_major() < 4:
         demo.queue()
     uvicorn.run(gr.mount_gradio_app(app, demo, path="/"), host="127.0.0.1", port=port, log_level="warning")
 

@@ -26,6 +26,11 @@ def made(host: Host) -> Iterator[controls.Controls]:
         yield controls.build("txt2img")
 
 
+def no_controls(prefix: str) -> dict[str, Any]:
+    """In place of `controls.stage_box`."""
+    return {}
+
+
 def script_class() -> type:
     from modules import scripts
 
@@ -80,7 +85,8 @@ def test_ids_and_labels_are_unique_in_a_page(host: Host) -> None:
 
     with gr.Blocks() as page:
         for tab in ("txt2img", "img2img", "extras", "extras_txt2img"):
-            controls.build(tab, with_stage=tab.endswith("2img"), with_strip="_" not in tab)
+            when = controls.stage_box if tab.endswith("2img") else no_controls
+            controls.build(tab, when, strip="_" not in tab)
     ids = [block.elem_id for block in page.blocks.values() if getattr(block, "elem_id", None)]
     assert len(ids) == len(set(ids))
     assert page.get_config_file()["components"]
@@ -207,7 +213,7 @@ def test_it_can_start_open_without_being_on(host: Host, monkeypatch: pytest.Monk
     monkeypatch.setattr(controls.settings, "read", lambda: controls.settings.Settings(accordion_open=True))
     with gr.Blocks() as page:
         made = controls.build("txt2img")
-        other = controls.build("extras", with_stage=False)
+        other = controls.build("extras", no_controls)
     opened = {block.elem_id: block.open for block in page.blocks.values() if isinstance(block, gr.Accordion)}
     assert opened["facerestore_txt2img"] is True and opened["facerestore_extras"] is False
     assert type(made.enabled) is gr.Checkbox and made.enabled.value is False and made.enabled.visible
@@ -221,12 +227,12 @@ def test_the_strip_is_wired_and_its_hidden_parts_are_in_the_page(host: Host, mon
     monkeypatch.setattr(face_strip, "wire", lambda tab, made: wired.append((tab, made)))
     with gr.Blocks():
         made = controls.build("img2img")
-        assert controls.build("extras_txt2img", with_strip=False).panel_slot is None
+        assert controls.build("extras_txt2img", strip=False).strip is None
     assert wired == [("img2img", made)]
-    slot = made.panel_slot
-    assert slot is not None and slot.html.elem_id == "facerestore_img2img_strip"
+    parts = made.strip
+    assert parts is not None and parts.html.elem_id == "facerestore_img2img_strip"
     for name in ("image", "detect", "last"):
-        part = getattr(slot, name)
+        part = getattr(parts, name)
         assert part.elem_id == f"facerestore_img2img_strip_{name}" and part.visible
         assert gradio_compat.HIDDEN_CLASS in part.elem_classes and part.do_not_save_to_config
 

@@ -139,7 +139,7 @@ class TestMessages:
     @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
     def test_every_kind_of_picture(self, kind: str, mode: str) -> None:
         image = picture(30, 20, "RGB" if kind == "JPEG" and mode in ("RGBA", "P") else mode)
-        decoded = face_strip.decode_data_url(url(image, kind))
+        decoded = face_strip.decode_picture(url(image, kind))
         assert decoded.mode == "RGB" and decoded.size == (30, 20)
 
     @pytest.mark.parametrize(
@@ -220,6 +220,15 @@ class TestLastRun:
         peeked = read(face_strip.last_answer("txt2img", '{"peek": true}'))
         assert peeked["run"] and peeked["peek"] and "pictures" not in peeked
         assert read(face_strip.last_answer("txt2img", json.dumps({"known": peeked["run"]})))["same"]
+
+    def test_more_pictures_give_a_run_another_name_and_none_takes_it(self) -> None:
+        service.remember("txt2img", [self.run()])
+        first = service.last_run_name("txt2img")
+        service.remember("txt2img", [self.run()], add=True)
+        assert first and service.last_run_name("txt2img") not in ("", first)
+        assert service.last_run_name("img2img") == ""
+        service.remember("txt2img", [])
+        assert service.last_run_name("txt2img") == ""
 
     @pytest.mark.parametrize("message", ["", "{", "[]", "null", '{"known": 3}', "x" * 2000, None])
     def test_nonsense_is_passed_over(self, message: str) -> None:
