@@ -189,7 +189,7 @@ def attempt(what: str, measure: Callable[[], Row]) -> Row:
         return Row.unmeasured(what, OUT_OF_MEMORY)
 
 
-class _Finds(RetinaFaceDetector):
+class _KnownFaces(RetinaFaceDetector):
     """Our detector doing all its work on a picture and then finding known faces, those that the reference is given too.
     It takes its second look where it would for these faces."""
 
@@ -217,10 +217,10 @@ def _blind(detector: nn.Module) -> nn.Module:
     return detector
 
 
-class _Given(LoadedModels):
+class _GivenNetworks(LoadedModels):
     """A given network and parser in place of loaded ones."""
 
-    def __init__(self, network: Network, parser: Parser | None, detector: _Finds | None) -> None:
+    def __init__(self, network: Network, parser: Parser | None, detector: _KnownFaces | None) -> None:
         super().__init__(network.device, "auto", detector)
         self._given, self._given_parser = network, parser
 
@@ -237,10 +237,10 @@ class _Given(LoadedModels):
         return self._given_parser, ""
 
 
-def _job(network: Network, parser: Parser | None, detector: _Finds | None) -> FaceRestorer:
+def _job(network: Network, parser: Parser | None, detector: _KnownFaces | None) -> FaceRestorer:
     """A `FaceRestorer` with given networks; no detector: the built-in one."""
     job = FaceRestorer(device=str(network.device), batch_size=BATCH)
-    job.loaded = _Given(network, parser, detector)
+    job.loaded = _GivenNetworks(network, parser, detector)
     return job
 
 
@@ -263,7 +263,7 @@ def bench_job(
             finder = _blind(build_network(RESNET50)).eval().to(device)
             parser = network_parser("bisenet", bisenet.BiSeNet(num_class=19).eval().to(device), device)
             old_parser = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19).eval().to(device)
-        job = _job(pair.ours, parser, _Finds(finder, faces, device))
+        job = _job(pair.ours, parser, _KnownFaces(finder, faces, device))
         if pair.original is not None:
             theirs = reference_job.ReferenceJob(finder, old_parser, pair.original.run, faces, device)
             calls["reference"] = lambda: theirs(image)

@@ -352,7 +352,7 @@ def test_the_detector_of_the_job_looks_again_where_its_faces_are_small(side: flo
     network = measuring._blind(build_network(MOBILENET)).eval()
     network.register_forward_hook(lambda *arguments: runs.append(1))
     faces = [face_at(100, 100, side / 0.72), face_at(240, 100, side / 0.72)]
-    finder = measuring._Finds(network, faces, CPU)
+    finder = measuring._KnownFaces(network, faces, CPU)
     picture = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
     assert [face.centre for face in finder.detect([picture], 0.5)[0]] == [face.centre for face in faces]
     assert (len(runs) > 1) is looks_again
