@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import PIL.Image
@@ -34,6 +34,9 @@ from .stages.face_job import Job
 from .stages.loaded_models import LoadedModels, Restorer
 from .stages.parsing import Parser
 from .stages.picture_work import Caller, PictureWork, Progress, cut_faces, enlarge_pictures
+
+LeaveAlone: TypeAlias = Callable[[int, Face], str]
+"""Given a picture's index and a face, in pixels of the image that came in: why the face is to be left alone, or ""."""
 
 DETECT_TOGETHER = 4
 """Pictures that the detector is given at once; between two such groups a stop is asked for."""
@@ -106,6 +109,7 @@ class FaceRestorer:
         overrides: Sequence[OverridesLike] | None = None,
         progress: Progress | None = None,
         stop: Callable[[], bool] | None = None,
+        leave_alone: LeaveAlone | None = None,
     ) -> list[Result[ImageT]]:
         """Restore the faces of several pictures, which share batches. The inputs are never changed.
 
@@ -117,6 +121,7 @@ class FaceRestorer:
             stop: asked between pictures, batches of faces and tiles of an upscaler. Once it says True, the faces that
                 are not restored yet are left alone, with that reason, and those that are restored are still pasted;
                 a picture that an upscaler has not enlarged yet comes back unchanged.
+            leave_alone: asked for every face that was found.
 
         Returns:
             A `Result` each, in order. Pixels outside of the paste masks are bit-identical to the input.
@@ -135,7 +140,7 @@ class FaceRestorer:
             restorers = self._choose(options, plans, there)
             upscaler = self.loaded.upscaler(options, there)
             self._detect(works, options, there, caller)
-            jobs = cut_faces(works, options, restorers)
+            jobs = cut_faces(works, options, restorers, _in_given_pixels(leave_alone, images, works))
             self._restore(works, jobs, caller)
             enlarge_pictures(works, jobs, options.upscale, upscaler, caller)
             parser = self._paste(works, jobs, there, caller)
@@ -226,6 +231,15 @@ class FaceRestorer:
                 face_job.paste(job, labels, work.canvas, (work.picture.width, work.picture.height))
         caller.report("paste", len(ready), len(ready))
         return is_there, fault
+
+
+def _in_given_pixels(
+    leave_alone: LeaveAlone | None, images: Sequence[Image], works: Sequence[PictureWork]
+) -> LeaveAlone | None:
+    """`leave_alone` for faces of the upright pictures."""
+    if leave_alone is None:
+        return None
+    return lambda index, face: leave_alone(index, as_given([face], images[index], works[index].picture)[0])
 
 
 def _plans(overrides: Sequence[OverridesLike] | None, pictures: int) -> list[Overrides]:

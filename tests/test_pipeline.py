@@ -16,6 +16,7 @@ from lib_facerestore import FaceRestorer, ModelFileError, OptionError, Options, 
 from lib_facerestore.catalogue import Inventory, fingerprints
 from lib_facerestore.errors import FaceRestoreError, InputError
 from lib_facerestore.faces import alignment
+from lib_facerestore.faces.face import Face
 from lib_facerestore.images.files import from_array
 from lib_facerestore.networks.load import Network
 from lib_facerestore.stages import face_job, loaded_models
@@ -244,6 +245,34 @@ def test_one_face_may_have_options_of_its_own(restorer: FaceRestorer, models: Pa
 
 def test_an_override_of_a_face_that_is_not_there_is_noted(restorer: FaceRestorer, photo: np.ndarray) -> None:
     assert restorer.restore(photo, SMALL, overrides={7: {"skip": True}}).notes == ("there is no face 7",)
+
+
+def test_the_caller_may_leave_faces_alone_for_reasons_of_its_own(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def leave_alone(index: int, face: Face) -> str:
+        asked.append((index, face.number))
+        return "skipped, it is on the left" if index and face.box[0] < 100 else ""
+
+    both = restorer.restore_many([photo, photo], SMALL, leave_alone=leave_alone)
+    reasons = [[report.reason for report in result.faces] for result in both]
+    assert reasons == [["", ""], ["face 1: skipped, it is on the left", ""]]
+    assert sorted(asked) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+
+
+def test_a_face_to_be_left_alone_is_given_in_pixels_of_the_image(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    """A photograph that its camera stored upside down: the detector sees it upright."""
+    image = Image.fromarray(np.ascontiguousarray(photo[::-1, ::-1]))
+    image.getexif()[0x0112] = 3
+    seen: list[Face] = []
+
+    def leave_alone(index: int, face: Face) -> str:
+        seen.append(face)
+        return ""
+
+    restorer.restore_many([image], SMALL, leave_alone=leave_alone)
+    found = restorer.detect(image, SMALL)
+    assert sorted(face.box for face in seen) == sorted(face.box for face in found) and len(found) == 2
 
 
 def test_every_picture_needs_its_overrides(restorer: FaceRestorer, photo: np.ndarray) -> None:

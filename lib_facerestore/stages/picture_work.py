@@ -74,8 +74,20 @@ class Caller:
         return self._stopped
 
 
-def cut_faces(works: Sequence[PictureWork], options: Options, restorers: Mapping[str, Restorer]) -> list[Job]:
-    """A job for every face that is to be restored; why the others are left alone is noted in their pictures."""
+def cut_faces(
+    works: Sequence[PictureWork],
+    options: Options,
+    restorers: Mapping[str, Restorer],
+    leave_alone: Callable[[int, Face], str] | None = None,
+) -> list[Job]:
+    """A job for every face that is to be restored; why the others are left alone is noted in their pictures.
+
+    Args:
+        works: the pictures, their faces in pixels of the upright picture.
+        options: the same for all.
+        restorers: by the names by which the options ask for them.
+        leave_alone: given a picture's index and one of its faces, a reason of the caller's own, or "".
+    """
     jobs = []
     for index, work in enumerate(works):
         work.stopped = work.faces is None
@@ -83,6 +95,8 @@ def cut_faces(works: Sequence[PictureWork], options: Options, restorers: Mapping
             changes = work.plan.get(face.number, {})
             own = for_face(options, changes)
             restorer = restorers[own.model]
+            outside = leave_alone(index, face) if leave_alone is not None else ""
+            reason = f"face {face.number}: {outside}" if outside else reason
             reason = reason or _left_alone(face, own, bool(changes.get(SKIP)))
             if not reason:
                 try:

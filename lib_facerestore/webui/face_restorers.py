@@ -52,7 +52,7 @@ def register() -> None:
         if not isinstance(listed, list):
             return  # SD.Next has no such list
         choices = service.models() if settings.read().in_restorers else []
-        ours = [_make(choice.id) for choice in choices if not choice.needs]
+        ours = [_make(choice.id) for choice in choices if not choice.fault]
         listed[:] = [entry for entry in listed if not hasattr(entry, MODEL)] + ours
     except FaceRestoreError as error:
         logger.warning("the restorers are not added to the WebUI's list: %s", error)

@@ -7,7 +7,6 @@ torch is loaded only when a picture is restored.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import re
 import threading
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..catalogue import BUILT_IN, Store, identify, known_model
+from ..catalogue import BUILT_IN, IdentifiedFile, Inventory, Store, known_model, package_is_there
 from ..catalogue.fingerprints import stamp
 from ..catalogue.peek import Peeked
 from ..errors import FaceRestoreError, ModelFileError
@@ -27,7 +26,7 @@ from .settings import Settings, read
 
 if TYPE_CHECKING:
     from ..faces.face import Face
-    from ..pipeline import FaceRestorer, Result
+    from ..pipeline import FaceRestorer, LeaveAlone, Result
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ class ModelChoice:
         knobs: which options only some models have: {"fidelity"} or nothing.
         installed: whether its file is there; for auto always.
         family: its architecture, "" if it is not known before it is loaded.
-        needs: a package that is missing and without which it cannot run, else "".
+        fault: why it cannot be used although its file is there, with the remedy; else "".
     """
 
     id: str
@@ -74,7 +73,7 @@ class ModelChoice:
     knobs: frozenset[str]
     installed: bool
     family: str
-    needs: str = ""
+    fault: str = ""
 
 
 _restorer: _Memo[FaceRestorer] = _Memo()
@@ -120,6 +119,7 @@ def restore(
     options: Options,
     overrides: Sequence[Mapping[Any, Any]] | None = None,
     origin: str = "",
+    leave_alone: LeaveAlone | None = None,
 ) -> list[Result[Any]]:
     """Restore the faces of several pictures with the shared restorer; see `FaceRestorer.restore_many`.
 
@@ -130,13 +130,19 @@ def restore(
         options: the same for all.
         overrides: one plan for each picture.
         origin: who asks, for the log.
+        leave_alone: asked for each face, as `FaceRestorer.restore_many` does.
 
     Raises:
         FaceRestoreError: as `restore_many`, and where a package is missing. Anything else is raised unchanged.
     """
     with _working() as shared, host.progress_bar() as bar:
         results = shared.restore_many(
-            images, with_default_model(options), overrides=overrides, progress=bar, stop=host.interrupted
+            images,
+            with_default_model(options),
+            overrides=overrides,
+            progress=bar,
+            stop=host.interrupted,
+            leave_alone=leave_alone,
         )
     done = sum(report.applied for result in results for report in result.faces)
     logger.info("%s: %d faces restored in %d pictures", origin or "restore", done, len(results))
@@ -170,9 +176,10 @@ def models() -> list[ModelChoice]:
 
     Raises FaceRestoreError where they cannot be listed since a package is missing.
     """
-    there = store()
-    state = tuple((path, stamp(path)) for path in there.files())
-    return list(_choices.get(state, lambda: _list(there)))
+    inventory = store().scan()
+    files = tuple((file.path, stamp(file.path)) for file in inventory.files)
+    faults = inventory.faults()  # these also change with files that are none of the models'
+    return list(_choices.get((files, faults), lambda: _list(inventory, faults)))
 
 
 def model_ids() -> list[str]:
@@ -243,33 +250,34 @@ def _remedies_of_the_page() -> Iterator[None]:
         raise type(error)(message) from error
 
 
-def _list(there: Store) -> list[ModelChoice]:
+def _list(inventory: Inventory, faults: Mapping[str, str]) -> list[ModelChoice]:
     found = []
-    for name in there.installed():
+    for name in inventory.installed():
         entry = known_model(name)
         assert entry is not None
-        needs = entry.needs if entry.needs and importlib.util.find_spec(entry.needs) is None else ""
-        label = f"{name} (needs {needs})" if needs else name
-        found.append(ModelChoice(name, label, frozenset(entry.knobs), True, entry.family, needs))
-    first = next((choice for choice in found if not choice.needs), found[-1])  # as the pipeline chooses
-    for path in there.others():
-        choice = _other(path)
+        fault = faults.get(name, "")
+        label = f"{name} (cannot be used)" if fault else name
+        found.append(ModelChoice(name, label, frozenset(entry.knobs), True, entry.family, fault))
+    first = next((choice for choice in found if not choice.fault), found[-1])  # as the pipeline chooses
+    for file in inventory.others():
+        choice = _other(file)
         if choice is not None and all(choice.id != other.id for other in found):
             found.insert(len(found) - 1, choice)  # the built-in one stays last
     return [ModelChoice(AUTO, f"auto ({first.id})", first.knobs, True, first.family), *found]
 
 
-def _other(path: Path) -> ModelChoice | None:
+def _other(what: IdentifiedFile) -> ModelChoice | None:
     """A file that the catalogue does not name: offered where its tensors are a restorer's, or cannot be told."""
-    what = identify(path)
+    path = what.path
     if what.content is None or what.remark or any(entry.kind != "restorer" for entry in what.models):
         return None
     if what.models:
         entry = what.models[0]
         return ModelChoice(path.name, f"{path.name} ({entry.family})", frozenset(entry.knobs), True, entry.family)
     if what.content.is_onnx:  # whether it has a weight is seen only when it is loaded
-        needs = "" if importlib.util.find_spec("onnxruntime") else "onnxruntime"
-        return ModelChoice(path.name, path.name, frozenset({"fidelity"}), True, "", needs)
+        needs = f"{path}: needs the package onnxruntime; install it (`pip install onnxruntime`)."
+        fault = "" if package_is_there("onnxruntime") else needs
+        return ModelChoice(path.name, path.name, frozenset({"fidelity"}), True, "", fault)
     return _by_family(path, what.content)
 
 

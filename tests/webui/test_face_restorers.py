@@ -23,7 +23,7 @@ def listed(known: Known, monkeypatch: pytest.MonkeyPatch) -> list[service.ModelC
     choices = [
         service.ModelChoice("auto", "auto (lite)", frozenset(), True, "lite"),
         service.ModelChoice("gfpgan-1.4", "gfpgan-1.4", frozenset(), True, "gfpgan"),
-        service.ModelChoice("other", "other", frozenset(), True, "", needs="onnxruntime"),
+        service.ModelChoice("other", "other", frozenset(), True, "", fault="needs the package onnxruntime"),
         service.ModelChoice("small.safetensors", "small.safetensors", frozenset(), True, "lite"),
     ]
     monkeypatch.setattr(service, "models", lambda: choices)

@@ -11,9 +11,12 @@ import pytest
 import safetensors.torch
 
 from lib_facerestore import ModelFileError, Options
-from lib_facerestore.webui import runs, service
+from lib_facerestore.catalogue import known_model
+from lib_facerestore.webui import face_restorers, runs, service
+from lib_facerestore.webui.page import model_notes
 from lib_facerestore.webui.service import RunPicture
 
+from ..catalogue.test_catalogue import empty_file, shapes_of
 from ..conftest import KnownFaces, small_lite
 from .double import Host
 
@@ -65,6 +68,26 @@ def test_files_that_restore_nothing_are_not_offered(host: Host) -> None:
     (folder / "gfpgan_1.4.onnx").write_bytes(b"\x08\x07")
     (folder / "own.onnx").write_bytes(b"\x08\x07")
     assert [choice.id for choice in service.models()] == ["auto", "lite"]
+
+
+def test_a_model_without_its_dictionaries_is_neither_auto_nor_a_face_restorer(host: Host) -> None:
+    folder = host.root / "models" / "facerestore"
+    folder.mkdir(parents=True, exist_ok=True)
+    entry = known_model("dfdnet")
+    assert entry is not None
+    empty_file(folder / entry.files[0], shapes_of("dfdnet"))
+    auto, dfdnet, lite = service.models()
+    assert (auto.label, dfdnet.id, lite.id) == ("auto (lite)", "dfdnet", "lite")
+    assert dfdnet.label == "dfdnet (cannot be used)" and "16 of the 16 files that it needs are missing" in dfdnet.fault
+    assert model_notes.model_note("dfdnet") == f"dfdnet cannot be used: {dfdnet.fault}"
+    face_restorers.register()
+    names = [one.name() for one in host.shared.face_restorers]
+    assert names == ["CodeFormer", "GFPGAN", "Auto (Face Restore)", "Lite (Face Restore)"]
+    for name in entry.beside:
+        (folder / name).touch()
+    assert service.models()[0].label == "auto (dfdnet)" and service.models()[1].fault == ""
+    face_restorers.register()
+    assert "DFDNet (Face Restore)" in [one.name() for one in host.shared.face_restorers]
 
 
 def test_knobs_of_models_that_are_not_installed_are_known(host: Host) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ...errors import FaceRestoreError, OptionError
 from .. import host, infotext
 from ..request import Request, is_wanted, request_from_args
-from .pixels import blend, explain_outside, plan_inside
+from .pixels import OUTSIDE, blend, touches
 
 if TYPE_CHECKING:
+    from ...faces.face import Face
     from ...pipeline import Result
 
 logger = logging.getLogger(__name__)
@@ -148,32 +149,37 @@ def tell(p: Any, job: Job, message: str) -> None:
 
 
 def run(p: Any, job: Job, images: Sequence[Any], masks: Sequence[Any], apply_mask: bool, tab: str) -> list[Done] | None:
-    """Restore pictures (arrays or PIL images) together; a `Done` each. None: the user has asked to stop.
+    """Restore pictures together. Never raises: an error is shown to the user, and the pictures stay unchanged.
 
-    masks: for each picture H×W, 0 is outside, or None. Faces outside are left alone; with `apply_mask`, so is every
-    pixel outside. Never raises: what goes wrong is told, and the pictures stay as they were.
+    Args:
+        p: the generation.
+        job: its job, with a request.
+        images: arrays or PIL images.
+        masks: the inpaint mask of each, H×W where 0 is outside, or None. Faces outside are left alone.
+        apply_mask: whether every pixel outside is left alone too.
+        tab: where it runs, for the log.
+
+    Returns:
+        A `Done` for each picture; None where the user has asked to stop.
     """
     if host.interrupted():
         return None
     assert job.request is not None
-    options = job.request.options
+
+    def outside(index: int, face: Face) -> str:
+        return "" if masks[index] is None or touches(masks[index], face) else OUTSIDE
+
     try:
         from .. import service
 
-        plans, outside = [], []
-        for image, mask in zip(images, masks, strict=True):
-            plan, numbers = {number: dict(changes) for number, changes in job.request.overrides.items()}, set[int]()
-            if mask is not None:
-                plan, numbers = plan_inside(mask, service.detect(image, options), plan)
-            plans.append(plan)
-            outside.append(numbers)
-        results = service.restore(images, options, plans, origin=tab)
+        plans = [job.request.overrides for _ in images]
+        results = service.restore(images, job.request.options, plans, origin=tab, leave_alone=outside)
         made = []
-        for image, mask, result, numbers in zip(images, masks, results, outside, strict=True):
+        for image, mask, result in zip(images, masks, results, strict=True):
             after = result.image if result.changed else image
             if result.changed and apply_mask and mask is not None:
                 after = blend(image, after, mask)
-            made.append(Done(image, after, replace(result, image=None, faces=explain_outside(result.faces, numbers))))
+            made.append(Done(image, after, replace(result, image=None)))
         return made
     except FaceRestoreError as error:
         tell(p, job, str(error))

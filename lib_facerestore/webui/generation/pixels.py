@@ -1,4 +1,4 @@
-"""The arithmetic between the WebUI's pictures and ours: tensors, and the inpaint mask. Pure functions on arrays.
+"""The arithmetic between the WebUI's pictures and ours: tensors, and the inpaint mask.
 
 The WebUI turns a tensor into a picture by cutting off the fraction of 255·x. What is restored is therefore exactly that
 picture, and what is written back are exactly the values that differ, in the middle between two steps.
@@ -6,24 +6,21 @@ picture, and what is written back are exactly the values that differ, in the mid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from ...options.per_face import SKIP
-
 if TYPE_CHECKING:
-    from ...faces.face import Face, FaceReport
-    from ...options.spec import Value
+    from ...faces.face import Face
 
 MASKED_MODES = ("L", "LA", "RGB", "RGBA")
 """Modes of pictures that can be blended along a mask."""
 
 OUTSIDE = "skipped, it lies outside of the inpaint mask"
+"""Why a face that does not touch the mask is left alone."""
 
 
 def is_decoded(image: object) -> bool:
@@ -76,27 +73,6 @@ def touches(mask: NDArray[np.uint8], face: Face) -> bool:
     return bool(x0 < x1 and y0 < y1 and mask[y0:y1, x0:x1].any())
 
 
-def plan_inside(
-    mask: NDArray[np.uint8], faces: Iterable[Face], plan: Mapping[int, Mapping[str, Value]]
-) -> tuple[dict[int, dict[str, Value]], set[int]]:
-    """`plan` with the faces outside of the mask left alone, and the numbers of those."""
-    outside = {face.number for face in faces if not touches(mask, face)}
-    changed = {number: dict(changes) for number, changes in plan.items()}
-    for number in outside:
-        changed[number] = {**changed.get(number, {}), SKIP: True}
-    return changed, outside
-
-
-def explain_outside(reports: Iterable[FaceReport], outside: set[int]) -> list[FaceReport]:
-    """The reports, with the true reason for the faces that were left alone for being outside of the mask."""
-    return [
-        replace(report, reason=f"face {report.number}: {OUTSIDE}")
-        if report.number in outside and not report.applied
-        else report
-        for report in reports
-    ]
-
-
 def blend(before: Any, after: Any, mask: NDArray[np.uint8]) -> Any:
     """`after` where the mask is 255, `before` bit for bit where it is 0, in between by share.
 
@@ -123,6 +99,6 @@ def _with_channels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 __all__ = [
-    "MASKED_MODES", "blend", "explain_outside", "is_decoded", "mask_for", "pixels_of", "plan_inside", "touches",
+    "MASKED_MODES", "OUTSIDE", "blend", "is_decoded", "mask_for", "pixels_of", "touches",
     "write_back",
 ]  # fmt: skip

@@ -33,7 +33,7 @@ def model_note(model: object) -> str:
         chosen = choice.label.removeprefix("auto").strip(" ()") if choice else ""
         return f"auto is {chosen} now." if chosen else ""
     if choice is not None:
-        return f"{name} needs the package {choice.needs}, which is not installed." if choice.needs else ""
+        return f"{name} cannot be used: {choice.fault}" if choice.fault else ""
     if known_model(name):
         return f"{name} is not installed. It can be downloaded in the tab Face Restore."
     try:

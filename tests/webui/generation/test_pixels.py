@@ -94,14 +94,3 @@ def test_faces_touch_the_mask_by_their_boxes() -> None:
     assert job_pixels.touches(mask, face_at(25, 25, 20))
     assert not job_pixels.touches(mask, face_at(10, 10, 20))
     assert not job_pixels.touches(np.full((50, 50), 255, np.uint8), face_at(-40, 10, 20))
-
-
-def test_the_plan_keeps_what_was_asked_for() -> None:
-    mask = np.zeros((50, 100), np.uint8)
-    mask[:, 60:] = 255
-    faces = [face_at(20, 25, 20), face_at(80, 25, 20)]
-    numbered = [type(face)(number, face.box, face.landmarks, face.score) for number, face in enumerate(faces, 1)]
-    asked = {1: {"grain": 0.5}, 2: {"visibility": 0.5}}
-    plan, outside = job_pixels.plan_inside(mask, numbered, asked)
-    assert plan == {1: {"grain": 0.5, "skip": True}, 2: {"visibility": 0.5}} and outside == {1}
-    assert asked == {1: {"grain": 0.5}, 2: {"visibility": 0.5}}

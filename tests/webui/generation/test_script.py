@@ -304,6 +304,17 @@ def test_inpaint_only_masked_at_the_last_stage_is_soft_along_the_mask(host: Host
     assert np.abs(image - (plain + (free.astype(float) - plain) * (mask / 255))).max() <= 0.5
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_with_a_mask_a_picture_is_detected_once(host: Host, known: Known, stage: str) -> None:
+    start(host)
+    fields: dict[str, Any] = {
+        "init_images": [PIL.Image.fromarray(photo(5))], "mask": mask_of((0, 0, 96, 128)), "inpaint_full_res": False,
+        "decoded": [photo(6)],
+    }  # fmt: skip
+    host.run("img2img", args=args(stage=stage), **fields)
+    assert known.detector.seen == [(192,)] and known.batches == [1]
+
+
 def test_a_mask_without_a_face_changes_nothing(host: Host, known: Known) -> None:
     start(host)
     fields: dict[str, Any] = {
