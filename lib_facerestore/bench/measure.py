@@ -29,8 +29,8 @@ from ..faces.face import Face
 from ..networks.load import Network
 from ..options.table import Options
 from ..pipeline import FaceRestorer
-from ..stages.detection import looks
-from ..stages.detection.postprocess import Found
+from ..stages.detection.pieces import Piece
+from ..stages.detection.postprocess import Detections
 from ..stages.detection.retinaface import RESNET50, RetinaFaceDetector, build_network
 from ..stages.loaded_models import LoadedModels, Restorer
 from ..stages.parsing import Parser, network_parser
@@ -198,12 +198,12 @@ class _KnownFaces(RetinaFaceDetector):
         boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
         scores = np.array([face.score for face in faces], np.float32)
         points = np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2)
-        self._known = Found(boxes, scores, points)
+        self._known = Detections(boxes, scores, points)
 
-    def look(self, pieces: Sequence[looks.Piece], confidence: float, tiles: bool = False) -> list[Found]:
+    def look(self, pieces: Sequence[Piece], confidence: float, tiles: bool = False) -> list[Detections]:
         """The known faces in the first look, none in the second."""
         super().look(pieces, 0.999999, tiles)
-        return [Found.nothing() if tiles else self._known for _ in pieces]
+        return [Detections.nothing() if tiles else self._known for _ in pieces]
 
 
 def _blind(detector: nn.Module) -> nn.Module:

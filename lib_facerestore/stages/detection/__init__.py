@@ -1,7 +1,4 @@
-"""Finding faces: pictures in, boxes with five landmarks and scores out.
-
-`create_detector` is the door; every detector follows `Detector`.
-"""
+"""Finding faces: pictures in, boxes with five landmarks and scores out. `create_detector` makes a detector."""
 
 from __future__ import annotations
 
@@ -25,20 +22,30 @@ FILES: dict[str, str] = {
     "retinaface-mobilenet": "detection_mobilenet0.25_Final.pth",
     "yunet": "face_detection_yunet_2023mar.onnx",
 }
-SUFFIXES = (".pth", ".pt", ".safetensors")
+"""The usual name of each detector's file."""
+SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+"""What the path of a RetinaFace file ends with."""
 
 
 class Detector(Protocol):
-    """What finds faces.
+    """Finds faces.
 
-    name: what it is called in reports and options.
+    Attributes:
+        name: what it is called in reports and options.
     """
 
     name: str
 
     def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float) -> list[list[Face]]:
-        """Faces of each picture (H×W×3 uint8 RGB, any sizes), numbered 0, in pixels of the picture, best score
-        first."""
+        """The faces of some pictures.
+
+        Args:
+            images: H×W×3 uint8 RGB, of any sizes.
+            confidence: least score, 0 to 1.
+
+        Returns:
+            For each picture its faces, best score first, numbered 0, in pixels of the picture.
+        """
         ...
 
 
@@ -47,7 +54,7 @@ def create_detector(name: str, models: Inventory | Sequence[Path] = (), device: 
 
     Args:
         name: "auto" (the best that is installed), "retinaface-resnet50", "retinaface-mobilenet", "yunet", "lite", or
-            the path of a RetinaFace file (.pth, .pt, .safetensors).
+            the path of a RetinaFace file (.pth, .pt, .ckpt, .safetensors).
         models: where the files are looked for: an inventory, or folders, in this order and with their sub-folders; they
             are recognised by their tensors, whatever their names.
         device: where the network runs (yunet always runs on the CPU).
@@ -72,9 +79,10 @@ def create_detector(name: str, models: Inventory | Sequence[Path] = (), device: 
 
 
 def find_files(models: Inventory | Sequence[Path]) -> dict[str, Path]:
-    """Where the file of each detector is that is installed.
+    """The file of each installed detector, by the detector's name.
 
-    A file that only has a detector's name counts where there is no better one: loading it says what is wrong with it.
+    A file that only has the name of a detector's file counts where there is no better one: loading it then says what is
+    wrong with it.
     """
     there = inventory_of(models)
     found = {name: misfit.path for name, misfit in there.misfits("detector").items()} | there.installed("detector")
@@ -109,8 +117,12 @@ def _named(name: str, there: Inventory, device: str | torch.device) -> Detector:
 
 
 def load_detector(name: str, path: Path, device: str | torch.device = "cpu") -> Detector:
-    """The detector of that name (one of `FILES`) from a file. Raises ModelFileError, and FaceRestoreError where a
-    package cannot be imported."""
+    """The detector of that name (a key of `FILES`) from a file.
+
+    Raises:
+        ModelFileError: the file is missing, damaged or another network.
+        FaceRestoreError: a package that it needs cannot be imported.
+    """
     if name == "yunet":
         from .yunet import YuNetDetector
 

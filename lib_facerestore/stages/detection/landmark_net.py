@@ -1,8 +1,8 @@
-"""The third stage of the embedded detector: the five landmarks of a face whose place is known already, once more.
+"""The third stage of the shipped detector: the five landmarks of a face whose place is known, more precisely.
 
-The refiner has to cope with squares that lie badly or show no face at all. Here every face arrives upright, centred
-between eyes and mouth and at one size, so that a network as small can place the points more precisely (a cascade, as
-in Sun, Wang and Tang, Deep convolutional network cascade for facial point detection, CVPR 2013). It looks twice, plain
+The refiner has to cope with squares that are badly placed or show no face at all. Here every face is upright, centred
+between eyes and mouth and of one size, so that a network as small places the points more precisely (a cascade, as in
+Sun, Wang and Tang, Deep convolutional network cascade for facial point detection, CVPR 2013). It looks twice, plain
 and mirrored. Trained by ``tools/train_lite_landmarks.py``.
 """
 
@@ -38,14 +38,14 @@ class LandmarkNet(Features):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, squares: torch.Tensor) -> torch.Tensor:
-        quarter, trunk = self.see(squares)
+        quarter, trunk = self.features(squares)
         moved = self.output(functional.relu(self.hidden(self.squeeze(trunk).flatten(1))))
-        # The heat maps say where, the fully connected layer corrects what lies hidden.
+        # The heat maps give the place; the fully connected layer corrects points that are hidden.
         return self.centres(self.maps(quarter)) + moved.unflatten(1, (5, 2))
 
 
 def frames(points: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Where to look: centres (N×2), sides (N) and angles (N, radians) of the squares round landmarks (N×5×2).
+    """Centres (N×2), sides (N) and angles (N, radians) of the squares round landmarks (N×5×2).
 
     The side follows the eyes or the height from eyes to mouth, whichever is longer, in the proportions of FFHQ's own
     alignment (2 to 1.8; Karras et al., A style-based generator architecture, CVPR 2019), so that it is right for
@@ -61,7 +61,7 @@ def frames(points: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float6
 def place(
     network: nn.Module, image: NDArray[np.uint8], points: NDArray[Any], device: torch.device
 ) -> NDArray[np.float32]:
-    """The landmarks (N×5×2) placed anew.
+    """Better landmarks of N faces.
 
     Args:
         network: a `LandmarkNet` (or what computes the same shapes) on `device`, in eval mode.
@@ -69,7 +69,7 @@ def place(
         points: landmarks of N faces, in pixels of the picture.
 
     Returns:
-        N×5×2, in pixels of the picture; a face whose landmarks are no numbers keeps them.
+        N×5×2 float32, in pixels of the picture; landmarks that are not finite stay as they were.
     """
     result = np.array(points, np.float32)
     sound = np.isfinite(result).all((1, 2))

@@ -1,25 +1,25 @@
-"""The detector that comes with the package, in three stages, all with weights of our own.
+"""The detector that is shipped with the package: three networks, trained for it.
 
 RetinaFace on MobileNet-0.25 proposes (trained from random weights by ``tools/train_lite_detector.py``), a small
-network takes a closer look at each proposal (`refine`, ``tools/train_lite_refiner.py``), and another places the
-landmarks of the faces that are left (`landmark_net`, ``tools/train_lite_landmarks.py``).
+network looks at each proposal again (`refine`, ``tools/train_lite_refiner.py``), and another places the landmarks of
+the faces that are left (`landmark_net`, ``tools/train_lite_landmarks.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib import resources
+from collections.abc import Sequence
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ...errors import ModelFileError
+from ...catalogue import weights_path
 from ...faces.face import Face
+from ...networks.checkpoint_files import read_state
+from ...networks.strict import fill
 from .landmark_net import LandmarkNet, place
-from .postprocess import Found, suppress
+from .postprocess import Detections, suppress
 from .refine import RefinerNet, refine
 from .retinaface import MOBILENET, RetinaFaceDetector, load_retinaface
 
@@ -57,18 +57,18 @@ class LiteDetector:
         proposals = self.proposer.detect(images, confidence)
         results = []
         for image, faces in zip(images, proposals, strict=True):
-            found = refine(self.refiner, image, _found(faces), self.proposer.device)
+            found = refine(self.refiner, image, _detections(faces), self.proposer.device)
             sound = np.isfinite(found.boxes).all(1) & (found.scores >= confidence)
             found = suppress(found.pick(sound))
             points = place(self.landmarks, image, found.landmarks, self.proposer.device)
-            results.append(Found(found.boxes, found.scores, points).faces())
+            results.append(Detections(found.boxes, found.scores, points).faces())
         return results
 
 
-def _found(faces: Sequence[Face]) -> Found:
+def _detections(faces: Sequence[Face]) -> Detections:
     if not faces:
-        return Found.nothing()
-    return Found(
+        return Detections.nothing()
+    return Detections(
         np.array([face.box for face in faces], np.float32),
         np.array([face.score for face in faces], np.float32),
         np.stack([face.landmarks for face in faces]),
@@ -79,24 +79,12 @@ def load_lite(device: str | torch.device = "cpu") -> LiteDetector:
     """The shipped detector.
 
     Raises:
-        ModelFileError: the package was installed without its weights.
+        ModelFileError: the package was installed without its weights, or they are damaged.
     """
-    with resources.as_file(resources.files("lib_facerestore") / "weights" / WEIGHTS) as path:
-        proposer = load_retinaface(path, NAME, device, kind=MOBILENET)
-    return LiteDetector(proposer, _filled(RefinerNet, REFINER_WEIGHTS), _filled(LandmarkNet, LANDMARK_WEIGHTS))
-
-
-def _filled(build: Callable[[], nn.Module], name: str) -> nn.Module:
-    """A network with the weights that the package ships under this name."""
-    try:
-        state = safetensors.torch.load((resources.files("lib_facerestore") / "weights" / name).read_bytes())
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ModelFileError(
-            f"{name}: the package's own weights cannot be read ({error}); install lib_facerestore again."
-        ) from error
-    with torch.inference_mode(False), torch.no_grad():
-        network = build()
-        # Batch counters are not shipped: they say nothing once training is over.
-        counters = {key: value for key, value in network.state_dict().items() if key.endswith("batches_tracked")}
-        network.load_state_dict(counters | {key: value.float() for key, value in state.items()})
-    return network
+    proposer = load_retinaface(weights_path(WEIGHTS), NAME, device, kind=MOBILENET)
+    with torch.inference_mode(False), torch.no_grad():  # parameters born in a host's inference mode cannot be moved
+        refiner, landmarks = RefinerNet(), LandmarkNet()
+        for network, file in ((refiner, REFINER_WEIGHTS), (landmarks, LANDMARK_WEIGHTS)):
+            path = weights_path(file)
+            fill(network, read_state(path), type(network).__name__, str(path))
+    return LiteDetector(proposer, refiner, landmarks)

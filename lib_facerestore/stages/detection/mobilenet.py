@@ -1,4 +1,4 @@
-"""RetinaFace on MobileNet-0.25 in plain torch, so that the embedded detector needs neither facexlib nor torchvision.
+"""RetinaFace on MobileNet-0.25 in plain torch, so that the shipped detector needs neither facexlib nor torchvision.
 
 Same tensor names and same numbers as facexlib's `RetinaFace(network_name="mobile0.25")` (a test compares them); the
 architecture is that of Deng et al., CVPR 2020, with the context modules of Najibi et al., ICCV 2017.
@@ -49,6 +49,8 @@ class MobileRetinaFace(nn.Module):
 
 
 class _Pyramid(nn.Module):
+    """Three maps, finest first, to three of `width` channels; coarse ones are added to finer ones."""
+
     def __init__(self, widths: tuple[int, int, int], width: int) -> None:
         super().__init__()
         self.output1, self.output2, self.output3 = (_convolution(before, width, 1) for before in widths)
@@ -62,6 +64,8 @@ class _Pyramid(nn.Module):
 
 
 class _Context(nn.Module):
+    """SSH's context module: what 3×3, 5×5 and 7×7 neighbourhoods show, as `width` channels in all."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv3X3 = _convolution(width, width // 2, 3, active=False)

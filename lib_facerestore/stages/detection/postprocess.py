@@ -1,7 +1,7 @@
-"""What turns RetinaFace's raw numbers into faces: priors, decoding, suppression of doubles. Pure functions.
+"""From RetinaFace's raw numbers to faces: priors, decoding, suppression of doubles.
 
-Formulas: SSD's centre-size encoding (Liu et al. 2016) with variances 0.1 and 0.2, and RetinaFace's five points,
-which are offsets from the prior's centre in tenths of its side (Deng et al. 2020). Everything is in pixels.
+Formulas: SSD's centre-size encoding (Liu et al., ECCV 2016) with variances 0.1 and 0.2, and RetinaFace's five points,
+which are offsets from the prior's centre in tenths of its side (Deng et al., CVPR 2020). Everything is in pixels.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from ...system import facexlib_import
 STRIDES: tuple[int, ...] = (8, 16, 32)
 PRIOR_SIDES: tuple[tuple[int, ...], ...] = ((16, 32), (64, 128), (256, 512))
 VARIANCES: tuple[float, float] = (0.1, 0.2)
-SAME = 0.65  # intersection over union from which two detections are taken to say the same
-MOST = 3000  # detections kept of one look, before doubles go; only a confidence near 0 has as many
+SAME = 0.65
+"""Intersection over union from which two detections count as the same when landmarks are averaged."""
+MOST = 3000
+"""Detections that are kept of one look before doubles go; only a confidence near 0 gives as many."""
 
 
 @functools.lru_cache(maxsize=32)
@@ -58,10 +60,13 @@ def decode_landmarks(offsets: torch.Tensor, priors: torch.Tensor) -> torch.Tenso
 
 
 @dataclass(frozen=True)
-class Found:
-    """Detections in one picture before they become faces.
+class Detections:
+    """Boxes, scores and landmarks in one picture, before they become faces.
 
-    boxes: N×4 float32 (x0, y0, x1, y1) in pixels; scores: N float32, 0 to 1; landmarks: N×5×2 float32 in pixels.
+    Attributes:
+        boxes: N×4 float32 (x0, y0, x1, y1) in pixels.
+        scores: N float32, 0 to 1.
+        landmarks: N×5×2 float32 (x, y) in pixels.
     """
 
     boxes: NDArray[np.float32]
@@ -69,16 +74,16 @@ class Found:
     landmarks: NDArray[np.float32]
 
     @staticmethod
-    def nothing() -> Found:
+    def nothing() -> Detections:
         """No detection."""
-        return Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
 
     @staticmethod
-    def join(parts: Sequence[Found]) -> Found:
+    def join(parts: Sequence[Detections]) -> Detections:
         """All detections of the parts, in their order."""
         if not parts:
-            return Found.nothing()
-        return Found(
+            return Detections.nothing()
+        return Detections(
             np.concatenate([part.boxes for part in parts]),
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.landmarks for part in parts]),
@@ -89,18 +94,23 @@ class Found:
         """The longer side of each box."""
         return np.maximum(self.boxes[:, 2] - self.boxes[:, 0], self.boxes[:, 3] - self.boxes[:, 1])
 
-    def pick(self, which: NDArray[Any]) -> Found:
+    def pick(self, which: NDArray[Any]) -> Detections:
         """The detections of an index or boolean array."""
-        return Found(self.boxes[which], self.scores[which], self.landmarks[which])
+        return Detections(self.boxes[which], self.scores[which], self.landmarks[which])
 
-    def moved(self, scale: tuple[float, float], shift: tuple[float, float]) -> Found:
-        """Everything shifted, then divided by the scale (x, y): from a resized tile back to the picture."""
+    def moved(self, scale: tuple[float, float], shift: tuple[float, float]) -> Detections:
+        """Everything shifted, then divided by the scale: from a tile of a resized picture back to the picture.
+
+        Args:
+            scale: pixels of the tile for one of the picture, in x and y.
+            shift: x and y of the tile's corner in the resized picture.
+        """
         points = (self.landmarks + np.asarray(shift, np.float32)) / np.asarray(scale, np.float32)
         boxes = (self.boxes + np.asarray(shift * 2, np.float32)) / np.asarray(scale * 2, np.float32)
-        return Found(boxes.astype(np.float32), self.scores, points.astype(np.float32))
+        return Detections(boxes.astype(np.float32), self.scores, points.astype(np.float32))
 
     def faces(self) -> list[Face]:
-        """Faces numbered 0, in order; what has no area or is not finite is left out."""
+        """Faces numbered 0, in order; detections without area or with values that are not finite are left out."""
         sound = (self.boxes[:, 2:] > self.boxes[:, :2]).all(1) & np.isfinite(self.boxes).all(1)
         sound &= np.isfinite(self.landmarks).all((1, 2))
         return [
@@ -113,7 +123,7 @@ class Found:
 
 def decode(
     boxes: torch.Tensor, scores: torch.Tensor, landmarks: torch.Tensor, priors: torch.Tensor, confidence: float
-) -> Found:
+) -> Detections:
     """Detections of one picture whose score is at least `confidence`, the best `MOST`; doubles are still among them.
 
     Args:
@@ -125,29 +135,29 @@ def decode(
     """
     kept = torch.nonzero(scores >= confidence)[:, 0]
     if not len(kept):
-        return Found.nothing()
+        return Detections.nothing()
     if len(kept) > MOST:
         kept = kept[torch.topk(scores[kept], MOST).indices.sort().values]
     priors = priors.to(boxes.device)[kept]
-    return Found(
+    return Detections(
         decode_boxes(boxes[kept].float(), priors).cpu().numpy(),
         scores[kept].float().cpu().numpy(),
         decode_landmarks(landmarks[kept].float(), priors).cpu().numpy(),
     )
 
 
-def suppress(found: Found, iou: float = 0.4, inside: float = 0.8, apart: float = 0.12) -> Found:
+def suppress(found: Detections, iou: float = 0.4, inside: float = 0.8, apart: float = 0.12) -> Detections:
     """One detection a face, best score first.
 
     A detection goes when a better one overlaps it by more than `iou` (intersection over union), when `inside` of the
     smaller of the two boxes lies in the other, or when the five points of both are on average nearer to each other
-    than `apart` times the smaller box's longer side. The points of a face are the mean over the detections that say
-    the same (`SAME` overlap), weighted by the fourth power of their scores: steadier than those of the best alone.
+    than `apart` times the smaller box's longer side. The points of a face are the mean over the detections that
+    overlap by `SAME`, weighted by the fourth power of their scores: steadier than those of the best alone.
     """
     if not len(found.scores):
         return found
     kept = facexlib_import.nms(torch.from_numpy(found.boxes), torch.from_numpy(found.scores), iou).numpy()
-    found = Found(found.boxes[kept], found.scores[kept], _mean_landmarks(found, kept))
+    found = Detections(found.boxes[kept], found.scores[kept], _mean_landmarks(found, kept))
     area = np.maximum(found.boxes[:, 2:] - found.boxes[:, :2], 0).prod(1)
     survivors: list[int] = []
     for number, box in enumerate(found.boxes):
@@ -164,8 +174,8 @@ def suppress(found: Found, iou: float = 0.4, inside: float = 0.8, apart: float =
     return found.pick(np.array(survivors))
 
 
-def _mean_landmarks(found: Found, kept: NDArray[Any]) -> NDArray[np.float32]:
-    """Landmarks of the detections `kept` (indices), K×5×2, each the weighted mean over those that say the same."""
+def _mean_landmarks(found: Detections, kept: NDArray[Any]) -> NDArray[np.float32]:
+    """K×5×2 landmarks of the detections `kept` (K indices): weighted means over the detections of the same face."""
     area = np.maximum(found.boxes[:, 2:] - found.boxes[:, :2], 0).prod(1)
     means = found.landmarks[kept].copy()
     for row, number in enumerate(kept):

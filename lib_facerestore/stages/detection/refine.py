@@ -1,11 +1,11 @@
-"""The second stage of the embedded detector: a closer look at each face that the first stage proposes.
+"""The second stage of the shipped detector: a closer look at each face that the first stage proposes.
 
 A small convolutional network sees a square round the proposal, says whether it is a face, and places the box and the
-five landmarks anew (the idea of MTCNN's output network; Zhang et al., IEEE Signal Processing Letters 2016). It looks
-three times: once at the proposal as it came, then at the face turned upright and cut closer, plain and mirrored. Since
-every face reaches it at the same size and angle, it places landmarks better than any single-stage detector of this
-size can. A landmark is the centre of gravity of a heat map (soft-argmax; Sun et al., Integral human pose regression,
-ECCV 2018, equation 2). Trained by ``tools/train_lite_refiner.py``.
+five landmarks again (the idea of MTCNN's output network; Zhang et al., IEEE Signal Processing Letters 2016). It looks
+three times: once at the proposal, then at the face turned upright and cut closer, plain and mirrored. Since every face
+reaches it at the same size and angle, it places landmarks better than a single-stage detector of this size. A landmark
+is the centre of gravity of a heat map (soft-argmax; Sun et al., Integral human pose regression, ECCV 2018, equation 2).
+Trained by ``tools/train_lite_refiner.py``.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from torch import nn
 from torch.nn import functional
 
 from ...faces import alignment
-from .postprocess import Found
+from .postprocess import Detections
 
 SIDE = 96
 """Side of the network's input in pixels."""
 CONTEXT = 1.6
-"""Side of the first look's square over the longer side of the proposal."""
+"""Side of the square of the first look over the longer side of the proposal."""
 CLOSE = 1.3
-"""The same for the looks at the upright face."""
+"""The same for the two looks at the upright face."""
 MIRRORED = (1, 0, 2, 4, 3)
 """Order of the five landmarks in a mirrored picture."""
 
 
 class Features(nn.Module):
-    """What the networks of the second and third stage have in common: an hourglass, and centres of gravity.
+    """The trunk of the networks of the second and third stage: an hourglass, and centres of gravity.
 
     Args:
         side: of the pictures in pixels, a multiple of 16.
@@ -54,7 +54,7 @@ class Features(nn.Module):
         cells = (torch.arange(side // 4) + 0.5) / (side // 4) - 0.5
         self.register_buffer("cells", cells, persistent=False)
 
-    def see(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def features(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features at a quarter and at a sixteenth of the side, from B×3×side×side."""
         quarter = self.down_quarter(self.stem(squares))
         eighth = self.down_eighth(quarter)
@@ -82,13 +82,15 @@ class RefinerNet(Features):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, squares: torch.Tensor) -> torch.Tensor:
-        quarter, trunk = self.see(squares)
+        quarter, trunk = self.features(squares)
         rest = self.output(functional.relu(self.hidden(trunk.flatten(1))))
-        # The heat maps say where, the fully connected layer corrects what lies hidden or outside the square.
+        # The heat maps give the place; the fully connected layer corrects points that are hidden or outside the square.
         return torch.cat([rest[:, :5], self.centres(self.maps(quarter)).flatten(1) + rest[:, 5:]], 1)
 
 
 class Residual(nn.Module):
+    """Two 3×3 convolutions and a shortcut; B×channels×H×W stays that."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = layer(channels, channels, 1)
@@ -99,11 +101,12 @@ class Residual(nn.Module):
 
 
 def layer(before: int, after: int, stride: int) -> nn.Sequential:
+    """A 3×3 convolution from `before` to `after` channels, normalised and rectified."""
     return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
 
 
-def refine(network: nn.Module, image: NDArray[np.uint8], found: Found, device: torch.device) -> Found:
-    """The proposals with new scores, boxes and landmarks, in the order given.
+def refine(network: nn.Module, image: NDArray[np.uint8], found: Detections, device: torch.device) -> Detections:
+    """The proposals with new scores, boxes and landmarks, in the same order.
 
     Args:
         network: a `RefinerNet` (or what computes the same shapes) on `device`, in eval mode.
@@ -122,7 +125,7 @@ def refine(network: nn.Module, image: NDArray[np.uint8], found: Found, device: t
     third, *mirrored = _look(network, image, boxes, angles, CLOSE, True, device)
     boxes, points = ((one + two) / 2 for one, two in zip(placed, mirrored, strict=True))
     sure = 1 / (1 + np.exp(-np.clip((first + second + third) / 3, -30, 30)))
-    return Found(boxes.astype(np.float32), (found.scores * sure).astype(np.float32), points.astype(np.float32))
+    return Detections(boxes.astype(np.float32), (found.scores * sure).astype(np.float32), points.astype(np.float32))
 
 
 def upright(points: NDArray[Any]) -> NDArray[np.float64]:
@@ -157,14 +160,14 @@ def look(
     pixels: int,
     device: torch.device,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a network says of turned squares of a picture.
+    """A network's answers for turned squares of a picture.
 
     Args:
         network: takes B×3×pixels×pixels RGB in [-1, 1]; on `device`, in eval mode.
         image: H×W×3 uint8 RGB.
-        where: centres (N×2), sides (N) and angles (N, radians) of the squares, as `square_matrix` has them.
+        where: centres (N×2), sides (N) and angles (N, radians) of the squares, as in `square_matrix`.
         mirrored: whether the network sees the picture mirrored.
-        pixels: side of what the network sees.
+        pixels: side of the network's input.
 
     Returns:
         The network's answers (N×…), and the matrices (N×2×3) from pixels of the squares to pixels of the picture.

@@ -1,7 +1,6 @@
-"""RetinaFace on facexlib's networks (ResNet-50 and MobileNet-0.25), with our own way in and out.
+"""RetinaFace (Deng et al., CVPR 2020) on ResNet-50 and MobileNet-0.25, for many pictures of any sizes at once.
 
-Pictures of any sizes at once: pieces of the same padded size share a batch, priors are kept per size, and small faces
-get a second look (`looks`). Scores are the network's own.
+Pieces of the same padded size share a batch; small faces get a second look (`pieces`). Scores are the network's own.
 """
 
 from __future__ import annotations
@@ -19,21 +18,24 @@ from torch import nn
 
 from ...errors import InputError, ModelFileError
 from ...faces.face import Face
-from ...networks.load import fill, read_state
+from ...networks.checkpoint_files import read_state
+from ...networks.strict import fill, own_tensors
 from ...system import facexlib_import
-from . import looks
 from .mobilenet import MobileRetinaFace
-from .postprocess import Found, decode, prior_boxes, suppress
+from .pieces import Piece, first_look, padded_size, second_look, uncut, wants_second_look
+from .postprocess import Detections, decode, prior_boxes, suppress
 
 logger = logging.getLogger(__name__)
 
 RESNET50 = "resnet50"
 MOBILENET = "mobile0.25"
 MEAN_BGR = (104.0, 117.0, 123.0)
+"""What is subtracted from the channels of the input, which are blue, green, red in 0 to 255."""
 LONG_SIDE = 640
 BATCH_PIXELS = 4 * 640 * 640
+"""Padded pixels that go through the network at once; bounds the memory."""
 
-_TELLS = {RESNET50: "body.layer1.0.conv1.weight", MOBILENET: "body.stage1.0.0.weight"}
+_OWN_TENSOR = {RESNET50: "body.layer1.0.conv1.weight", MOBILENET: "body.stage1.0.0.weight"}
 
 
 class RetinaFaceDetector:
@@ -67,32 +69,30 @@ class RetinaFaceDetector:
         """
         for number, image in enumerate(images):
             _check(image, number)
-        firsts = self.look([looks.first_look(image, self.long_side) for image in images], confidence)
+        firsts = self.look([first_look(image, self.long_side) for image in images], confidence)
         firsts = [suppress(found) for found in firsts]
         again = [
-            number
-            for number, image in enumerate(images)
-            if looks.wants_second_look(image, firsts[number], self.long_side)
+            number for number, image in enumerate(images) if wants_second_look(image, firsts[number], self.long_side)
         ]
-        pieces = [(number, piece) for number in again for piece in looks.second_look(images[number], self.long_side)]
-        parts: dict[int, list[Found]] = {number: [found] for number, found in enumerate(firsts)}
+        pieces = [(number, piece) for number in again for piece in second_look(images[number], self.long_side)]
+        parts: dict[int, list[Detections]] = {number: [found] for number, found in enumerate(firsts)}
         seconds = self.look([piece for _, piece in pieces], confidence, tiles=True)
         for (number, _), found in zip(pieces, seconds, strict=True):
             parts[number].append(found)
-        return [suppress(Found.join(parts[number])).faces() for number in range(len(images))]
+        return [suppress(Detections.join(parts[number])).faces() for number in range(len(images))]
 
-    def look(self, pieces: Sequence[looks.Piece], confidence: float, tiles: bool = False) -> list[Found]:
-        """Detections of each piece, in pixels of its picture. Raw: the same face may be there more than once.
+    def look(self, pieces: Sequence[Piece], confidence: float, tiles: bool = False) -> list[Detections]:
+        """Detections of each piece, in pixels of its picture, before suppression: a face may be there more than once.
 
         Args:
-            pieces: whole pictures (the first look), or tiles of them (the second).
+            pieces: of any sizes.
             confidence: least score, 0 to 1.
-            tiles: leave out faces that a tile cuts.
+            tiles: whether the pieces are tiles of a second look, whose cut faces are left out.
         """
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, piece in enumerate(pieces):
-            by_size[looks.padded_size(piece.pixels)].append(number)
-        results = [Found.nothing()] * len(pieces)
+            by_size[padded_size(piece.pixels)].append(number)
+        results = [Detections.nothing()] * len(pieces)
         for (height, width), numbers in by_size.items():
             priors = prior_boxes(height, width)
             count = max(1, BATCH_PIXELS // (height * width))
@@ -102,7 +102,7 @@ class RetinaFaceDetector:
                 for row, number in enumerate(chosen):
                     piece = pieces[number]
                     found = decode(boxes[row], scores[row, :, 1], landmarks[row], priors, confidence)
-                    found = looks.uncut(found, piece) if tiles else found
+                    found = uncut(found, piece) if tiles else found
                     corner = (float(piece.corner[0]), float(piece.corner[1]))
                     results[number] = found.moved(piece.scale, corner)
         return results
@@ -125,7 +125,7 @@ def load_retinaface(
     """A detector from a RetinaFace file (.pth or .safetensors); which of the two networks is found from its tensors.
 
     Args:
-        path: the file; its names may carry the prefix ``module.``.
+        path: the file, with or without a wrapping key such as "params" and a prefix such as "module.".
         name: what the detector is called in reports.
         device: where it will run.
         kind: refuse a file of another network than this (`RESNET50` or `MOBILENET`).
@@ -134,8 +134,8 @@ def load_retinaface(
         ModelFileError: the file is missing, damaged or not such a network; names the file and the remedy.
         FaceRestoreError: facexlib cannot be imported.
     """
-    state = {key.removeprefix("module."): value for key, value in read_state(path).items()}
-    found = next((which for which, key in _TELLS.items() if key in state), None)
+    state = own_tensors(read_state(path), lambda tensors: any(key in tensors for key in _OWN_TENSOR.values())) or {}
+    found = next((which for which, key in _OWN_TENSOR.items() if key in state), None)
     if found is None or (kind is not None and found != kind):
         what = f"RetinaFace {kind or 'network'}"
         raise ModelFileError(

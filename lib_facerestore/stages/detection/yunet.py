@@ -1,4 +1,4 @@
-"""YuNet through OpenCV's own class, for users who have its .onnx file. Runs on the CPU, one picture at a time."""
+"""YuNet through OpenCV's own class, for users who have its .onnx file; on the CPU, one picture at a time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 
 from ...errors import ModelFileError
 from ...faces.face import Face
-from . import looks
-from .postprocess import Found, suppress
+from .pieces import first_look
+from .postprocess import Detections, suppress
 
 LONG_SIDE = 640
+"""Longest side of a picture that the network sees, in pixels; larger pictures are shrunk."""
 
 
 class YuNetDetector:
     """A `Detector` around ``cv2.FaceDetectorYN``.
+
+    Args:
+        path: the .onnx file.
 
     Raises:
         ModelFileError: OpenCV has no such class, or cannot read the file.
@@ -39,12 +43,12 @@ class YuNetDetector:
             raise ModelFileError(f"{path}: OpenCV cannot read it ({error.err}); get it again.") from error
 
     def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float = 0.5) -> list[list[Face]]:
-        """Faces of each picture (H×W×3 uint8 RGB), numbered 0, best score first."""
+        """Faces of each picture (H×W×3 uint8 RGB), best score first, numbered 0, in pixels of the picture."""
         self._network.setScoreThreshold(float(confidence))
         return [self._one(image) for image in images]
 
     def _one(self, image: NDArray[np.uint8]) -> list[Face]:
-        piece = looks.first_look(image, LONG_SIDE)
+        piece = first_look(image, LONG_SIDE)
         self._network.setInputSize((piece.pixels.shape[1], piece.pixels.shape[0]))
         _, rows = self._network.detect(np.ascontiguousarray(piece.pixels[:, :, ::-1]))
         if rows is None or not len(rows):
@@ -52,5 +56,5 @@ class YuNetDetector:
         # Rows: x, y, width, height, five points (image left first, as OpenCV's documentation lists them), score.
         rows = np.asarray(rows, np.float32)
         boxes = np.concatenate((rows[:, :2], rows[:, :2] + rows[:, 2:4]), 1)
-        found = Found(boxes, rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2))
+        found = Detections(boxes, rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2))
         return suppress(found.moved(piece.scale, (0.0, 0.0))).faces()

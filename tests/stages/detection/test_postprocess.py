@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lib_facerestore.stages.detection.postprocess import (
     MOST,
-    Found,
+    Detections,
     decode,
     decode_boxes,
     decode_landmarks,
@@ -23,11 +23,11 @@ from lib_facerestore.stages.detection.postprocess import (
 POINTS = np.array([[0.3, 0.35], [0.7, 0.35], [0.5, 0.55], [0.35, 0.75], [0.65, 0.75]], np.float32)
 
 
-def found_of(*rows: tuple[float, float, float, float, float]) -> Found:
+def found_of(*rows: tuple[float, float, float, float, float]) -> Detections:
     """Detections (x0, y0, x1, y1, score) whose landmarks sit where a face has them."""
     data = np.array(rows, np.float32)
     corner, size = data[:, None, :2], data[:, None, 2:4] - data[:, None, :2]
-    return Found(data[:, :4], data[:, 4], (corner + size * POINTS).astype(np.float32))
+    return Detections(data[:, :4], data[:, 4], (corner + size * POINTS).astype(np.float32))
 
 
 @given(st.integers(1, 130), st.integers(1, 130))
@@ -109,11 +109,11 @@ def test_a_weak_box_around_two_sure_faces_goes() -> None:
 
 def test_suppress_drops_doubled_landmarks() -> None:
     pair = found_of((0, 0, 60, 60, 0.9), (24, 0, 84, 60, 0.8))  # IoU 0.43, so shift the overlap under the limit
-    pair = Found(np.array([[0, 0, 60, 60], [28, 0, 88, 60]], np.float32), pair.scores, pair.landmarks.copy())
+    pair = Detections(np.array([[0, 0, 60, 60], [28, 0, 88, 60]], np.float32), pair.scores, pair.landmarks.copy())
     assert len(suppress(pair).scores) == 2
     same = pair.landmarks.copy()
     same[1] = same[0] + 1.5
-    assert suppress(Found(pair.boxes, pair.scores, same)).scores.tolist() == single(0.9).tolist()
+    assert suppress(Detections(pair.boxes, pair.scores, same)).scores.tolist() == single(0.9).tolist()
 
 
 def test_neighbours_that_touch_are_both_kept() -> None:
@@ -128,7 +128,7 @@ def test_landmarks_of_the_same_face_are_averaged() -> None:
 
 
 def test_suppress_of_nothing() -> None:
-    assert suppress(Found.nothing()).faces() == []
+    assert suppress(Detections.nothing()).faces() == []
 
 
 @given(st.floats(0.1, 4), st.floats(0.1, 4), st.floats(-200, 200), st.floats(-200, 200))
@@ -137,7 +137,7 @@ def test_moved_is_the_inverse_of_resize_and_cut(sx: float, sy: float, dx: float,
     found = found_of((10, 20, 60, 90, 0.9))
     boxes = found.boxes * [sx, sy, sx, sy] - [dx, dy, dx, dy]
     landmarks = found.landmarks * [sx, sy] - [dx, dy]
-    tile = Found(boxes.astype(np.float32), found.scores, landmarks.astype(np.float32))
+    tile = Detections(boxes.astype(np.float32), found.scores, landmarks.astype(np.float32))
     back = tile.moved((sx, sy), (dx, dy))
     np.testing.assert_allclose(back.boxes, found.boxes, atol=1e-3)
     np.testing.assert_allclose(back.landmarks, found.landmarks, atol=1e-3)

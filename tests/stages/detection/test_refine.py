@@ -12,7 +12,7 @@ from torch import nn
 
 from lib_facerestore.faces.face import Face
 from lib_facerestore.stages.detection.lite import LiteDetector
-from lib_facerestore.stages.detection.postprocess import Found
+from lib_facerestore.stages.detection.postprocess import Detections
 from lib_facerestore.stages.detection.refine import (
     CLOSE,
     CONTEXT,
@@ -73,9 +73,9 @@ def spotted(x: int, y: int) -> np.ndarray:
     return image
 
 
-def proposal(x: float, y: float, side: float, score: float = 0.64) -> Found:
+def proposal(x: float, y: float, side: float, score: float = 0.64) -> Detections:
     box = np.array([[x - side / 2, y - side / 2, x + side / 2, y + side / 2]], np.float32)
-    return Found(box, np.array([score], np.float32), np.zeros((1, 5, 2), np.float32))
+    return Detections(box, np.array([score], np.float32), np.zeros((1, 5, 2), np.float32))
 
 
 def test_box_and_points_land_on_the_spot_even_at_the_rim() -> None:
@@ -99,7 +99,7 @@ def test_the_score_is_the_product_and_there_are_three_looks() -> None:
     found = refine(network, spotted(100, 70), proposal(100, 70, 40), CPU)
     assert np.allclose(found.scores, 0.64 * 0.5)
     assert network.looks == 3
-    assert len(refine(network, spotted(9, 9), Found.nothing(), CPU).scores) == 0
+    assert len(refine(network, spotted(9, 9), Detections.nothing(), CPU).scores) == 0
     assert network.looks == 3
 
 

@@ -14,8 +14,8 @@ from torch import nn
 
 from lib_facerestore.errors import InputError, ModelFileError, OptionError
 from lib_facerestore.faces.face import Face
-from lib_facerestore.stages.detection import create_detector, looks
-from lib_facerestore.stages.detection.postprocess import Found, decode_boxes, decode_landmarks, prior_boxes
+from lib_facerestore.stages.detection import create_detector, pieces
+from lib_facerestore.stages.detection.postprocess import Detections, decode_boxes, decode_landmarks, prior_boxes
 from lib_facerestore.stages.detection.retinaface import (
     MEAN_BGR,
     MOBILENET,
@@ -85,7 +85,7 @@ def test_second_look_finds_a_small_face_in_a_large_picture() -> None:
     network = RedBlobs()
     detector = RetinaFaceDetector(network, "blobs")
     image = picture(900, 1280, (1000, 600, 14), (300, 200, 80))
-    first = detector.look([looks.first_look(image, 640)], 0.5)[0]
+    first = detector.look([pieces.first_look(image, 640)], 0.5)[0]
     assert len(first.scores) and np.abs(first.boxes[:, 0] - 1000).min() > 300, "the first look must miss it"
     spots = centres(detector.detect([image], 0.5)[0])
     assert np.abs(spots - [1000, 600]).max(1).min() < 12
@@ -100,17 +100,17 @@ def test_second_look_enlarges_a_small_picture_without_a_face() -> None:
 
 
 def test_no_second_look_where_a_large_face_is_seen_at_full_size() -> None:
-    face = Found(
+    face = Detections(
         np.array([[10, 10, 200, 220]], np.float32), np.array([0.9], np.float32), np.zeros((1, 5, 2), np.float32)
     )
-    assert not looks.wants_second_look(np.zeros((400, 500, 3), np.uint8), face, 640)
-    assert looks.wants_second_look(np.zeros((400, 500, 3), np.uint8), Found.nothing(), 640)
-    assert looks.wants_second_look(np.zeros((1600, 900, 3), np.uint8), face, 640)
+    assert not pieces.wants_second_look(np.zeros((400, 500, 3), np.uint8), face, 640)
+    assert pieces.wants_second_look(np.zeros((400, 500, 3), np.uint8), Detections.nothing(), 640)
+    assert pieces.wants_second_look(np.zeros((1600, 900, 3), np.uint8), face, 640)
 
 
 @pytest.mark.parametrize(("height", "width"), [(900, 1280), (2000, 700), (64, 3000), (500, 500)])
 def test_tiles_cover_the_picture_and_overlap(height: int, width: int) -> None:
-    tiles = looks.second_look(np.zeros((height, width, 3), np.uint8), 640)
+    tiles = pieces.second_look(np.zeros((height, width, 3), np.uint8), 640)
     wide, tall = tiles[0].resized
     seen = np.zeros((tall, wide), bool)
     for tile in tiles:
@@ -119,13 +119,13 @@ def test_tiles_cover_the_picture_and_overlap(height: int, width: int) -> None:
         seen[y : y + tile.pixels.shape[0], x : x + tile.pixels.shape[1]] = True
     assert seen.all()
     lefts = sorted({tile.corner[0] for tile in tiles})
-    assert all(b - a <= 640 - looks.OVERLAP for a, b in pairwise(lefts))
+    assert all(b - a <= 640 - pieces.OVERLAP for a, b in pairwise(lefts))
 
 
 def test_a_face_on_the_seam_of_tiles_is_found_once() -> None:
-    tile = looks.second_look(np.zeros((640, 1280, 3), np.uint8), 640)[0]
+    tile = pieces.second_look(np.zeros((640, 1280, 3), np.uint8), 640)[0]
     boxes = np.array([[600, 100, 639.5, 140], [100, 100, 140, 140], [0, 5, 40, 45], [10, 10, 300, 300]], np.float32)
-    kept = looks.uncut(Found(boxes, np.ones(4, np.float32), np.zeros((4, 5, 2), np.float32)), tile)
+    kept = pieces.uncut(Detections(boxes, np.ones(4, np.float32), np.zeros((4, 5, 2), np.float32)), tile)
     assert kept.boxes[:, 0].tolist() == [100, 0], "cut by the seam and too large go, the picture's own edge stays"
 
 
@@ -148,9 +148,9 @@ def test_pictures_of_one_size_share_a_batch_and_answers_do_not_mix() -> None:
 def test_batching_does_not_change_a_real_networks_answer(random_detector: RetinaFaceDetector) -> None:
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 256, (64, 96, 3), dtype=np.uint8) for _ in range(3)]
-    pieces = [looks.first_look(image, 640) for image in images]
-    together = random_detector.look(pieces, 0.3)
-    for piece, found in zip(pieces, together, strict=True):
+    wholes = [pieces.first_look(image, 640) for image in images]
+    together = random_detector.look(wholes, 0.3)
+    for piece, found in zip(wholes, together, strict=True):
         alone = random_detector.look([piece], 0.3)[0]
         np.testing.assert_allclose(alone.boxes, found.boxes, atol=1e-3)
         np.testing.assert_allclose(alone.scores, found.scores, atol=1e-5)
@@ -183,10 +183,14 @@ def test_reads_a_view_that_is_not_contiguous() -> None:
     assert detector.detect([view], 0.5) == detector.detect([image], 0.5)
 
 
-def test_loads_by_content_and_drops_the_prefix(tmp_path: Path, random_detector: RetinaFaceDetector) -> None:
-    state = random_detector.network.state_dict()
-    path = tmp_path / "any name.pth"
-    torch.save({"module." + key: value for key, value in state.items()}, path)
+@pytest.mark.parametrize("suffix", [".pth", ".ckpt"])
+@pytest.mark.parametrize(("key", "prefix"), [("", "module."), ("params_ema", ""), ("state_dict", "model.module.")])
+def test_loads_by_content_whatever_wraps_and_prefixes_the_tensors(
+    tmp_path: Path, random_detector: RetinaFaceDetector, key: str, prefix: str, suffix: str
+) -> None:
+    state = {prefix + name: value for name, value in random_detector.network.state_dict().items()}
+    path = tmp_path / f"any name{suffix}"
+    torch.save({key: state, "step": 3} if key else state, path)
     loaded = create_detector(str(path))
     assert isinstance(loaded, RetinaFaceDetector)
     batch = torch.randn(1, 3, 64, 64)
@@ -195,7 +199,7 @@ def test_loads_by_content_and_drops_the_prefix(tmp_path: Path, random_detector: 
     path.rename(tmp_path / "detection_mobilenet0.25_Final.pth")
     assert create_detector("auto", [tmp_path / "absent", tmp_path]).name == "retinaface-mobilenet"
     assert create_detector("retinaface-mobilenet", [tmp_path]).name == "retinaface-mobilenet"
-    with pytest.raises(ModelFileError, match=r"any name\.pth"):
+    with pytest.raises(ModelFileError, match=r"any name\.(pth|ckpt)"):
         load_retinaface(path, "x")  # it was renamed away
 
 

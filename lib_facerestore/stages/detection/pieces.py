@@ -1,7 +1,7 @@
-"""At which sizes a picture is looked at, and the pieces that go through the network. Pure functions and small data.
+"""The pieces of a picture that go through a detection network, and their sizes.
 
-First look: the picture, shrunk so that its long side is at most `long_side`. Second look, for faces that are too
-small in the first: twice that size, cut into overlapping tiles of `long_side`.
+First look: the whole picture, shrunk so that its longer side is at most `long_side`. Second look, for faces that are
+too small in the first: the picture at twice that size, cut into overlapping tiles of `long_side`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .postprocess import Found
+from .postprocess import Detections
 
-MULTIPLE = 32  # inputs are padded to a multiple of the coarsest stride
-OVERLAP = 160  # of neighbouring tiles, in tile pixels; the second look keeps faces that are no larger
-RIM = 3.0  # a box this near to an inner edge of a tile is a cut face; the neighbouring tile has it whole
-SMALL_FACE = 40.0  # in pixels of the first look: where one is this small there may be smaller ones
+MULTIPLE = 32
+"""Inputs are padded to a multiple of the coarsest stride."""
+OVERLAP = 160
+"""What neighbouring tiles share, in pixels of a tile. The second look keeps faces that are no larger."""
+RIM = 3.0
+"""A box this near to an inner edge of a tile is a cut face; the neighbouring tile shows it whole."""
+SMALL_FACE = 40.0
+"""In pixels of the first look: where a face is this small there may be smaller ones."""
 
 Pixels = NDArray[np.uint8]
 
@@ -26,8 +30,11 @@ Pixels = NDArray[np.uint8]
 class Piece:
     """A part of a resized picture that goes through the network.
 
-    pixels: H×W×3 uint8 RGB; scale: (x, y) pixels of the piece for one of the picture; corner: (x, y) of the piece in
-    the resized picture; resized: (width, height) of the whole resized picture.
+    Attributes:
+        pixels: H×W×3 uint8 RGB.
+        scale: pixels of the piece for one of the picture, in x and y.
+        corner: x and y of the piece in the resized picture.
+        resized: width and height of the whole resized picture.
     """
 
     pixels: Pixels
@@ -37,12 +44,20 @@ class Piece:
 
 
 def first_look(image: Pixels, long_side: int) -> Piece:
-    """The whole picture, shrunk if its long side is above `long_side`, never enlarged."""
+    """The whole picture, shrunk if its longer side is above `long_side`, never enlarged."""
     return _whole(image, min(1.0, long_side / max(image.shape[:2])))
 
 
-def wants_second_look(image: Pixels, found: Found, long_side: int) -> bool:
-    """Whether small faces may have been missed: much was shrunk away, nothing was found, or a face found is small."""
+def wants_second_look(image: Pixels, found: Detections, long_side: int) -> bool:
+    """Whether the first look may have missed small faces.
+
+    It may where the picture was shrunk to less than 0.8, and where it found no face, or a small one.
+
+    Args:
+        image: the picture.
+        found: detections of the first look, in pixels of the picture.
+        long_side: as for `first_look`.
+    """
     scale = min(1.0, long_side / max(image.shape[:2]))
     if scale < 0.8 or not len(found.scores):
         return True
@@ -50,7 +65,7 @@ def wants_second_look(image: Pixels, found: Found, long_side: int) -> bool:
 
 
 def second_look(image: Pixels, long_side: int) -> list[Piece]:
-    """Tiles of the picture at twice the first look's size, so enlarged at most twice; `long_side` is a tile's side."""
+    """Tiles, of side `long_side`, of the picture at twice the size of the first look; it is at most doubled."""
     factor = 2.0 * min(1.0, long_side / max(image.shape[:2]))
     whole = _whole(image, factor)
     height, width = whole.pixels.shape[:2]
@@ -61,8 +76,8 @@ def second_look(image: Pixels, long_side: int) -> list[Piece]:
     ]
 
 
-def uncut(found: Found, piece: Piece) -> Found:
-    """Detections of a tile, in its pixels, without those that an inner edge cuts and those too large for the look."""
+def uncut(found: Detections, piece: Piece) -> Detections:
+    """The detections of a tile, in its pixels, without those that an inner edge cuts and those above `OVERLAP`."""
     height, width = piece.pixels.shape[:2]
     near = np.array(
         [
