@@ -60,7 +60,7 @@ _OUTLIER_ERROR = 0.1
 # percentile 1.21 to 1.59), and where the box's centre lies in the crop.
 _CROP_OVER_BOX = 1.37
 _BOX_CENTRE = (0.5, 0.553)
-# Landmarks that claim a crop this much smaller or larger than the box does are not believed.
+# Landmarks are taken to be wrong where their crop is this many times as large as the box's.
 _PLAUSIBLE = (0.3, 3.5)
 # A larger part of a picture than this, in pixels, is reduced before anything is computed from it.
 _DIRECT_AREA = 2**24
@@ -105,10 +105,12 @@ def _spread(points: NDArray[np.float64]) -> float:
 def similarity(src: ArrayLike, dst: ArrayLike) -> NDArray[np.float64]:
     """Rotation, uniform scale and shift (2×3, float64) that take `src` (N, 2) closest to `dst` (N, 2), N >= 2.
 
-    Closed-form least squares (Umeyama 1991 without a reflection). When a single point is clearly wrong (all miss by a
-    tenth of the spread and the others agree far better without it) that point is left out; a profile face, where all
-    points deviate a little, keeps the plain fit, which is steady. Raises InputError for points that are not finite,
-    or that all coincide; `face_transform` has an answer for those.
+    Closed-form least squares (Umeyama, IEEE PAMI 1991, without a reflection). Where a single point is clearly wrong
+    (all miss by a tenth of the spread, and the others agree far better without it), it is left out. A profile, where
+    all points deviate a little, keeps the plain fit, which is steady.
+
+    Raises:
+        InputError: points are not finite, or all coincide; `face_transform` falls back on the box.
     """
     p, q = np.asarray(src, np.float64), np.asarray(dst, np.float64)
     if p.ndim != 2 or p.shape != q.shape or p.shape[1] != 2 or len(p) < 2:
@@ -137,7 +139,11 @@ def similarity(src: ArrayLike, dst: ArrayLike) -> NDArray[np.float64]:
 
 
 def box_transform(box: Sequence[float], size: int) -> NDArray[np.float64]:
-    """Upright crop (2×3 picture → crop) round a detector's box (x0, y0, x1, y1), placed as an FFHQ crop would be."""
+    """Matrix (2×3, picture → crop) of an upright crop round a box (x0, y0, x1, y1), placed as an FFHQ crop would be.
+
+    Raises:
+        InputError: a value of the box is not finite.
+    """
     x0, y0, x1, y1 = (float(v) for v in box)
     if not all(math.isfinite(v) for v in (x0, y0, x1, y1)):
         raise InputError("face: the box holds a value that is not a finite number; detect the face again")
@@ -150,10 +156,10 @@ def box_transform(box: Sequence[float], size: int) -> NDArray[np.float64]:
 
 
 def face_transform(face: Face, size: int, template: ArrayLike | None = None) -> NDArray[np.float64]:
-    """Matrix (2×3, picture → crop of `size` pixels) for a face; never None.
+    """Matrix (2×3, picture → crop of `size` pixels) for a face.
 
-    From the five landmarks and `template` (default `ffhq_template(size)`). Landmarks that coincide, or whose scale
-    contradicts the box several times over, are passed over in favour of an upright crop round the box.
+    From the five landmarks and `template` (default `ffhq_template(size)`). Where the landmarks coincide, or give a size
+    that is several times as large or small as the box, the crop is an upright one round the box.
     """
     target = ffhq_template(size) if template is None else np.asarray(template, np.float64)
     fallback = box_transform(face.box, size)
@@ -194,7 +200,7 @@ def compose(outer: ArrayLike, inner: ArrayLike) -> NDArray[np.float64]:
 
 
 def apply_affine(matrix: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
-    """Points (N, 2) taken through a 2×3 matrix, float64."""
+    """Points (N, 2) transformed by a 2×3 matrix, float64."""
     m = np.asarray(matrix, np.float64)
     return np.asarray(points, np.float64) @ m[:, :2].T + m[:, 2]
 
@@ -215,7 +221,11 @@ def clip_box(box: Sequence[int], height: int, width: int) -> PixelBox:
 
 
 def to_float(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Pixels as float32 in [0, 1]: uint8 over 255, uint16 over 65535, floats as they are. Never guesses from values."""
+    """Pixels as float32 in [0, 1]: uint8 over 255, uint16 over 65535, floats unchanged.
+
+    Raises:
+        InputError: the pixels are of another type.
+    """
     if image.dtype == np.uint8:
         return image.astype(np.float32) * np.float32(1 / 255)
     if image.dtype == np.uint16:
@@ -241,7 +251,7 @@ def _take(image: NDArray[Any], box: Sequence[int], border: Border) -> NDArray[np
 
 def _indices(start: int, stop: int, length: int, border: Border) -> NDArray[np.int64]:
     """Pixels start to stop of an axis, by the border rule: mirrored at the first and the last pixel without repeating
-    them, as often as it takes; otherwise as they are, but no further outside than needed to tell that they are."""
+    them, as often as it takes; otherwise unchanged, but never further outside than the span is long."""
     count = stop - start
     if border != "reflect":
         return np.arange(count) + min(max(start, -count), length)
@@ -303,9 +313,9 @@ def warp(
 def _reduced(image: NDArray[Any], box: PixelBox, k: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """What the box covers of the picture, averaged over about k×k pixels, and the matrix from the picture to it.
 
-    Along an axis on which the box reaches beyond the picture, the whole picture is taken: its mirror image then lies
-    where the picture's own does, to half an averaged pixel. The picture is read a few rows at a time, so the memory
-    follows from the result, not from the box.
+    Along an axis on which the box reaches beyond the picture, the whole picture is taken, so that its mirror image is
+    in the same place to half an averaged pixel. The picture is read a few rows at a time, so the memory follows from
+    the result, not from the box.
     """
     height, width = image.shape[:2]
     left, right = (box[0], box[2]) if box[0] >= 0 and box[2] <= width else (0, width)
@@ -350,7 +360,11 @@ def crop_face(image: NDArray[Any], matrix: ArrayLike, size: int, border: Border 
     """The aligned face: size×size×C float32 in [0, 1] from a picture H×W×C (uint8, uint16, or float in [0, 1]).
 
     `matrix` maps picture → crop. Only the face's own part of the picture is read, so the cost does not depend on the
-    picture's size. Reductions are antialiased, magnifications cubic; outside of the picture its mirror image shows.
+    picture's size, and a face may have any size. Reductions are antialiased, magnifications cubic; `border` says what
+    shows outside of the picture.
+
+    Raises:
+        InputError: the picture has another form or type, or the matrix cannot be inverted.
     """
     if image.ndim != 3 or not 1 <= image.shape[2] <= 4 or 0 in image.shape:
         raise InputError(f"picture: an array height × width × channels is needed, got shape {image.shape}")

@@ -1,13 +1,15 @@
-"""Makes facexlib, basicsr and gfpgan importable on machines where torchvision is only half there.
+"""Makes facexlib, spandrel, basicsr and gfpgan importable where torchvision is incomplete.
 
-Two things break those packages in the field, and neither is needed for what we use of them:
+All four import torchvision, and two faults of installed ones break them, although neither is needed for what is used
+of them here. Both can only be corrected for the whole process:
 
-* a torchvision whose compiled part does not load (built for another torch): its Python part then fails at import
-  because the operators ``torchvision::nms`` and ``torchvision::qnms`` were never defined. `prepare` defines them;
-* a torchvision without the old module ``torchvision.transforms.functional_tensor``, which basicsr still names.
+* Its compiled part does not load, since it was built for another torch. Its Python part then fails at import, because
+  the operators ``torchvision::nms`` and ``torchvision::qnms`` were never defined. They are registered with torch, and
+  the function ``torchvision.ops.nms``, which refuses to run without the compiled part, is replaced.
+* It lacks the old module ``torchvision.transforms.functional_tensor``, from which basicsr imports one name. A module
+  with that name is put into its place.
 
-Nothing is touched where torchvision is whole. This room may import nothing else of the package but `errors`.
-torchvision itself is imported only inside `prepare`, never when this module is imported.
+What is there already is never replaced. torchvision is imported by `prepare`, not when this module is imported.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ logger = logging.getLogger(__name__)
 _FUNCTIONAL_TENSOR = "torchvision.transforms.functional_tensor"
 _lock = threading.RLock()
 _prepared = False
-_libraries: list[torch.library.Library] = []  # a Library's operators vanish when the object is collected
+_libraries: list[torch.library.Library] = []  # operators are removed again when their Library is collected
 
 
 def nms(boxes: torch.Tensor, scores: torch.Tensor, iou: float) -> torch.Tensor:
@@ -67,10 +69,12 @@ def nms(boxes: torch.Tensor, scores: torch.Tensor, iou: float) -> torch.Tensor:
 
 
 def prepare() -> None:
-    """Make ``import facexlib`` (and basicsr, gfpgan) possible. Safe to call often and from several threads.
+    """Make the import of facexlib, spandrel, basicsr and gfpgan possible; call it before each.
+
+    Later calls do nothing; several threads may call it.
 
     Raises:
-        FaceRestoreError: torchvision is not installed, or is broken in a way that this cannot mend.
+        FaceRestoreError: torchvision is not installed, or has another fault.
     """
     global _prepared
     with _lock:
@@ -123,7 +127,7 @@ def _import_torchvision() -> types.ModuleType:
 
 
 def _define_operators() -> None:
-    """Define ``torchvision::nms`` and ``torchvision::qnms`` where they are missing, with `nms` behind both."""
+    """Define ``torchvision::nms`` and ``torchvision::qnms`` as `nms` where they are missing."""
     for name in ("nms", "qnms"):
         if _has_operator(name):
             continue
@@ -135,6 +139,7 @@ def _define_operators() -> None:
 
 
 def _operator(dets: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    """`nms` with the operators' argument names, also for quantized tensors."""
     if dets.is_quantized:
         dets, scores = dets.dequantize(), scores.dequantize()
     return nms(dets, scores, iou_threshold)
@@ -149,7 +154,7 @@ def _has_operator(name: str) -> bool:
 
 
 def _replace_nms_if_missing(torchvision: Any) -> None:
-    """torchvision's Python function refuses to run without its compiled part, even where the operator exists."""
+    """Replace ``torchvision.ops.nms``, which refuses to run without the compiled part even if its operator exists."""
     if torchvision.extension._has_ops():
         return
 
@@ -161,6 +166,7 @@ def _replace_nms_if_missing(torchvision: Any) -> None:
 
 
 def _add_functional_tensor() -> None:
+    """Put a module with the one name that basicsr imports in the place of the missing one."""
     try:
         importlib.import_module(_FUNCTIONAL_TENSOR)
         return

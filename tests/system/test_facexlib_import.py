@@ -1,4 +1,4 @@
-"""compat: the suppression against brute force, and that facexlib becomes importable without harm."""
+"""facexlib_import: the suppression against brute force, and that facexlib becomes importable without harm."""
 
 from __future__ import annotations
 
