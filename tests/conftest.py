@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from lib_facerestore.bench import public_networks
 from lib_facerestore.faces import alignment
 from lib_facerestore.faces.face import Face
 from lib_facerestore.networks.archs import dfdnet
@@ -61,8 +62,7 @@ def small_lite(seed: int = 0, strength: float = 0.3) -> LiteRestorer:
 def narrow_dfdnet(width: int = 4) -> dfdnet.DFDNet:
     """A random DFDNet of a few channels where the public one has 64, without dictionaries."""
     torch.manual_seed(1)
-    network = dfdnet.DFDNet(width, hidden=6, classes=7)
-    dfdnet.randomise(network)
+    network = public_networks.dfdnet(width, hidden=6, classes=7)
     for name, parameter in network.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, 0, 0.1)

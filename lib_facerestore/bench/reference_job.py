@@ -4,8 +4,7 @@ runs it.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from ..faces.face import Face
 from ..system import facexlib_import
 
-Network = Callable[[torch.Tensor], torch.Tensor]
+Restore = Callable[[torch.Tensor], torch.Tensor]
 SHORT_SIDE = 640
 """Short side at which the WebUI's built-in restorer looks for faces."""
 
@@ -37,10 +36,14 @@ class ReferenceJob:
     """
 
     def __init__(
-        self, detector: Any, parser: Any, network: Network, faces: Sequence[Face], device: torch.device
+        self, detector: Any, parser: Any, network: Restore, faces: Sequence[Face], device: torch.device
     ) -> None:
         module = facexlib_import.import_facexlib("facexlib.utils.face_restoration_helper")
-        with _given_networks(module, _KnownFaces(detector, faces), parser):
+        known = _KnownFaces(detector, faces)
+        with (  # where it would download networks of its own
+            replaced(module, "init_detection_model", lambda *_, **__: known),
+            replaced(module, "init_parsing_model", lambda *_, **__: parser),
+        ):
             self._helper = module.FaceRestoreHelper(1, 512, use_parse=True, device=device)
         self._network = network
         self._device = device
@@ -62,18 +65,6 @@ class ReferenceJob:
         helper.get_inverse_affine(None)
         pasted = helper.paste_faces_to_input_image()
         return np.ascontiguousarray(np.asarray(pasted).astype(np.uint8)[..., ::-1])
-
-
-@contextlib.contextmanager
-def _given_networks(module: Any, detector: Any, parser: Any) -> Iterator[None]:
-    """Within `with`, facexlib's helper takes these networks where it would download its own."""
-    own = module.init_detection_model, module.init_parsing_model
-    module.init_detection_model = lambda *_, **__: detector
-    module.init_parsing_model = lambda *_, **__: parser
-    try:
-        yield
-    finally:
-        module.init_detection_model, module.init_parsing_model = own
 
 
 class _KnownFaces:

@@ -39,7 +39,7 @@ class ModelEntry:
         kind: what it does.
         family: its architecture.
         size: side of the crop in pixels, 0 where any size will do.
-        knobs: what can be set of it, as in `Network.knobs`, without the seed.
+        knobs: what can be set of it, as in `Network.knobs`.
         template: how its crop is aligned: "ffhq" or "gpen"; "" where nothing is aligned.
         good_for: one line for somebody who has to choose.
         licence, licence_note, commercial: on which terms the weights may be used.
@@ -74,6 +74,13 @@ class ModelEntry:
     has: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     shape: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """A restorer's name for people, made of its family's title and the rest of its id: "GFPGAN 1.4"."""
+        if not self.id.startswith(self.family):
+            return self.id
+        return family_title(self.family) + self.id.removeprefix(self.family).replace("-", " ", 1)
 
     @property
     def bytes(self) -> int:
@@ -163,6 +170,16 @@ def known_models(kind: Kind | None = "restorer") -> tuple[ModelEntry, ...]:
 def known_model(name: str) -> ModelEntry | None:
     """The entry of an id, in any case."""
     return next((entry for entry in _all() if entry.id == name.lower()), None)
+
+
+@lru_cache(maxsize=1)
+def _titles() -> dict[str, str]:
+    return {row["name"]: row["title"] for row in _data()["family"]}
+
+
+def family_title(name: str) -> str:
+    """How people write the name of a family of restorers: "CodeFormer"; the name itself where no title is known."""
+    return _titles().get(name, name)
 
 
 @lru_cache(maxsize=1)

@@ -12,10 +12,9 @@ import importlib.metadata
 import io
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -23,10 +22,11 @@ from torch.nn import functional
 
 from ..errors import FaceRestoreError
 from ..networks.archs.dfdnet import DFDNet
-from ..networks.archs.dfdnet_parts import PARTS, SCALES, dictionary_file, entry_shapes
+from ..networks.archs.dfdnet_parts import COMPONENTS, SCALES, dictionary_file, entry_shapes
 from ..networks.load import Network, find_family
 from ..networks.strict import HARMLESS_EXTRAS
 from ..system import facexlib_import
+from .replaced import replaced
 
 FIDELITY = 0.5
 """What both sides run with, where the network has the knob."""
@@ -37,8 +37,13 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Original:
-    """An original network that is ready to run: where it is from, a function from crops (B×3×S×S, RGB in [-1, 1], on
-    the network's device) to restored crops of the same shape, and the network itself."""
+    """An original network that is ready to run.
+
+    Attributes:
+        source: package, version and class that it is from.
+        run: from crops (B×3×S×S, RGB in [-1, 1], on the network's device) to restored crops of the same shape.
+        module: the network itself.
+    """
 
     source: str
     run: Call
@@ -47,8 +52,15 @@ class Original:
 
 @dataclass(frozen=True)
 class Difference:
-    """Ours against the original's, on values from -1 to 1. `share`: the largest difference over the standard deviation
-    of the original's output; `spread`: that standard deviation."""
+    """Ours against the original's, on values from -1 to 1.
+
+    Attributes:
+        source: the original's.
+        largest: the largest difference of a value.
+        mean: the mean difference.
+        share: the largest difference over the standard deviation of the original's output.
+        crops: how many were compared.
+    """
 
     source: str
     largest: float
@@ -111,6 +123,7 @@ def find_original(network: Network, state: Tensors, companions: Tensors | None =
     Raises:
         FaceRestoreError: it is not installed, or was never published as a package; or companions are missing.
     """
+    # Only what some package has: a family that is not here has no original to compare with.
     makers: dict[str, Callable[[dict[str, torch.Tensor]], Original]] = {
         "gfpgan": _gfpgan,
         "restoreformer": _restoreformer,
@@ -122,7 +135,8 @@ def find_original(network: Network, state: Tensors, companions: Tensors | None =
             f"{network.family}: its original code is in no package that could be installed; this project's tests "
             "compare with numbers that it gave."
         )
-    _, view = find_family({name: tuple(value.shape) for name, value in state.items()})
+    found = find_family({name: tuple(value.shape) for name, value in state.items()})
+    view = found[1] if found is not None else {}  # of other tensors than ours: the original will refuse them
     bare = {short: state[full] for short, full in view.items() if short not in HARMLESS_EXTRAS}
     # These packages print while they build; standard output is for our results.
     with torch.inference_mode(False), torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
@@ -159,24 +173,36 @@ def _ready(module: torch.nn.Module, state: dict[str, torch.Tensor], package: str
 
 
 def _gfpgan(state: dict[str, torch.Tensor]) -> Original:
-    if "stylegan_decoder.style_conv1.activate.bias" in state:
-        # Arguments of the public file: GFPGAN inference_gfpgan.py. Its fused activation has no code for the CPU; the
-        # formula in its place is the one that its CUDA code computes: sqrt(2) * leaky_relu(x + bias, 0.2).
+    original = "stylegan_decoder.style_conv1.activate.bias" in state
+    # Arguments of the public files: GFPGAN inference_gfpgan.py.
+    shared = {
+        "num_style_feat": 512, "fix_decoder": False, "num_mlp": 8, "input_is_latent": True, "different_w": True,
+        "narrow": 1, "sft_half": True,
+    }  # fmt: skip
+    if original:
         arch = _import("gfpgan.archs.gfpganv1_arch", "gfpgan")
-        if not torch.cuda.is_available():
-            for room in ("basicsr.ops.fused_act.fused_act", "basicsr.archs.stylegan2_arch"):
-                importlib.import_module(room).fused_leaky_relu = _leaky  # type: ignore[attr-defined]
-        module = arch.GFPGANv1(512, num_style_feat=512, channel_multiplier=1, fix_decoder=False, num_mlp=8,
-                               input_is_latent=True, different_w=True, narrow=1, sft_half=True)  # fmt: skip
+        module = arch.GFPGANv1(512, channel_multiplier=1, **shared)
     else:
-        module = _clean_network()
-    return _ready(module, state, "gfpgan", lambda x: module(x, return_rgb=False, randomize_noise=False)[0])
+        arch = _import("gfpgan.archs.gfpganv1_clean_arch", "gfpgan")
+        module = arch.GFPGANv1Clean(512, channel_multiplier=2, **shared)
+
+    def run(faces: torch.Tensor) -> torch.Tensor:
+        with _fused_activation() if original else contextlib.nullcontext():
+            restored: torch.Tensor = module(faces, return_rgb=False, randomize_noise=False)[0]
+            return restored
+
+    return _ready(module, state, "gfpgan", run)
 
 
-def _clean_network() -> torch.nn.Module:
-    arch = _import("gfpgan.archs.gfpganv1_clean_arch", "gfpgan")
-    return arch.GFPGANv1Clean(512, num_style_feat=512, channel_multiplier=2, fix_decoder=False, num_mlp=8,
-                              input_is_latent=True, different_w=True, narrow=1, sft_half=True)  # fmt: skip
+@contextlib.contextmanager
+def _fused_activation() -> Iterator[None]:
+    """Lets GFPGAN 1 run where basicsr has not compiled its fused activation, which has code for CUDA only. The formula
+    in its place is the one that this code computes: sqrt(2) * leaky_relu(x + bias, 0.2)."""
+    with contextlib.ExitStack() as stack:
+        if not torch.cuda.is_available():
+            for name in ("basicsr.ops.fused_act.fused_act", "basicsr.archs.stylegan2_arch"):
+                stack.enter_context(replaced(importlib.import_module(name), "fused_leaky_relu", _leaky))
+        yield
 
 
 def _leaky(x: torch.Tensor, bias: torch.Tensor, negative_slope: float = 0.2, scale: float = 2**0.5) -> torch.Tensor:
@@ -196,8 +222,8 @@ def _restoreformer(state: dict[str, torch.Tensor]) -> Original:
 
 def _codeformer(state: dict[str, torch.Tensor]) -> Original:
     _import("spandrel", "spandrel")
-    room = _import("spandrel_extra_arches.architectures.CodeFormer", "spandrel-extra-arches")
-    module = room.CodeFormerArch().load(dict(state)).model
+    arch = _import("spandrel_extra_arches.architectures.CodeFormer", "spandrel-extra-arches")
+    module = arch.CodeFormerArch().load(dict(state)).model
     return _ready(module, state, "spandrel-extra-arches", lambda x: module(x, weight=FIDELITY, adain=True)[0])
 
 
@@ -211,7 +237,8 @@ def _dfdnet(state: dict[str, torch.Tensor], network: Network, dictionaries: Tens
     empty = io.BytesIO()
     torch.save({}, empty)
     empty.seek(0)
-    with mock.patch.object(vgg.vgg, "vgg19", return_value=vgg.vgg.vgg19(init_weights=False)):
+    layers = vgg.vgg.vgg19(init_weights=False)
+    with replaced(vgg.vgg, "vgg19", lambda *_, **__: layers):
         module = arch.DFDNet(64, empty)
     module.dict = {str(scale): {} for scale in SCALES}
     for (part, scale), shape in entry_shapes(ours.widths).items():
@@ -235,7 +262,7 @@ def _dfdnet_names(names: Iterable[str], layers: Sequence[str]) -> dict[str, str]
         layers: basicsr's names of VGG's layers, in order; the file counts them.
     """
     changes = {f".vgg_net.{layer}.": f".model.features.{number}." for number, layer in enumerate(layers)}
-    changes |= {f"attn_blocks.{part}_": f"{prefix}_" for part, (prefix, _) in PARTS.items()}
+    changes |= {f"attn_blocks.{part}_": f"{prefix}_" for part, (prefix, _) in COMPONENTS.items()}
     changes |= {f".conv_blocks.{number}.": f".conv{number + 1}." for number in range(4)}
     changes |= {
         "vgg_extractor.": "VggExtract.", ".mean": ".RGB_mean", ".std": ".RGB_std", "multi_scale_dilation.": "MSDilate.",

@@ -148,13 +148,13 @@ class _Report(contextlib.AbstractContextManager["_Report"]):
 
 
 def _networks(given: str) -> tuple[str, ...]:
-    from ..bench.networks import DEFAULT, NETWORKS
+    from ..bench.networks import DEFAULT, NETWORKS, measurable
 
     chosen: dict[str, tuple[str, ...]] = {"": DEFAULT, "all": NETWORKS, "none": ()}
     names = chosen[given] if given in chosen else tuple(name.strip() for name in given.split(","))
-    unknown = [name for name in names if name not in NETWORKS]
+    unknown = [name for name in names if name not in measurable()]
     if unknown:
-        raise OptionError(f"networks: {unknown[0]!r} is not known; give all, none, or of {', '.join(NETWORKS)}.")
+        raise OptionError(f"networks: {unknown[0]!r} is not known; give all, none, or of {', '.join(measurable())}.")
     return names
 
 
@@ -174,7 +174,7 @@ def _facts(device: torch.device, repeats: int) -> dict[str, Any]:
 
 def _pictures(settings: argparse.Namespace) -> tuple[list[tuple[str, Pixels, list[Face]]], list[str]]:
     """Name, pixels and faces of the pictures of the whole job; and why there are none, if nobody asked for any."""
-    from ..bench.networks import NETWORKS
+    from ..bench.networks import measurable
     from ..bench.samples import sample_pictures
     from ..images import files as image_files
     from ..images.modes import to_eight_bit
@@ -182,8 +182,8 @@ def _pictures(settings: argparse.Namespace) -> tuple[list[tuple[str, Pixels, lis
     job = settings.job or DEFAULT_JOB
     if job == "none":
         return [], []
-    if job not in NETWORKS:
-        raise OptionError(f"job: {job!r} is not known; give none, or of {', '.join(NETWORKS)}.")
+    if job not in measurable():
+        raise OptionError(f"job: {job!r} is not known; give none, or of {', '.join(measurable())}.")
     if settings.pictures:
         samples = [(path.name, to_eight_bit(image_files.read_picture(path).pixels)) for path in settings.pictures]
     else:

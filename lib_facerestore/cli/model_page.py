@@ -87,9 +87,10 @@ def _families(unknown: list[IdentifiedFile]) -> dict[Path, str]:
             continue
         from ..networks.load import find_family
 
-        family, _ = find_family(one.content.shapes)
-        if family is not None:
-            found[one.path] = family.__name__.rsplit(".", 1)[-1]
+        recognised = find_family(one.content.shapes)
+        if recognised is not None:
+            family, _ = recognised
+            found[one.path] = family.RESTORER.family
     return found
 
 

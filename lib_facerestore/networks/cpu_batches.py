@@ -2,7 +2,6 @@
 
 One face on all threads leaves some of them idle wherever an operation is too small to be shared out or waits for
 memory; faces that run beside each other fill those gaps. A GPU is given the whole batch instead.
-Imports torch and, when it runs, psutil; nothing of the package.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from queue import Empty, SimpleQueue
 
 import torch
 
-Network = Callable[[torch.Tensor], torch.Tensor]
+Restore = Callable[[torch.Tensor], torch.Tensor]
 Todo = SimpleQueue[tuple[torch.Tensor, torch.Tensor]]
 """Parts of a batch, each with the place that its answer goes to."""
 
@@ -32,14 +31,14 @@ CGROUP = Path("/sys/fs/cgroup")
 """Where a container sees its own limits."""
 
 PIXELS_UNSEEN = 2 * 1024**2
-"""The same where nobody tells how much memory is free."""
+"""The same where it is not known how much memory is free."""
 
-BYTES = 4096
-"""Memory that a pixel of a face in work is given before another face begins beside it, where the network does not say;
-most take less, VQFR more."""
+BYTES_A_PIXEL = 4096
+"""Memory that must be free for each pixel of a face before another face begins beside it. Most networks take less, VQFR
+more and says so."""
 
 
-def run(network: Network, faces: torch.Tensor, most: int, bytes_a_pixel: int = BYTES) -> torch.Tensor:
+def run_on_cpu(network: Restore, faces: torch.Tensor, most: int, bytes_a_pixel: int = BYTES_A_PIXEL) -> torch.Tensor:
     """Put a batch through a network that runs on the CPU.
 
     Args:
@@ -49,19 +48,21 @@ def run(network: Network, faces: torch.Tensor, most: int, bytes_a_pixel: int = B
         bytes_a_pixel: memory that must be free for each pixel of the faces in work.
 
     Returns:
-        float32 of the shape of `faces`. What the network raises comes out as it is, once the faces in work are done;
-        the others are not begun any more.
+        float32 of the shape of `faces`.
+
+    Raises:
+        What the network raises, once the faces in work are done; the others are not begun.
     """
     threads, pixels = torch.get_num_threads(), faces.shape[-2] * faces.shape[-1]
     if not _threads_have_counts():
         most = 1
     together = min(len(faces), most, threads)
     parts = faces.split(max(1, min(-(-len(faces) // together), CACHED_PIXELS // pixels)))
-    at_once = max(1, min(most, room(bytes_a_pixel) // (parts[0].shape[0] * pixels)))
+    at_once = max(1, min(most, pixels_that_fit(bytes_a_pixel) // (parts[0].shape[0] * pixels)))
     with torch.inference_mode():
         restored = torch.empty(faces.shape, dtype=torch.float32)
         pairs = list(zip(parts, restored.split(parts[0].shape[0]), strict=True))
-        for workers, rounds in plan(len(parts), at_once, threads):
+        for workers, rounds in schedule(len(parts), at_once, threads):
             todo: Todo = SimpleQueue()
             for pair in pairs[: workers * rounds]:
                 todo.put(pair)
@@ -69,11 +70,11 @@ def run(network: Network, faces: torch.Tensor, most: int, bytes_a_pixel: int = B
             if workers == 1:
                 _work(network, todo)
             else:
-                _crew(network, todo, workers, threads)
+                _run_workers(network, todo, workers, threads)
     return restored
 
 
-def room(bytes_a_pixel: int) -> int:
+def pixels_that_fit(bytes_a_pixel: int) -> int:
     """Pixels of faces that may be in work at a time in the memory that is free now."""
     try:
         import psutil
@@ -100,29 +101,29 @@ def free_in_container(group: Path) -> int:
     return max(0, limit - used + files)
 
 
-def plan(parts: int, at_once: int, threads: int) -> list[tuple[int, int]]:
+def schedule(parts: int, at_once: int, threads: int) -> list[tuple[int, int]]:
     """In what order to run parts that take equally long: (how many workers, rounds each) one after the other.
 
-    Each worker has `threads` // workers threads. The plan is the shortest if work is shared out without loss, and of
-    those the one with most workers, for they lose least: three faces on two threads are two side by side, then one on
-    both threads.
+    Each worker has `threads` // workers threads. Of the schedules that are shortest if work is shared out without loss,
+    this is the one with most workers, since they lose least: three faces on two threads are two side by side, then one
+    on both threads.
     """
     best: list[tuple[int, int]] = []
     shortest = float("inf")
     for workers in range(max(1, min(parts, at_once, threads)), 0, -1):
         rounds, rest = divmod(parts, workers)
-        tried = [(workers, rounds), *(plan(rest, workers, threads) if rest else [])]
+        tried = [(workers, rounds), *(schedule(rest, workers, threads) if rest else [])]
         time = sum(rounds / (threads // workers) for workers, rounds in tried)
         if time < shortest - 1e-9:
             best, shortest = tried, time
     return best
 
 
-def _crew(network: Network, todo: Todo, workers: int, threads: int) -> None:
+def _run_workers(network: Restore, todo: Todo, workers: int, threads: int) -> None:
     ready = threading.Barrier(workers + 1)
 
     def worker() -> None:
-        torch.get_num_threads()  # a thread's first use of torch takes the program's count; let it be over
+        torch.get_num_threads()  # a thread's first use of torch takes the program's count: not after it is set
         torch.set_num_threads(threads // workers)
         ready.wait()  # so that no worker does two workers' work, and all counts are set before the caller's is put back
         try:
@@ -137,7 +138,7 @@ def _crew(network: Network, todo: Todo, workers: int, threads: int) -> None:
                 working = [pool.submit(worker) for _ in range(workers)]
                 ready.wait()
             except BaseException:
-                ready.abort()  # no thread to be had, or interrupted: whoever waits is let go
+                ready.abort()  # no thread could be started, or interrupted: release the workers that wait
                 raise
             finally:
                 torch.set_num_threads(threads)  # what a worker sets is also what new threads of the program start with
@@ -147,7 +148,7 @@ def _crew(network: Network, todo: Todo, workers: int, threads: int) -> None:
             _empty(todo)  # interrupted while waiting: what is in work ends, nothing else begins
 
 
-def _work(network: Network, todo: Todo) -> None:
+def _work(network: Restore, todo: Todo) -> None:
     with torch.inference_mode():  # it holds for one thread only
         while True:
             try:

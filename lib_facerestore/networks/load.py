@@ -10,17 +10,14 @@ import numbers
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import torch
-from torch import nn
 
 from ..catalogue.entries import recognise
 from ..catalogue.peek import views
 from ..errors import InputError, ModelFileError, OptionError
 from . import cpu_batches
-from .archs import FAMILIES
+from .archs import FAMILIES, Family, Restorer, Shapes
 from .checkpoint_files import (
     NotACheckpointError,
     State,
@@ -33,39 +30,34 @@ from .checkpoint_files import (
 )
 from .strict import fill
 
-LARGEST_SEED = 2**63 - 1
-
-SIDE_BY_SIDE = 4
-"""Parts of a batch in work at a time on a CPU, where the network does not say."""
-
 
 class UnknownFamilyError(ModelFileError):
     """The tensors are of no network that is supported; the message lists what was seen and what is supported."""
 
 
 class Network:
-    """A restoration network with what is known about it.
+    """A restoration network on its device; what is known about it is its `Restorer`'s.
 
     Attributes:
+        module: the `Restorer`.
         family: which architecture, e.g. "lite".
+        title: the family's name for people, e.g. "CodeFormer".
         size: native side of the crop in pixels.
-        template: which landmark template the crop is aligned with: "ffhq" or "gpen".
+        template: which landmark template the crop is aligned with: "ffhq", "gpen" or "arcface".
         knobs: names of the extra arguments that it takes, e.g. {"fidelity"}.
         precisions: dtype names that give the same picture as float32 to the eye.
         side_by_side: how many parts of a batch may be in work at a time on a CPU; each takes memory of its own.
         bytes_a_pixel: how much of it, for each pixel of its faces.
+        device: where it runs.
+        dtype: floating-point type it runs in.
     """
 
-    def __init__(self, module: nn.Module, device: str | torch.device, dtype: torch.dtype) -> None:
-        self.family: str = module.family  # type: ignore[assignment]
-        self.size: int = module.size  # type: ignore[assignment]
-        self.template: str = module.template  # type: ignore[assignment]
-        self.knobs: frozenset[str] = module.knobs  # type: ignore[assignment]
-        self.precisions: tuple[str, ...] = module.precisions  # type: ignore[assignment]
-        self.side_by_side: int = getattr(module, "side_by_side", SIDE_BY_SIDE)
-        self.bytes_a_pixel: int = getattr(module, "bytes_a_pixel", cpu_batches.BYTES)
-        self.device = torch.device(device)
-        self.dtype = dtype
+    def __init__(self, module: Restorer, device: str | torch.device, dtype: torch.dtype) -> None:
+        self.family, self.title = module.family, module.title
+        self.size, self.template = module.size, module.template
+        self.knobs, self.precisions = module.knobs, module.precisions
+        self.side_by_side, self.bytes_a_pixel = module.side_by_side, module.bytes_a_pixel
+        self.device, self.dtype = torch.device(device), dtype
         self.module = module.to(device=self.device, dtype=dtype).eval().requires_grad_(False)
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Network:
@@ -79,27 +71,15 @@ class Network:
         return self
 
     def read_companions(self, folder: Path) -> Mapping[str, torch.Tensor]:
-        """Take what the network needs beside its own file, such as DFDNet's dictionaries.
+        """Read the files that the network needs beside its own; see `Restorer.read_companions`."""
+        return self.module.read_companions(folder)
 
-        Args:
-            folder: the folder of the model file.
-
-        Returns:
-            What was read, by the names of the files; nothing for most networks.
-
-        Raises:
-            ModelFileError: something is missing or damaged; names the files.
-        """
-        read = getattr(self.module, "read_companions", None)
-        return read(folder) if callable(read) else {}
-
-    def __call__(self, faces: torch.Tensor, *, fidelity: float | None = None, seed: int | None = None) -> torch.Tensor:
+    def __call__(self, faces: torch.Tensor, *, fidelity: float | None = None) -> torch.Tensor:
         """Restore aligned faces.
 
         Args:
             faces: B×3×size×size float, RGB in [-1, 1], on any device.
             fidelity: fidelity weight, 0 best quality to 1 closest to the input; only where `knobs` has it.
-            seed: draws the network's noise anew, reproducibly; only where `knobs` has it. None: the noise in the file.
 
         Returns:
             float32 of the same shape on the network's device, nominally in [-1, 1].
@@ -112,19 +92,18 @@ class Network:
             raise InputError(
                 f"faces: shape {tuple(faces.shape)} does not fit {self.family}; give B×3×{self.size}×{self.size}."
             )
-        arguments: dict[str, Any] = {}
-        for knob, value in (("fidelity", fidelity), ("seed", seed)):
-            if value is not None:
-                if knob not in self.knobs:
-                    known = ", ".join(sorted(self.knobs)) or "none"
-                    raise OptionError(f"{knob}: {self.family} has no such knob; the knobs it has: {known}.")
-                arguments[knob] = _knob_value(knob, value)
+        knobs: dict[str, float] = {}
+        if fidelity is not None:
+            if "fidelity" not in self.knobs:
+                known = ", ".join(sorted(self.knobs)) or "none"
+                raise OptionError(f"fidelity: {self.family} has no such knob; the knobs it has: {known}.")
+            knobs["fidelity"] = _share("fidelity", fidelity)
         faces = faces.to(self.device, self.dtype)
         if not len(faces):
             return faces.float()
-        network = partial(self.module, **arguments)
+        network = partial(self.module, **knobs)
         if self.device.type == "cpu":
-            return cpu_batches.run(network, faces, self.side_by_side, self.bytes_a_pixel)
+            return cpu_batches.run_on_cpu(network, faces, self.side_by_side, self.bytes_a_pixel)
         with torch.inference_mode():
             restored: torch.Tensor = network(faces).float()
             return restored
@@ -154,17 +133,18 @@ def load_network(
     name = "the state dict" if isinstance(source, Mapping) else str(source)
     state = named_tensors(source, name) if isinstance(source, Mapping) else read_state(Path(source))
     shapes = {key: tuple(value.shape) for key, value in state.items()}
-    family, view = find_family(shapes)
-    if family is not None:
-        # A host may call us inside inference mode; parameters born there could never be moved again.
-        with torch.inference_mode(False), torch.no_grad():
-            module = _build(family, {short: shapes[full] for short, full in view.items()}, name)
-            fill(module, {short: state[full] for short, full in view.items()}, str(module.family), name)
-            network = Network(module, device, dtype)
-            if not isinstance(source, Mapping):
-                network.read_companions(Path(source).parent)
-            return network
-    raise UnknownFamilyError(_unknown(name, shapes))
+    found = find_family(shapes)
+    if found is None:
+        raise UnknownFamilyError(_unknown(name, shapes))
+    family, view = found
+    # A host may call us inside inference mode; parameters born there could never be moved again.
+    with torch.inference_mode(False), torch.no_grad():
+        module = _build(family, {short: shapes[full] for short, full in view.items()}, name)
+        fill(module, {short: state[full] for short, full in view.items()}, module.family, name)
+        network = Network(module, device, dtype)
+        if not isinstance(source, Mapping):
+            network.read_companions(Path(source).parent)
+        return network
 
 
 def usable_device(device: str | torch.device, remedy: str = "give cpu, or a device of this machine") -> torch.device:
@@ -178,30 +158,33 @@ def usable_device(device: str | torch.device, remedy: str = "give cpu, or a devi
     return found
 
 
-def _knob_value(knob: str, value: object) -> int | float:
+def _share(knob: str, value: object) -> float:
     """The value as the networks take it, whatever kind of number it came as. Raises OptionError."""
-    if not isinstance(value, bool) and isinstance(value, numbers.Real):
-        if knob == "fidelity" and 0 <= float(value) <= 1:
-            return float(value)
-        if knob == "seed" and isinstance(value, numbers.Integral) and 0 <= int(value) <= LARGEST_SEED:
-            return int(value)
-    wanted = f"whole number from 0 to {LARGEST_SEED}" if knob == "seed" else "number from 0 to 1"
-    raise OptionError(f"{knob}: {value!r} is not allowed; give a {wanted}.")
+    if not isinstance(value, bool) and isinstance(value, numbers.Real) and 0 <= float(value) <= 1:
+        return float(value)
+    raise OptionError(f"{knob}: {value!r} is not allowed; give a number from 0 to 1.")
 
 
-def find_family(shapes: Mapping[str, tuple[int, ...]]) -> tuple[ModuleType | None, dict[str, str]]:
-    """The module of `archs` whose network has tensors of these names and shapes, or None; and the tensors that are the
-    network's, from the name there to the name given (prefixes and the groups beside them are dropped)."""
+def find_family(shapes: Shapes) -> tuple[Family, dict[str, str]] | None:
+    """The family that has a network of these tensors.
+
+    Args:
+        shapes: names and shapes of a checkpoint's tensors, with or without the prefixes of training code.
+
+    Returns:
+        The family, and the tensors that are its network's: from the name there to the name in `shapes`, without
+        prefixes and without the groups beside them. None where no family has such a network.
+    """
     for view in views(shapes):
         seen = {short: shapes[full] for short, full in view.items()}
         for family in FAMILIES:
             if family.matches(seen):
                 return family, view
-    return None, {}
+    return None
 
 
-def _unknown(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    known = ", ".join(family.__name__.rsplit(".", 1)[-1] for family in FAMILIES)
+def _unknown(name: str, shapes: Shapes) -> str:
+    known = ", ".join(dict.fromkeys(family.RESTORER.family for family in FAMILIES))
     models = recognise(shapes)
     if models and models[0].kind != "restorer":
         one = models[0]
@@ -213,19 +196,17 @@ def _unknown(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
     )
 
 
-def _build(family: Any, shapes: Mapping[str, tuple[int, ...]], name: str) -> nn.Module:
-    """The family's empty network; hyper-parameters that cannot be read off mean that tensors are missing."""
+def _build(family: Family, shapes: Shapes, name: str) -> Restorer:
+    """The family's empty network. Raises WrongTensorsError: its hyper-parameters cannot be read off the shapes."""
+    what = f"{name}: looks like {family.RESTORER.family}, but"
     try:
-        module: nn.Module = family.build(shapes)
-    except ModelFileError:
-        raise
-    except (KeyError, IndexError, ValueError, TypeError, RuntimeError, ZeroDivisionError, StopIteration) as error:
-        what = family.__name__.rsplit(".", 1)[-1]
+        return family.build(shapes)
+    except KeyError as error:
+        raise WrongTensorsError(f"{what} lacks the tensor {error.args[0]}; get it again.") from error
+    except (IndexError, ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
         raise WrongTensorsError(
-            f"{name}: looks like {what}, but its tensors do not make one ({type(error).__name__}: {error}); get it "
-            "again."
+            f"{what} its tensors do not make one ({type(error).__name__}: {error}); get it again."
         ) from error
-    return module
 
 
 __all__ = [

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..errors import InputError, ModelFileError
+from .archs.family import Restorer
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ MAIN_OUTPUT = "main_dec"
 """Name of the finished picture among the outputs of VQFR's export; elsewhere the first picture is the finished one."""
 
 
-class OnnxRestorer(nn.Module):
-    """A restoration network that runs in an onnxruntime session; looks like any other module of `archs`.
+class OnnxRestorer(Restorer):
+    """A restoration network that runs in an onnxruntime session.
 
     Args:
         session: an `onnxruntime.InferenceSession`, or what has its get_inputs, get_outputs and run.
@@ -43,7 +43,6 @@ class OnnxRestorer(nn.Module):
 
     family = "onnx"
     side_by_side = 1  # onnxruntime has threads of its own
-    precisions = ("float32",)
 
     def __init__(self, session: Any, name: str) -> None:
         super().__init__()
@@ -67,9 +66,9 @@ class OnnxRestorer(nn.Module):
                 f"{name}: not a face restorer that can be run: it takes {seen}; wanted is one square picture "
                 "(N×3×side×side, float) and at most one number. Choose another model file."
             )
-        self.size: int = sides.pop()
+        self.size = sides.pop()
         self._picture, self._number = pictures[0], numbers[0] if numbers else None
-        self.knobs: frozenset[str] = frozenset({"fidelity"}) if numbers else frozenset()
+        self.knobs = frozenset({"fidelity"} if numbers else ())
         # The only public ONNX restorer of 256 px is GPEN's; its publishers crop to arcface's points in 128 px.
         self.template = "arcface" if self.size == 256 else "ffhq"
         self._batch = _length(self._picture.shape[0])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..catalogue import known_model
 from ..errors import FaceRestoreError
 from ..options.table import Options
 from . import host, infotext, service, settings
@@ -27,17 +28,13 @@ SUFFIX = " (Face Restore)"
 MODEL = "facerestore_model"
 """Attribute of our entries, by which they are found again after "Reload UI": the model's id."""
 
-_FAMILIES = {
-    "auto": "Auto", "codeformer": "CodeFormer", "dfdnet": "DFDNet", "gfpgan": "GFPGAN", "gpen": "GPEN",
-    "lite": "Lite", "restoreformer": "RestoreFormer", "restoreformer++": "RestoreFormer++", "vqfr": "VQFR",
-}  # fmt: skip
 _last = threading.local()  # a restore and the hook that asks for it run in one thread, whichever that is
 
 
 def title_of(model: str) -> str:
     """How the list names a model: "GFPGAN 1.4 (Face Restore)". The suffix keeps it apart from the WebUI's own."""
-    family, _, version = model.partition("-")
-    name = f"{_FAMILIES[family]} {version}".strip() if family in _FAMILIES else model
+    entry = known_model(model)
+    name = "Auto" if model == service.AUTO else entry.title if entry is not None else model
     return name + SUFFIX
 
 

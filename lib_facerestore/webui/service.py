@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 _COMMAND = re.compile(r"with `facerestore models download [^`]*`")
-_FAMILIES_WITH_FIDELITY = ("codeformer", "vqfr2")
 
 Made = TypeVar("Made")
 
@@ -287,12 +286,11 @@ def _by_family(path: Path, content: Peeked) -> ModelChoice | None:
         return None
     from ..networks.load import find_family  # needs torch, which a WebUI has loaded long before
 
-    module, _ = find_family(content.shapes)
-    if module is None:
+    recognised = find_family(content.shapes)
+    if recognised is None:
         return None
-    name = module.__name__.rsplit(".", 1)[-1]
-    knobs = frozenset({"fidelity"}) if name in _FAMILIES_WITH_FIDELITY else frozenset()
-    return ModelChoice(path.name, f"{path.name} ({name})", knobs, True, name)
+    network = recognised[0].RESTORER
+    return ModelChoice(path.name, f"{path.name} ({network.family})", network.knobs, True, network.family)
 
 
 __all__ = [

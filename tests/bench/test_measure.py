@@ -19,10 +19,11 @@ from torch import nn
 
 from lib_facerestore.bench import measure as measuring
 from lib_facerestore.bench import networks as bench_networks
-from lib_facerestore.bench import reference_job
+from lib_facerestore.bench import public_networks, reference_job
 from lib_facerestore.bench import table as bench_table
 from lib_facerestore.bench.measure import bench_job, bench_network
 from lib_facerestore.bench.networks import network_pair
+from lib_facerestore.bench.public_networks import DICTIONARY_ENTRIES, dfdnet_dictionaries
 from lib_facerestore.bench.table import Row
 from lib_facerestore.catalogue import Store
 from lib_facerestore.checks import originals
@@ -30,7 +31,6 @@ from lib_facerestore.checks.originals import Original
 from lib_facerestore.cli.main import main
 from lib_facerestore.errors import ModelFileError, OptionError
 from lib_facerestore.faces.face import Face
-from lib_facerestore.networks.archs.dfdnet_parts import PUBLIC_ENTRIES, random_dictionaries
 from lib_facerestore.networks.load import Network, load_network
 from lib_facerestore.system import facexlib_import
 
@@ -113,8 +113,8 @@ def test_ours_and_the_original_get_the_same_weights(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("narrow_original")
 def test_dfdnet_is_measured_beside_basicsrs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(bench_networks.OWN, "dfdnet", narrow_dfdnet)
-    monkeypatch.setattr(bench_networks, "random_dictionaries", functools.partial(random_dictionaries, entries=7))
+    monkeypatch.setitem(public_networks.PUBLIC, "dfdnet", narrow_dfdnet)
+    monkeypatch.setattr(bench_networks, "dfdnet_dictionaries", functools.partial(dfdnet_dictionaries, entries=7))
     pair = network_pair("dfdnet", Store([tmp_path]), CPU)
     ours, original, weights = pair.ours, pair.original, pair.weights
     assert original is not None and original.source.startswith("basicsr") and weights == "random"
@@ -139,7 +139,7 @@ def test_an_installed_dfdnet_is_measured_with_the_dictionaries_beside_it(
     torch.save(narrow_dfdnet().state_dict(), tmp_path / "latest_net_G.pth")
     with pytest.raises(ModelFileError, match="16 of 16 dictionaries are missing"):
         network_pair("dfdnet", Store([tmp_path]), CPU)
-    beside = random_dictionaries((8, 16, 32, 32), 3)
+    beside = dfdnet_dictionaries((8, 16, 32, 32), 3)
     for name, entries in beside.items():
         np.save(tmp_path / name, entries.numpy())
     pair = network_pair("dfdnet", Store([tmp_path]), CPU)
@@ -153,13 +153,13 @@ def test_our_random_networks_are_the_packages_own(model: str) -> None:
     pytest.importorskip("gfpgan", reason="comes with the extra `reference`")
     pytest.importorskip("spandrel_extra_arches", reason="comes with the extra `reference`")
     with torch.device("meta"):  # names and shapes alone: nothing is filled
-        state = bench_networks.OWN[model]().state_dict()
+        state = public_networks.PUBLIC[model]().state_dict()
         like = cast(Network, SimpleNamespace(family=model.partition("-")[0], device="meta"))
         assert originals.find_original(like, state).module is not None, "it takes exactly these tensors"
 
 
 def small_gfpgan() -> nn.Module:
-    return bench_networks.clean_gfpgan((16,) * 5)
+    return public_networks.gfpgan_clean((16,) * 5)
 
 
 def test_our_random_weights_keep_the_size_of_what_goes_through() -> None:
@@ -179,7 +179,7 @@ def test_without_the_reference_packages_ours_are_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     lacks(monkeypatch, "gfpgan", "basicsr", "spandrel", "spandrel_extra_arches")
-    monkeypatch.setitem(bench_networks.OWN, "gfpgan-1.4", small_gfpgan)
+    monkeypatch.setitem(public_networks.PUBLIC, "gfpgan-1.4", small_gfpgan)
     command = ["bench", "--networks", "gfpgan-1.4", "--job", "none", "--repeats", "0", "--models", str(tmp_path)]
     assert main(command) == 0
     printed = capsys.readouterr().out
@@ -216,8 +216,8 @@ def test_a_call_that_runs_out_of_memory_costs_no_other() -> None:
 
 
 def test_random_dictionaries_have_the_public_sizes() -> None:
-    made = random_dictionaries((1, 1, 1, 1))
-    assert {len(entries) for entries in made.values()} == {PUBLIC_ENTRIES}
+    made = dfdnet_dictionaries((1, 1, 1, 1))
+    assert {len(entries) for entries in made.values()} == {DICTIONARY_ENTRIES}
     assert made["mouth_256_center.npy"].shape[1:] == (1, 55, 55) and made["nose_32_center.npy"].shape[1:] == (1, 3, 3)
 
 

@@ -19,13 +19,14 @@ import safetensors.torch
 import torch
 
 from lib_facerestore import load_network
+from lib_facerestore.bench.public_networks import dfdnet_dictionaries
 from lib_facerestore.catalogue import ModelEntry, ModelFile, Store, fingerprints, known_model, known_models
 from lib_facerestore.catalogue import download as downloads
 from lib_facerestore.checks import originals, verify
 from lib_facerestore.cli import main as cli
 from lib_facerestore.cli import model_download, model_page
 from lib_facerestore.errors import DownloadError, FaceRestoreError
-from lib_facerestore.networks.archs.dfdnet_parts import DICTIONARY_FILES, DICTIONARY_FOLDER, random_dictionaries
+from lib_facerestore.networks.archs.dfdnet_parts import DICTIONARY_FILES, DICTIONARY_FOLDER
 
 from ..catalogue.test_catalogue import empty_file, shapes_of
 from ..conftest import narrow_dfdnet, small_lite
@@ -509,7 +510,7 @@ def test_dfdnet_is_compared_with_the_dictionaries_beside_it(tmp_path: Path) -> N
     lacking, check = verify.verify(path, None, against_reference=True)[-2:]
     assert lacking.status == "failed" and "16 of 16 dictionaries are missing" in lacking.detail
     assert check.status == "skipped" and "needs the dictionaries" in check.detail
-    for name, entries in random_dictionaries((8, 16, 32, 32), 3).items():
+    for name, entries in dfdnet_dictionaries((8, 16, 32, 32), 3).items():
         np.save(tmp_path / name, entries.numpy())
     check = verify.verify(path, None, against_reference=True)[-1]
     assert check.status == "ok" and check.detail.startswith("basicsr"), check.detail

@@ -53,8 +53,8 @@ class Spy:
 
 
 @given(st.integers(1, 40), st.integers(1, 8), st.integers(1, 70))
-def test_a_plan_runs_every_part_and_is_never_longer_than_one_by_one(parts: int, at_once: int, threads: int) -> None:
-    phases = cpu_batches.plan(parts, at_once, threads)
+def test_a_schedule_runs_every_part_and_is_never_longer_than_one_by_one(parts: int, at_once: int, threads: int) -> None:
+    phases = cpu_batches.schedule(parts, at_once, threads)
     assert sum(workers * rounds for workers, rounds in phases) == parts
     assert all(1 <= workers <= min(at_once, threads) for workers, _ in phases)
     time = sum(rounds / (threads // workers) for workers, rounds in phases)
@@ -76,13 +76,13 @@ def test_a_plan_runs_every_part_and_is_never_longer_than_one_by_one(parts: int, 
 def test_workers_share_the_threads_evenly(
     parts: int, at_once: int, threads: int, expected: list[tuple[int, int]]
 ) -> None:
-    assert cpu_batches.plan(parts, at_once, threads) == expected
+    assert cpu_batches.schedule(parts, at_once, threads) == expected
 
 
 def test_large_faces_run_beside_each_other_with_a_thread_each() -> None:
     faces = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 1, 512, 512)
     spy = Spy(meet=2)
-    assert torch.equal(cpu_batches.run(spy, faces, 4), -faces)
+    assert torch.equal(cpu_batches.run_on_cpu(spy, faces, 4), -faces)
     assert [(count, threads) for _, count, threads in spy.seen] == [(1, 1)] * 4
     assert len({name for name, _, _ in spy.seen}) == 2
     assert torch.get_num_threads() == 2
@@ -90,13 +90,13 @@ def test_large_faces_run_beside_each_other_with_a_thread_each() -> None:
 
 def test_small_faces_share_what_the_caches_hold() -> None:
     spy = Spy()
-    cpu_batches.run(spy, FACES[:4], 4)
+    cpu_batches.run_on_cpu(spy, FACES[:4], 4)
     assert [(count, threads) for _, count, threads in spy.seen] == [(2, 1), (2, 1)]
 
 
 def test_one_at_a_time_where_the_network_asks_for_it() -> None:
     spy = Spy()
-    cpu_batches.run(spy, FACES.repeat(2, 1, 1, 1), 1)
+    cpu_batches.run_on_cpu(spy, FACES.repeat(2, 1, 1, 1), 1)
     assert spy.seen == [("MainThread", 4, 2), ("MainThread", 4, 2), ("MainThread", 2, 2)]
 
 
@@ -106,16 +106,16 @@ def test_where_little_memory_is_free_fewer_faces_are_in_work(
 ) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
     spy = Spy()
-    cpu_batches.run(spy, torch.zeros(2, 1, 512, 512), 4, 4096)
+    cpu_batches.run_on_cpu(spy, torch.zeros(2, 1, 512, 512), 4, 4096)
     assert [threads for _, _, threads in spy.seen] == [2 // expected] * 2
     spy = Spy()
-    cpu_batches.run(spy, torch.zeros(2, 1, 1024, 1024), 4, 1024)  # as much in all
+    cpu_batches.run_on_cpu(spy, torch.zeros(2, 1, 1024, 1024), 4, 1024)  # as much in all
     assert [threads for _, _, threads in spy.seen] == [2 // expected] * 2
 
 
 def test_without_psutil_the_fixed_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
-    assert cpu_batches.room(1) == cpu_batches.PIXELS_UNSEEN
+    assert cpu_batches.pixels_that_fit(1) == cpu_batches.PIXELS_UNSEEN
 
 
 def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -126,21 +126,21 @@ def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     (tmp_path / "memory.max").write_text("4000\n")
     assert cpu_batches.free_in_container(tmp_path) == 1500
     monkeypatch.setattr(cpu_batches, "CGROUP", tmp_path)
-    assert cpu_batches.room(10) == 150
+    assert cpu_batches.pixels_that_fit(10) == 150
     (tmp_path / "memory.max").write_text("2000\n")
-    assert cpu_batches.room(10) == 0
+    assert cpu_batches.pixels_that_fit(10) == 0
     (tmp_path / "memory.stat").unlink()
     assert cpu_batches.free_in_container(tmp_path) == sys.maxsize
 
 
 def test_faces_too_large_for_any_memory_are_not_in_work_together() -> None:
     spy = Spy()
-    cpu_batches.run(spy, torch.zeros(3, 1, 1, 1).expand(3, 1, 4096, 2049), 4, 1)
+    cpu_batches.run_on_cpu(spy, torch.zeros(3, 1, 1, 1).expand(3, 1, 4096, 2049), 4, 1)
     assert [name for name, _, _ in spy.seen] == ["MainThread"] * 3
 
 
 def test_new_threads_of_the_program_keep_their_count() -> None:
-    cpu_batches.run(Spy(), torch.zeros(2, 1, 512, 512), 4)
+    cpu_batches.run_on_cpu(Spy(), torch.zeros(2, 1, 512, 512), 4)
     counts: list[int] = []
     thread = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
     thread.start()
@@ -152,7 +152,7 @@ def test_an_error_of_one_face_comes_out_and_the_rest_is_not_begun() -> None:
     faces = torch.arange(12.0).reshape(12, 1, 1, 1).expand(12, 1, 512, 512)
     spy = Spy(fail_at=2)
     with pytest.raises(FaceRestoreError, match="the third one"):
-        cpu_batches.run(spy, faces, 4)
+        cpu_batches.run_on_cpu(spy, faces, 4)
     assert len(spy.seen) < 12
     assert torch.get_num_threads() == 2
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("facerestore")]
@@ -161,7 +161,7 @@ def test_an_error_of_one_face_comes_out_and_the_rest_is_not_begun() -> None:
 def test_without_counts_a_thread_the_caller_does_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_batches, "_threads_have_counts", lambda: False)
     spy = Spy()
-    cpu_batches.run(spy, torch.zeros(2, 1, 512, 512), 4)
+    cpu_batches.run_on_cpu(spy, torch.zeros(2, 1, 512, 512), 4)
     assert spy.seen == [("MainThread", 1, 2), ("MainThread", 1, 2)]
 
 
@@ -186,5 +186,5 @@ def test_where_no_thread_can_be_had_that_is_said_and_nothing_hangs(monkeypatch: 
 
     monkeypatch.setattr(threading.Thread, "start", refuse_the_second)
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        cpu_batches.run(Spy(), torch.zeros(2, 1, 512, 512), 4)
+        cpu_batches.run_on_cpu(Spy(), torch.zeros(2, 1, 512, 512), 4)
     assert torch.get_num_threads() == 2

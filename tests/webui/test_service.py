@@ -40,18 +40,6 @@ def test_models_are_listed_auto_first_and_the_built_in_one_last(host: Host, smal
     assert [choice.label for choice in service.models()[:2]] == ["auto (lite)", "small.safetensors (lite)"]
 
 
-def test_families_with_a_fidelity_knob_are_those_whose_networks_have_it() -> None:
-    from lib_facerestore.networks.archs import FAMILIES
-
-    having = {
-        family.__name__.rsplit(".", 1)[-1]
-        for family in FAMILIES
-        for value in vars(family).values()
-        if isinstance(value, type) and value.__module__ == family.__name__ and "fidelity" in getattr(value, "knobs", ())
-    }
-    assert having == set(service._FAMILIES_WITH_FIDELITY)
-
-
 def test_a_file_that_was_added_is_seen(host: Host, small: Path) -> None:
     before = service.models()
     assert service.models() == before

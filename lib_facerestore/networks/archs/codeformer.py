@@ -14,20 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .vqgan import (
-    Codebook,
-    Downsample,
-    ResidualBlock,
-    SelfAttention,
-    Shapes,
-    Upsample,
-    count_children,
-    group_norm,
-    shape_of,
-)
-from .winograd import Conv3x3, own_layout
+from .family import Restorer, Shapes, count_children
+from .vqgan import Codebook, Downsample, ResidualBlock, SelfAttention, Upsample, group_norm
+from .winograd import Conv3x3, winograd_layout
 
-FAMILY = "codeformer"
 HEADS = 8
 """Of the transformer. No shape shows it; the public file's constructor says 8."""
 
@@ -82,7 +72,7 @@ class Fusion(nn.Module):
         return self.shift(both).addcmul_(x, self.scale(both)).mul_(fidelity).add_(x)
 
 
-class CodeFormer(nn.Module):
+class CodeFormer(Restorer):
     """CodeFormer.
 
     Args:
@@ -97,12 +87,12 @@ class CodeFormer(nn.Module):
 
     Attributes:
         adain: give the codes' features the mean and deviation of the degraded face's latent, channel by channel, before
-            they are decoded (keeps its colours). True as the WebUI runs it; may be set.
+            they are decoded (keeps its colours). True as the WebUI runs it; the comparison with the originals, which
+            can be run without it, sets it.
     """
 
-    family = FAMILY
-    template = "ffhq"
-    knobs: frozenset[str] = frozenset({"fidelity"})
+    family = "codeformer"
+    knobs = frozenset({"fidelity"})
     # Not bfloat16: its rounding of the encoder moves the latent by 2 % and flips 2 % of the codes (synthetic weights),
     # and each flipped code is another patch of face.
     precisions = ("float32",)
@@ -149,7 +139,7 @@ class CodeFormer(nn.Module):
     def encode(self, faces: torch.Tensor, keep: bool = True) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The latent (B×C×s×s), and if `keep` the features to blend in, by their side in pixels."""
         features: dict[str, torch.Tensor] = {}
-        x = own_layout(faces)
+        x = winograd_layout(faces)
         for block in self.encoder.blocks:
             side = str(x.shape[-1])
             if keep and isinstance(block, Downsample) and side in self.fuse_convs_dict:
@@ -166,7 +156,7 @@ class CodeFormer(nn.Module):
 
     def generate(self, clean: torch.Tensor, features: dict[str, torch.Tensor], fidelity: float) -> torch.Tensor:
         """Faces from the codes' features (B×C×s×s) and those of the degraded face; `features` is used up."""
-        x = own_layout(clean)
+        x = winograd_layout(clean)
         for block in self.generator.blocks:
             x = block(x)
             # After the first residual block of each resolution.
@@ -183,19 +173,22 @@ def adapt(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
     return (content - own_mean) * ((variance + 1e-5) / (own_variance + 1e-5)).sqrt() + mean
 
 
+RESTORER = CodeFormer
+
+
 def matches(shapes: Shapes) -> bool:
     """Whether a state dict with these tensor names and shapes is a CodeFormer."""
     return all(name in shapes for name in ("position_emb", "idx_pred_layer.1.weight", "quantize.embedding.weight"))
 
 
 def build(shapes: Shapes) -> CodeFormer:
-    """An empty network, its hyper-parameters read off the tensors' shapes. Raises ModelFileError: one is missing."""
+    """An empty network, its hyper-parameters read off the tensors' shapes."""
 
     def stack(prefix: str, resample: type[Downsample] | type[Upsample]) -> list[nn.Module]:
         return [_block(shapes, f"{prefix}.{i}", resample) for i in range(count_children(shapes, prefix))]
 
-    tokens, width = shape_of(shapes, "position_emb", FAMILY)
-    number, channels = shape_of(shapes, "quantize.embedding.weight", FAMILY)
+    tokens, width = shapes["position_emb"]
+    number, channels = shapes["quantize.embedding.weight"]
     sides = {name.split(".")[1] for name in shapes if name.startswith("fuse_convs_dict.")}
     return CodeFormer(
         encoder=stack("encoder.blocks", Downsample),
@@ -203,11 +196,11 @@ def build(shapes: Shapes) -> CodeFormer:
         codes=(number, channels),
         tokens=tokens,
         width=width,
-        hidden=shape_of(shapes, "ft_layers.0.linear1.weight", FAMILY)[0],
+        hidden=shapes["ft_layers.0.linear1.weight"][0],
         layers=count_children(shapes, "ft_layers"),
         # A fusion at the latent's own side would sit elsewhere; no public file has one, and it is refused as unknown.
         fusions={
-            int(side): shape_of(shapes, f"fuse_convs_dict.{side}.scale.0.weight", FAMILY)[0]
+            int(side): shapes[f"fuse_convs_dict.{side}.scale.0.weight"][0]
             for side in sorted(sides, key=int)
             if int(side) > math.isqrt(tokens)
         },
@@ -223,6 +216,6 @@ def _block(shapes: Shapes, name: str, resample: type[Downsample] | type[Upsample
         return SelfAttention(shapes[f"{name}.q.weight"][0])
     if f"{name}.conv.weight" in shapes:
         return resample(shapes[f"{name}.conv.weight"][0])
-    shape = shape_of(shapes, f"{name}.weight", FAMILY)
+    shape = shapes[f"{name}.weight"]
     # What remains is the convolution at either end and the normalisation before the last (with no swish in between).
     return group_norm(shape[0]) if len(shape) == 1 else Conv3x3(shape[1], shape[0])

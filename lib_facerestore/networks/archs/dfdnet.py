@@ -23,10 +23,10 @@ from torch.nn import functional
 from ...errors import ModelFileError
 from ...faces.alignment import PixelBox, ffhq_template
 from .dfdnet_parts import (
+    COMPONENTS,
     CROP,
     DICTIONARY_FILES,
     DICTIONARY_FOLDER,
-    PARTS,
     SCALES,
     dictionary_file,
     entry_shapes,
@@ -34,9 +34,8 @@ from .dfdnet_parts import (
     part_boxes,
     read_dictionaries,
 )
+from .family import Restorer, Shapes
 from .winograd import Conv3x3, Winograd, suits
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 # VGG-19 before its fifth pooling: widths as multiples of the first one's, 0 for a pooling.
 _VGG = (1, 1, 0, 2, 2, 0, 4, 4, 4, 4, 0, 8, 8, 8, 8, 0, 8, 8, 8, 8)
@@ -124,7 +123,7 @@ class Dilated(nn.Module):
         return x + self.convi(torch.cat([conv(x) for conv in (self.conv1, self.conv2, self.conv3, self.conv4)], 1))
 
 
-class Blur(nn.Module):
+class ChannelBlur(nn.Module):
     """The file's 3×3 blur of each channel. The flipped kernel serves the original's gradient only."""
 
     weight: torch.Tensor
@@ -145,7 +144,7 @@ class StyledUp(nn.Module):
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
         # Two leaky rectifiers of 0.2 in a row are one of 0.04.
-        self.conv1 = nn.Sequential(Blur(width_in), SpectralConv2d(width_in, width_out), nn.LeakyReLU(0.04, True))
+        self.conv1 = nn.Sequential(ChannelBlur(width_in), SpectralConv2d(width_in, width_out), nn.LeakyReLU(0.04, True))
         enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
         self.convup = nn.Sequential(enlarge, SpectralConv2d(width_out, width_out), nn.LeakyReLU(0.2, True))
         self.ScaleModel1 = _pair(width_in, width_out)
@@ -167,7 +166,7 @@ class Residual(nn.Module):
         return x + self.Model(x)
 
 
-class DFDNet(nn.Module):
+class DFDNet(Restorer):
     """DFDNet; `set_dictionaries` must be called before it restores.
 
     Args:
@@ -178,17 +177,14 @@ class DFDNet(nn.Module):
 
     family = "dfdnet"
     size = CROP
-    template = "ffhq"
-    knobs: frozenset[str] = frozenset()
-    precisions = ("float32",)
 
     def __init__(self, width: int = 64, hidden: int = 4096, classes: int = 1000) -> None:
         super().__init__()
         self.widths = (2 * width, 4 * width, 8 * width, 8 * width)
-        for prefix, _ in PARTS.values():
+        for prefix, _ in COMPONENTS.values():
             for scale, channels in zip(SCALES, self.widths, strict=True):
                 self.add_module(f"{prefix}_{scale}", _pair(channels, channels))
-        for part in PARTS:
+        for part in COMPONENTS:
             for scale in SCALES:
                 self.register_buffer(f"dictionary_{part}_{scale}", None, persistent=False)
         self.VggExtract = Vgg(width, hidden, classes)
@@ -252,7 +248,7 @@ class DFDNet(nn.Module):
         Args:
             faces: B×3×512×512, RGB in [-1, 1], FFHQ-aligned.
             boxes: (x0, y0, x1, y1) of left eye, right eye, nose and mouth, the same for all faces; by default those
-                of the template (`part_boxes`).
+                of the template (`part_boxes`). The comparison with the originals' numbers gives its own.
 
         Returns:
             A tensor of the same shape, RGB in [-1, 1].
@@ -260,7 +256,9 @@ class DFDNet(nn.Module):
         Raises:
             ModelFileError: the dictionaries were not set; names their files.
         """
-        absent = [dictionary_file(p, s) for p in PARTS for s in SCALES if getattr(self, f"dictionary_{p}_{s}") is None]
+        absent = [
+            dictionary_file(p, s) for p in COMPONENTS for s in SCALES if getattr(self, f"dictionary_{p}_{s}") is None
+        ]
         if absent:
             raise ModelFileError(missing_message(absent, "memory"))
         maps = self.VggExtract(faces)
@@ -274,7 +272,7 @@ class DFDNet(nn.Module):
     def _match(self, features: torch.Tensor, scale: int, boxes: Sequence[PixelBox]) -> torch.Tensor:
         """The map with its four parts drawn towards their best dictionary entries (dictionary feature transfer)."""
         result = features.clone()
-        for (part, (prefix, _)), box in zip(PARTS.items(), boxes, strict=True):
+        for (part, (prefix, _)), box in zip(COMPONENTS.items(), boxes, strict=True):
             x0, y0, x1, y1 = (edge * scale // CROP for edge in box)
             own = features[:, :, y0:y1, x0:x1]
             entries = getattr(self, f"dictionary_{part}_{scale}")
@@ -300,6 +298,9 @@ def _drop_classifier(module: nn.Module, _: object) -> None:
     module.VggExtract.model.classifier = nn.ModuleDict()  # type: ignore[union-attr]
 
 
+RESTORER = DFDNet
+
+
 def matches(shapes: Shapes) -> bool:
     """Whether a state dict with these tensor names and shapes is DFDNet's generator."""
     return "MSDilate.convi.weight_orig" in shapes and "VggExtract.RGB_mean" in shapes
@@ -309,33 +310,3 @@ def build(shapes: Shapes) -> DFDNet:
     """An empty network whose width is read off VGG's first layer, its classifier's sizes off the last one."""
     classes, hidden = shapes["VggExtract.model.classifier.6.weight"]
     return DFDNet(shapes["VggExtract.model.features.0.weight"][0], hidden, classes)
-
-
-def public() -> DFDNet:
-    """The network of the public file, with random weights (see `randomise`) and without dictionaries."""
-    network = DFDNet()
-    randomise(network)
-    return network
-
-
-def randomise(network: DFDNet) -> None:
-    """Fill the network with weights that keep the size of what goes through: for timing where the file is not at hand.
-
-    Where a weight W is divided by u·Wv, u and v are random directions, and W gets as much of u⊗v as makes that 1: by
-    chance it would be near 0. The blur is the file's, 1 2 1.
-    """
-    blur = torch.tensor([0.25, 0.5, 0.25])
-    rectified = set(network.VggExtract.modules())
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, Blur):
-                module.weight.copy_(torch.outer(blur, blur))
-                module.weight_flip.copy_(module.weight)
-            elif isinstance(module, SpectralConv2d):
-                nn.init.kaiming_normal_(module.weight_orig, nonlinearity="linear")
-                for direction in (module.weight_u, module.weight_v):
-                    direction.copy_(functional.normalize(torch.randn_like(direction), dim=0))
-                u, v, matrix = module.weight_u, module.weight_v, module.weight_orig.flatten(1)
-                matrix.add_((1 - u @ matrix @ v) * torch.outer(u, v))
-            elif isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if module in rectified else "linear")

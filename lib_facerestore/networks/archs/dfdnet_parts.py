@@ -18,15 +18,12 @@ import torch
 from ...errors import ModelFileError
 from ...faces.alignment import PixelBox
 
-PARTS = {"left_eye": ("le", 80), "right_eye": ("re", 80), "nose": ("no", 50), "mouth": ("mo", 110)}
-"""Part → its prefix in the file and the side of its dictionary's boxes, in pixels of a 512 crop."""
+COMPONENTS = {"left_eye": ("le", 80), "right_eye": ("re", 80), "nose": ("no", 50), "mouth": ("mo", 110)}
+"""Component of a face → its prefix in the file and the side of its dictionary's boxes, in pixels of a 512 crop."""
 SCALES = (256, 128, 64, 32)
 """Sides of the feature maps whose parts are matched."""
 DICTIONARY_FOLDER = "DictionaryCenter512"
 """Where upstream keeps them."""
-PUBLIC_ENTRIES = 512
-"""Of each public dictionary. Upstream does not say; its users' "Tried to allocate 758.00 MiB" (issues 14 and 39 there)
-does: that is the mouth at 256 with 512 entries, in torch's steps of 2 MiB, and nothing else in the network."""
 CROP = 512
 
 # Centre's way from its landmark (right, down) and half a side, as shares of the eyes' distance; see above.
@@ -43,7 +40,7 @@ def dictionary_file(part: str, scale: int) -> str:
     return f"{part}_{scale}_center.npy"
 
 
-DICTIONARY_FILES = tuple(dictionary_file(part, scale) for part in PARTS for scale in SCALES)
+DICTIONARY_FILES = tuple(dictionary_file(part, scale) for part in COMPONENTS for scale in SCALES)
 
 
 def part_boxes(landmarks: np.ndarray) -> tuple[PixelBox, ...]:
@@ -74,22 +71,8 @@ def entry_shapes(widths: Sequence[int]) -> dict[tuple[str, int], tuple[int, int,
     """
     return {
         (part, scale): (channels, side * scale // CROP, side * scale // CROP)
-        for part, (_, side) in PARTS.items()
+        for part, (_, side) in COMPONENTS.items()
         for scale, channels in zip(SCALES, widths, strict=True)
-    }
-
-
-def random_dictionaries(widths: Sequence[int], entries: int = PUBLIC_ENTRIES) -> dict[str, torch.Tensor]:
-    """Dictionaries for timing where the public ones (3.2 GB) are not at hand, keyed by file name; the same each time.
-
-    Args:
-        widths: as for `entry_shapes`.
-        entries: how many, in each.
-    """
-    source = torch.Generator().manual_seed(0)
-    return {
-        dictionary_file(*which): torch.rand(entries, *shape, generator=source)
-        for which, shape in entry_shapes(widths).items()
     }
 
 

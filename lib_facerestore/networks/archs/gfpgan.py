@@ -2,13 +2,12 @@
 
 Two networks, told apart by their tensors: the original one of GFPGAN 1 (gfpgan/archs/gfpganv1_arch.py, StyleGAN2's
 own equalised layers and FIR filters) and the "clean" one of 1.2, 1.3 and 1.4 (gfpganv1_clean_arch.py, plain
-convolutions and bilinear resizing). The upstream tool draws new noise on every run; here the file's noise is used
-unless a seed is given.
+convolutions and bilinear resizing). The upstream tool draws new noise on every run; here the file's noise is used, so
+that a face comes out the same each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
@@ -16,20 +15,21 @@ from typing import cast
 import torch
 from torch import nn
 
+from .family import Restorer, Shapes, count_children
 from .gfpgan_unet import CleanDown, CleanUp, Condition, OriginalDown, OriginalUp, plain_conv
 from .stylegan import (
     SQRT2,
     Bias,
     Blur,
+    ConstantInput,
     ConvLayer,
     EqualConv,
     EqualLinear,
     ModulatedConv,
+    channels_last_on_cpu,
     double,
-    fast_layout,
     leaky,
     per_channel,
-    randomise,
 )
 
 
@@ -100,14 +100,6 @@ class ToRGB(nn.Module):
         return own.add_(double(image) if self.upsample is None else self.upsample.upsample(image))
 
 
-class ConstantInput(nn.Module):
-    """Holds the learned 4×4 input of the generator."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(1, channels, 4, 4))
-
-
 class StoredNoise(nn.Module):
     """The file's noise maps, two a level, one at 4 px."""
 
@@ -118,13 +110,9 @@ class StoredNoise(nn.Module):
             side = 4 << ((index + 1) // 2)
             self.register_buffer(f"noise{index}", torch.zeros(1, 1, side, side))
 
-    def maps(self, seed: int | None) -> list[torch.Tensor]:
-        """The stored maps, or with a seed new ones: the same on every device, and for every face of a batch."""
-        stored = [self.get_buffer(f"noise{index}") for index in range(self.count)]
-        if seed is None:
-            return stored
-        generator = torch.Generator().manual_seed(seed)
-        return [torch.randn(noise.shape, generator=generator).to(noise) for noise in stored]
+    def maps(self) -> list[torch.Tensor]:
+        """The maps, each 1×1×side×side, the same for every face."""
+        return [self.get_buffer(f"noise{index}") for index in range(self.count)]
 
 
 class Prior(nn.Module):
@@ -135,7 +123,7 @@ class Prior(nn.Module):
         style, original, channels = plan.style, plan.original, plan.prior
         # never used: the encoder gives styles, not latents
         self.style_mlp = nn.ModuleDict({name: EqualLinear(style, style) for name in plan.mapping})
-        self.constant_input = ConstantInput(channels[0])
+        self.constant_input = ConstantInput(channels[0], "weight")
         self.style_conv1 = StyleConv(channels[0], channels[0], style, original=original, up=False)
         self.to_rgb1 = ToRGB(channels[0], style, original=original)
         self.style_convs = nn.ModuleList()
@@ -148,8 +136,7 @@ class Prior(nn.Module):
 
     def start(self, styles: torch.Tensor, noise: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Activations and image at 4 px, from B×layers×style."""
-        x = fast_layout(self.constant_input.weight.expand(len(styles), -1, -1, -1).clone())
-        x = self.style_conv1(x, styles[:, 0], noise[0])
+        x = self.style_conv1(self.constant_input(len(styles)), styles[:, 0], noise[0])
         return x, self.to_rgb1(x, styles[:, 1])
 
     def level(
@@ -171,12 +158,10 @@ class Prior(nn.Module):
         return x, self.to_rgbs[index](x, styles[:, first + 2], image)
 
 
-class GFPGAN(nn.Module):
+class GFPGAN(Restorer):
     """The whole network, original or clean."""
 
     family = "gfpgan"
-    template = "ffhq"
-    knobs: frozenset[str] = frozenset({"seed"})
     precisions = ("float32", "bfloat16")
 
     def __init__(self, plan: Plan) -> None:
@@ -210,17 +195,16 @@ class GFPGAN(nn.Module):
     def _activated(self, conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return conv(x, SQRT2) if self.plan.original else leaky(conv(x))
 
-    def forward(self, faces: torch.Tensor, *, seed: int | None = None) -> torch.Tensor:
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
         """Restore faces.
 
         Args:
             faces: B×3×size×size, RGB in [-1, 1], FFHQ-aligned.
-            seed: of new noise, which moves the finest texture; None takes the file's noise.
 
         Returns:
             A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
         """
-        x = self._activated(self.conv_body_first, fast_layout(faces))
+        x = self._activated(self.conv_body_first, channels_last_on_cpu(faces))
         skips: list[torch.Tensor] = []
         for block in self.conv_body_down:
             x = block(x)
@@ -229,7 +213,7 @@ class GFPGAN(nn.Module):
         prior = self.stylegan_decoder
         layers = 2 * len(self.plan.prior)
         styles = self.final_linear(x.flatten(1)).view(len(x), -1, self.plan.style).expand(-1, layers, -1)
-        noise = prior.noises.maps(seed)
+        noise = prior.noises.maps()
         activations, image = prior.start(styles, noise)
         for index, block in enumerate(self.conv_body_up):
             x = block(x.add_(skips.pop()))
@@ -238,24 +222,25 @@ class GFPGAN(nn.Module):
         return image
 
 
-def matches(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+RESTORER = GFPGAN
+
+
+def matches(shapes: Shapes) -> bool:
     """Whether a state dict with these tensor names and shapes is a GFPGAN, original or clean."""
     first = "conv_body_first.0.weight" if _is_original(shapes) else "conv_body_first.weight"
     needed = ("stylegan_decoder.constant_input.weight", "condition_scale.0.2.weight", "final_linear.weight", first)
     return all(name in shapes for name in needed)
 
 
-def _is_original(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+def _is_original(shapes: Shapes) -> bool:
     # Both have 285 tensors; this one only the original has (the clean network has `style_conv1.bias` instead).
     return "stylegan_decoder.style_conv1.activate.bias" in shapes
 
 
-def build(shapes: Mapping[str, tuple[int, ...]]) -> GFPGAN:
+def build(shapes: Shapes) -> GFPGAN:
     """An empty network whose size, channels and styles are read off the tensors' shapes."""
     original = _is_original(shapes)
-    levels = 0
-    while f"condition_scale.{levels}.2.weight" in shapes:
-        levels += 1
+    levels = count_children(shapes, "condition_scale")
     names = [f"stylegan_decoder.style_convs.{2 * level}.modulated_conv.weight" for level in range(levels)]
     prior = [shapes["stylegan_decoder.constant_input.weight"][1], *(shapes[name][1] for name in names)]
     unet = [shapes["final_conv.0.weight" if original else "final_conv.weight"][0]]
@@ -267,12 +252,3 @@ def build(shapes: Mapping[str, tuple[int, ...]]) -> GFPGAN:
     return GFPGAN(
         Plan(original, tuple(unet), tuple(prior), tuple(steered), style, styles, tuple(dict.fromkeys(mapping)))
     )
-
-
-def public_original() -> GFPGAN:
-    """The network of GFPGAN 1's public file, with random weights (see `stylegan.randomise`)."""
-    prior = (512, 512, 512, 512, 256, 128, 64, 32)
-    unet = tuple(channels // 2 for channels in prior)
-    network = GFPGAN(Plan(True, unet, prior, unet[1:], 512, 16, tuple(str(layer) for layer in range(1, 9))))
-    randomise(network)
-    return network

@@ -7,25 +7,25 @@ twice as wide as its convolution's output, and nothing is random. Crops follow G
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import count, pairwise
 from typing import cast
 
 import torch
 from torch import nn
 
+from .family import Restorer, Shapes
 from .stylegan import (
     EPSILON,
     SQRT2,
     Bias,
     Blur,
+    ConstantInput,
     ConvLayer,
     EqualLinear,
     ModulatedConv,
-    fast_layout,
+    channels_last_on_cpu,
     leaky,
     per_channel,
-    randomise,
 )
 
 MLP_RATE = 0.01
@@ -73,14 +73,6 @@ class ImageHead(nn.Module):
         return own if image is None or self.upsample is None else own.add_(self.upsample.upsample(image))
 
 
-class ConstantInput(nn.Module):
-    """Holds the learned 4×4 input of the generator."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.input = nn.Parameter(torch.empty(1, channels, 4, 4))
-
-
 class Generator(nn.Module):
     """The StyleGAN2 part.
 
@@ -94,7 +86,7 @@ class Generator(nn.Module):
         super().__init__()
         # place 0 of the style network is the normalisation, which has no tensors
         self.style = nn.ModuleDict({str(i): EqualLinear(style, style, MLP_RATE) for i in range(1, layers + 1)})
-        self.input = ConstantInput(channels[0])
+        self.input = ConstantInput(channels[0], "input")
         self.conv1 = StyledConv(channels[0], channels[0], style, up=False)
         self.to_rgb1 = ImageHead(2 * channels[0], style, up=False)
         self.convs = nn.ModuleList()
@@ -115,8 +107,7 @@ class Generator(nn.Module):
         style = latent * (latent.square().mean(1, keepdim=True) + EPSILON).rsqrt()
         for layer in self.style.values():
             style = cast(EqualLinear, layer).activated(style)
-        x = fast_layout(self.input.input.expand(len(latent), -1, -1, -1).clone())
-        x = self.conv1(x, style, features.pop())
+        x = self.conv1(self.input(len(latent)), style, features.pop())
         image = self.to_rgb1(x, style)
         for level, head in enumerate(self.to_rgbs):
             feature = features.pop()
@@ -126,7 +117,7 @@ class Generator(nn.Module):
         return image
 
 
-class GPEN(nn.Module):
+class GPEN(Restorer):
     """The whole network: encoder, latent, generator.
 
     Args:
@@ -138,7 +129,6 @@ class GPEN(nn.Module):
 
     family = "gpen"
     template = "gpen"
-    knobs: frozenset[str] = frozenset()
     precisions = ("float32", "bfloat16")
 
     def __init__(self, encoder: tuple[int, ...], prior: tuple[int, ...], style: int, layers: int) -> None:
@@ -162,7 +152,7 @@ class GPEN(nn.Module):
         Returns:
             A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
         """
-        x = fast_layout(faces)
+        x = channels_last_on_cpu(faces)
         features: list[torch.Tensor] = []
         for level in range(self.levels):
             x = self.get_submodule(f"ecd{level}.0")(x, SQRT2)
@@ -172,7 +162,10 @@ class GPEN(nn.Module):
         return self.generator(latent, features)
 
 
-def _levels(shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+RESTORER = GPEN
+
+
+def _levels(shapes: Shapes) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Channels of the encoder (finest first) and of the generator (coarsest first)."""
     encoder: list[int] = []
     for level in count():
@@ -186,7 +179,7 @@ def _levels(shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], tup
     return tuple(encoder), tuple(prior)
 
 
-def matches(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+def matches(shapes: Shapes) -> bool:
     """Whether a state dict with these tensor names and shapes is a GPEN face restorer.
 
     Not the super-resolution variant (more levels in the generator than in the encoder), nor one that adds its features
@@ -200,19 +193,8 @@ def matches(shapes: Mapping[str, tuple[int, ...]]) -> bool:
     return joined and len(encoder) == len(prior)
 
 
-def build(shapes: Mapping[str, tuple[int, ...]]) -> GPEN:
+def build(shapes: Shapes) -> GPEN:
     """An empty network whose size, channels and style network are read off the tensors' shapes."""
     encoder, prior = _levels(shapes)
     layers = sum(name.startswith("generator.style.") and name.endswith(".weight") for name in shapes)
     return GPEN(encoder, prior, shapes["final_linear.0.weight"][0], layers)
-
-
-def public(size: int) -> GPEN:
-    """The network of the public file of 256, 512, 1024 or 2048 px, with random weights (see `stylegan.randomise`)."""
-    # 512 channels up to 32 px, then half as many at each doubling; GPEN-BFR-256 starts from 256 and halves from 64 px
-    most, double_from = (256, 32) if size == 256 else (512, 64)
-    sides = [4 << level for level in range((size // 4).bit_length())]
-    channels = tuple(most * double_from // max(side, double_from) for side in sides)
-    network = GPEN(channels[::-1], channels, 512, 8)
-    randomise(network)
-    return network

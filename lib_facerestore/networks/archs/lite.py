@@ -9,11 +9,11 @@ Trained by `tools/train_lite_restorer.py`; data, recipe and figures are in docs/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 from torch.nn import functional
+
+from .family import Restorer, Shapes, count_children
 
 MARKER = "lite_trunk.0.first.weight"
 """A tensor that only this family has."""
@@ -21,7 +21,7 @@ TAPS = 5
 """Side of the kernels that the network chooses for every pixel."""
 
 
-class ResidualBlock(nn.Module):
+class PlainBlock(nn.Module):
     """Two 3×3 convolutions around a leaky rectifier, added to the input. No normalisation: it would tie the output's
     brightness to the rest of the picture, which shows as a colour shift after pasting."""
 
@@ -56,7 +56,7 @@ def filtered(faces: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+    return nn.Sequential(*(PlainBlock(channels) for _ in range(count)))
 
 
 def _at(x: torch.Tensor, place: torch.Tensor, corner: tuple[int, int], step: int) -> torch.Tensor:
@@ -65,7 +65,7 @@ def _at(x: torch.Tensor, place: torch.Tensor, corner: tuple[int, int], step: int
     return functional.leaky_relu(x, 0.2) + place[..., top : top + x.shape[2], left : left + x.shape[3]]
 
 
-class LiteRestorer(nn.Module):
+class LiteRestorer(Restorer):
     """The `lite` restorer.
 
     Args:
@@ -75,8 +75,6 @@ class LiteRestorer(nn.Module):
 
     family = "lite"
     size = 256
-    template = "ffhq"
-    knobs: frozenset[str] = frozenset()
     precisions = ("float32", "bfloat16")
 
     def __init__(
@@ -131,17 +129,19 @@ class LiteRestorer(nn.Module):
         return correction + filtered(faces, functional.pixel_shuffle(self.filters(half), 2))
 
 
-def matches(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+RESTORER = LiteRestorer
+
+
+def matches(shapes: Shapes) -> bool:
     """Whether a state dict with these tensor names and shapes is a `lite` restorer."""
     return MARKER in shapes and "fold_half.weight" in shapes
 
 
-def build(shapes: Mapping[str, tuple[int, ...]]) -> LiteRestorer:
+def build(shapes: Shapes) -> LiteRestorer:
     """An empty network whose widths and depths are read off the tensors' shapes."""
-
-    def depth(prefix: str) -> int:
-        return len({name.split(".")[1] for name in shapes if name.startswith(prefix + ".")})
-
-    widths = tuple(shapes[f"{name}.weight"][0] for name in ("fold_half", "down_quarter", "down_eighth", "down_trunk"))
-    rooms = ("encode_quarter", "encode_eighth", "lite_trunk", "decode_eighth", "decode_quarter", "decode_half")
-    return LiteRestorer(widths, tuple(depth(room) for room in rooms))  # type: ignore[arg-type]
+    half, quarter, eighth, trunk = (
+        shapes[f"{name}.weight"][0] for name in ("fold_half", "down_quarter", "down_eighth", "down_trunk")
+    )
+    stacks = ("encode_quarter", "encode_eighth", "lite_trunk", "decode_eighth", "decode_quarter", "decode_half")
+    first, second, middle, fourth, fifth, last = (count_children(shapes, name) for name in stacks)
+    return LiteRestorer((half, quarter, eighth, trunk), (first, second, middle, fourth, fifth, last))

@@ -15,21 +15,10 @@ from typing import cast
 import torch
 from torch import nn
 
-from .vqgan import (
-    Codebook,
-    Downsample,
-    ResidualBlock,
-    Shapes,
-    Upsample,
-    attend,
-    count_children,
-    group_norm,
-    shape_of,
-    swish,
-)
-from .winograd import own_layout
+from .family import Restorer, Shapes, count_children
+from .vqgan import Codebook, Downsample, ResidualBlock, Upsample, attend, group_norm, swish
+from .winograd import winograd_layout
 
-FAMILY = "restoreformer"
 LATENT_SIDE = 16
 """Side of the latent of a native crop: the originals attend at 16 px, and their deepest level does."""
 
@@ -115,10 +104,10 @@ class Encoder(nn.Module):
         self.conv_in = nn.Conv2d(3, stem, 3, padding=1)
         self.down = nn.ModuleList()
         for level, width in enumerate(widths):
-            room = Level(widths[level - 1] if level else stem, width, blocks, heads if level in attending else 0)
+            stage = Level(widths[level - 1] if level else stem, width, blocks, heads if level in attending else 0)
             if level < len(widths) - 1:
-                room.downsample = Downsample(width)
-            self.down.append(room)
+                stage.downsample = Downsample(width)
+            self.down.append(stage)
         self.mid = Middle(widths[-1], heads)
         self.norm_out = group_norm(widths[-1])
         self.conv_out = nn.Conv2d(widths[-1], latent, 3, padding=1)
@@ -126,14 +115,14 @@ class Encoder(nn.Module):
     def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """The latent, and features by level; -1 is the middle's."""
         features: dict[int, torch.Tensor] = {}
-        x = self.conv_in(own_layout(faces))
+        x = self.conv_in(winograd_layout(faces))
         deepest = len(self.down) - 1
-        for level, room in enumerate(cast("Iterable[Level]", self.down)):
-            x = room(x)
+        for level, stage in enumerate(cast("Iterable[Level]", self.down)):
+            x = stage(x)
             if level < deepest:
                 if level in self.kept:
                     features[level] = x
-                x = room.downsample(x)
+                x = stage.downsample(x)
         x = self.mid.block_1(x)
         features[deepest] = x  # the deepest level is met between the middle's first block and its attention
         x = self.mid.block_2(self.mid.attn_1(x))
@@ -153,25 +142,25 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList()
         for level, width in enumerate(widths):
             below = widths[min(level + 1, len(widths) - 1)]
-            room = Level(below, width, blocks, heads if level in attending else 0)
+            stage = Level(below, width, blocks, heads if level in attending else 0)
             if level:
-                room.upsample = Upsample(width)
-            self.up.append(room)
+                stage.upsample = Upsample(width)
+            self.up.append(stage)
         self.norm_out = group_norm(widths[0])
         self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
 
     def forward(self, latent: torch.Tensor, features: dict[int, torch.Tensor]) -> torch.Tensor:
-        x = self.mid.block_1(self.conv_in(own_layout(latent)))
+        x = self.mid.block_1(self.conv_in(winograd_layout(latent)))
         x = self.mid.block_2(self.mid.attn_1(x, features[-1]))
         for level in reversed(range(len(self.up))):
-            room = cast(Level, self.up[level])
-            x = room(x, features.get(level))
+            stage = cast(Level, self.up[level])
+            x = stage(x, features.get(level))
             if level:
-                x = room.upsample(x)
+                x = stage.upsample(x)
         return self.conv_out(swish(self.norm_out(x)))
 
 
-class RestoreFormer(nn.Module):
+class RestoreFormer(Restorer):
     """RestoreFormer and RestoreFormer++.
 
     Args:
@@ -185,9 +174,7 @@ class RestoreFormer(nn.Module):
         decoder_attending: levels of the decoder that attend.
     """
 
-    family = FAMILY
-    template = "ffhq"
-    knobs: frozenset[str] = frozenset()
+    family = "restoreformer"
     # Not bfloat16: its rounding of the encoder moves the latent by 2 % and flipped 3 of 32 codes of the ++ network
     # (synthetic weights), and each flipped code is another patch of face.
     precisions = ("float32",)
@@ -225,6 +212,9 @@ class RestoreFormer(nn.Module):
         return self.decoder(self.post_quant_conv(clean), features)
 
 
+RESTORER = RestoreFormer
+
+
 def matches(shapes: Shapes) -> bool:
     """Whether a state dict with these tensor names and shapes is a RestoreFormer or RestoreFormer++."""
     # norm2 in an attention is what a plain VQGAN of the same names lacks.
@@ -235,17 +225,17 @@ def matches(shapes: Shapes) -> bool:
 
 
 def build(shapes: Shapes) -> RestoreFormer:
-    """An empty network, its hyper-parameters read off the tensors' shapes. Raises ModelFileError: one is missing."""
+    """An empty network, its hyper-parameters read off the tensors' shapes."""
 
     def outputs(name: str) -> int:
-        return shape_of(shapes, f"{name}.weight", FAMILY)[0]
+        return shapes[f"{name}.weight"][0]
 
     def attending(prefix: str) -> list[int]:
         return [level for level in range(levels) if count_children(shapes, f"{prefix}.{level}.attn")]
 
     levels = count_children(shapes, "encoder.down")
     decoder_attending = attending("decoder.up")
-    number, width = shape_of(shapes, "quantize.embedding.weight", FAMILY)
+    number, width = shapes["quantize.embedding.weight"]
     return RestoreFormer(
         stem=outputs("encoder.conv_in"),
         widths=tuple(outputs(f"encoder.down.{level}.block.0.conv2") for level in range(levels)),

@@ -29,8 +29,8 @@ SLOPE = 0.2
 """Slope of every leaky rectifier of the family."""
 
 
-def fast_layout(x: torch.Tensor) -> torch.Tensor:
-    """B×C×H×W in the memory layout that convolutions are fastest in: channels-last on a CPU, as it is elsewhere."""
+def channels_last_on_cpu(x: torch.Tensor) -> torch.Tensor:
+    """B×C×H×W in the layout that plain convolutions are fastest in: channels-last on a CPU, contiguous elsewhere."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x.contiguous()
 
 
@@ -122,6 +122,24 @@ class EqualConv(nn.Module):
         if self.weight.shape[-1] == 3 and stride == padding == 1:
             return self._winograd(x, self.weight, bias, self.scale * gain)
         return functional.conv2d(x, self.weight * (self.scale * gain), bias, stride=stride, padding=padding)
+
+
+class ConstantInput(nn.Module):
+    """The learned 4×4 input of a generator.
+
+    Args:
+        channels: of the input.
+        name: of its tensor, which is not the same in all public files.
+    """
+
+    def __init__(self, channels: int, name: str) -> None:
+        super().__init__()
+        self._name = name
+        self.register_parameter(name, nn.Parameter(torch.empty(1, channels, 4, 4)))
+
+    def forward(self, count: int) -> torch.Tensor:
+        """A copy for each of `count` faces, which may be overwritten: count×channels×4×4."""
+        return channels_last_on_cpu(self.get_parameter(self._name).expand(count, -1, -1, -1).clone())
 
 
 class Bias(nn.Module):
@@ -217,7 +235,7 @@ class ModulatedConv(nn.Module):
         return self._winograd(x, weight), demodulation
 
     def image(self, x: torch.Tensor, style: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Image head: B×inputs×H×W → B×outputs×H×W by a 1×1 kernel, without demodulation; x is left as it is.
+        """Image head: B×inputs×H×W → B×outputs×H×W by a 1×1 kernel, without demodulation; x is not changed.
 
         One matrix a face, three rows each, in one batched product: cheaper than a scaled copy of the activations.
         """
@@ -228,19 +246,3 @@ class ModulatedConv(nn.Module):
 def _power(weight: torch.Tensor, gain: float) -> torch.Tensor:
     """Squares of a kernel's taps, summed: outputs×inputs×S×S, times the gain → outputs×inputs."""
     return weight.detach().square().sum((2, 3)).mul_(gain * gain)
-
-
-def randomise(network: nn.Module) -> None:
-    """Fill an equalised network with the weights that training starts from: for timing where the file is not at hand.
-
-    Weights of unit variance, biases and noise strengths 0, modulation biases 1 (the paper's appendix B, and its code).
-    """
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if parameter.ndim > 1 and not name.endswith("bias"):
-                parameter.normal_()
-            else:
-                parameter.fill_(1.0 if name.endswith("modulation.bias") else 0.0)
-        for module in network.modules():
-            if isinstance(module, EqualLinear):
-                module.weight.div_(module.rate)

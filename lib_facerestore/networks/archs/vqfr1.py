@@ -9,20 +9,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .vqfr_blocks import (
-    OFFSET_CHANNELS,
-    Holder,
-    ResidualBlock,
-    Shapes,
-    TextureWarping,
-    conv3,
-    count,
-    level,
-    look_up,
-    nearest_codes,
-    norm,
-    resize,
-)
+from .family import Shapes, count_children
+from .vqfr_blocks import VQFR, Holder, activated, branch_sizes, level, main_branch, resize
+from .vqgan import Codebook, ResidualBlock
+from .winograd import Conv3x3
 
 MARKER = "main_decoder.align_func_dict.Level_1.dcn.weight"
 """A tensor that only this version has."""
@@ -37,7 +27,16 @@ def _double(x: torch.Tensor) -> torch.Tensor:
     return resize(x, (x.shape[2] * 2, x.shape[3] * 2))
 
 
-class VQFRv1(nn.Module):
+class _Quantizer(Codebook):
+    """A codebook between two 1×1 convolutions: to the codes' width, and from it."""
+
+    def __init__(self, count: int, width: int, channels: int) -> None:
+        super().__init__(count, width)
+        self.quant_conv = nn.Conv2d(channels, width, 1)
+        self.post_quant_conv = nn.Conv2d(width, channels, 1)
+
+
+class VQFRv1(VQFR):
     """VQFR v1.
 
     Args:
@@ -49,11 +48,6 @@ class VQFRv1(nn.Module):
         groups: deformable groups.
     """
 
-    family = "vqfr"
-    size = 512
-    template = "ffhq"
-    knobs: frozenset[str] = frozenset()
-    precisions = ("float32",)
     bytes_a_pixel = 8192  # 4.1 GiB were measured for two faces side by side
 
     def __init__(
@@ -66,57 +60,43 @@ class VQFRv1(nn.Module):
         guide: int = 32,
         groups: int = 4,
     ) -> None:
-        super().__init__()
-        self.last = last = len(widths) - 1
-        deepest = widths[last]
+        super().__init__(widths)
+        last, deepest = self.last, widths[-1]
 
-        def blocks(width: int, number: int) -> nn.Sequential:
-            return nn.Sequential(*(ResidualBlock(width, width, SHORTCUT) for _ in range(number)))
-
-        def ups() -> nn.ModuleDict:
-            return nn.ModuleDict({level(i): Holder(conv=conv3(widths[i + 1], widths[i])) for i in range(last)})
-
-        self.inpfeat_extraction = Holder(conv=conv3(3, guide))
-        self.encoder = Holder(
-            conv_in=conv3(3, widths[0]),
-            encoder_dict=nn.ModuleDict({level(i): blocks(width, encoder_blocks) for i, width in enumerate(widths)}),
-            pre_downsample_dict=nn.ModuleDict(
-                {level(i): Holder(conv=conv3(widths[i - 1], widths[i])) for i in range(1, last + 1)}
-            ),
-            enc_convout_dict=nn.ModuleDict(
-                {level(last): nn.Sequential(norm(deepest), nn.SiLU(inplace=True), conv3(deepest, deepest))}
-            ),
-        )
-        self.quantizer = Holder(
-            quantize_dict=nn.ModuleDict(
+        def blocks(number: int) -> nn.ModuleDict:
+            return nn.ModuleDict(
                 {
-                    level(last): Holder(
-                        quant_conv=nn.Conv2d(deepest, code_width, 1),
-                        post_quant_conv=nn.Conv2d(code_width, deepest, 1),
-                        embedding=nn.Embedding(codes, code_width),
-                    )
-                }
-            )
-        )
-        self.decoder = Holder(
-            decoder_dict=nn.ModuleDict({level(i): blocks(width, decoder_blocks) for i, width in enumerate(widths)}),
-            pre_upsample_dict=ups(),
-            # Paints the textures alone, for training; restoring never calls it.
-            conv_out=nn.Sequential(norm(widths[0]), nn.SiLU(inplace=True), conv3(widths[0], 3)),
-        )
-        self.main_decoder = Holder(
-            decoder_dict=nn.ModuleDict(
-                {level(i): ResidualBlock(2 * widths[i], widths[i], SHORTCUT) for i in range(last)}
-            ),
-            pre_upsample_dict=ups(),
-            align_func_dict=nn.ModuleDict(
-                {
-                    level(i): TextureWarping(width, guide, 0 if i == last else widths[i + 1], groups, guide_conv=i > 0)
+                    level(i): nn.Sequential(*(ResidualBlock(width, width, SHORTCUT) for _ in range(number)))
                     for i, width in enumerate(widths)
                 }
+            )
+
+        def ups() -> nn.ModuleDict:
+            return nn.ModuleDict({level(i): Holder(conv=Conv3x3(widths[i + 1], widths[i])) for i in range(last)})
+
+        self.inpfeat_extraction = Holder(conv=Conv3x3(3, guide))
+        self.encoder = Holder(
+            conv_in=Conv3x3(3, widths[0]),
+            encoder_dict=blocks(encoder_blocks),
+            pre_downsample_dict=nn.ModuleDict(
+                {level(i): Holder(conv=Conv3x3(widths[i - 1], widths[i])) for i in range(1, last + 1)}
             ),
-            conv_out_1=nn.Sequential(norm(widths[0]), nn.SiLU(inplace=True)),
-            conv_out=nn.Sequential(conv3(widths[0] + 3, 3)),
+            enc_convout_dict=nn.ModuleDict({level(last): activated(deepest, Conv3x3(deepest, deepest))}),
+        )
+        self.quantizer = Holder(
+            quantize_dict=nn.ModuleDict({level(last): _Quantizer(codes, code_width, deepest)}),
+        )
+        self.decoder = Holder(
+            decoder_dict=blocks(decoder_blocks),
+            pre_upsample_dict=ups(),
+            # Paints the textures alone, for training; restoring never calls it.
+            conv_out=activated(widths[0], Conv3x3(widths[0], 3)),
+        )
+        self.main_decoder = Holder(
+            **main_branch(widths, guide, groups, SHORTCUT, guide_conv=True),
+            pre_upsample_dict=ups(),
+            conv_out_1=activated(widths[0]),
+            conv_out=nn.Sequential(Conv3x3(widths[0] + 3, 3)),
         )
 
     def codes(self, faces: torch.Tensor) -> torch.Tensor:
@@ -126,8 +106,8 @@ class VQFRv1(nn.Module):
         for i in range(1, self.last + 1):
             x = encoder.encoder_dict[level(i)](encoder.pre_downsample_dict[level(i)].conv(_half(x)))
         quantizer = self.quantizer.quantize_dict[level(self.last)]
-        z = quantizer.quant_conv(encoder.enc_convout_dict[level(self.last)](x))
-        return nearest_codes(z, quantizer.embedding.weight)
+        indices: torch.Tensor = quantizer.nearest(quantizer.quant_conv(encoder.enc_convout_dict[level(self.last)](x)))
+        return indices
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         """Restore faces.
@@ -139,7 +119,7 @@ class VQFRv1(nn.Module):
             A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
         """
         quantizer = self.quantizer.quantize_dict[level(self.last)]
-        texture = quantizer.post_quant_conv(look_up(self.codes(faces), quantizer.embedding.weight))
+        texture = quantizer.post_quant_conv(quantizer.look_up(self.codes(faces)))
         guide = self.inpfeat_extraction.conv(faces)
         main = self.main_decoder
         # Both decoders climb together, so that one level's textures are held at a time.
@@ -151,7 +131,11 @@ class VQFRv1(nn.Module):
             x = _double(main.pre_upsample_dict[name].conv(x))
             warped, offset = main.align_func_dict[name](texture, guide, offset)
             x = main.decoder_dict[name](torch.cat((x, warped), 1))
-        return main.conv_out(torch.cat((main.conv_out_1(x), faces), 1))
+        restored: torch.Tensor = main.conv_out(torch.cat((main.conv_out_1(x), faces), 1))
+        return restored
+
+
+RESTORER = VQFRv1
 
 
 def matches(shapes: Shapes) -> bool:
@@ -161,15 +145,14 @@ def matches(shapes: Shapes) -> bool:
 
 def build(shapes: Shapes) -> VQFRv1:
     """An empty network whose sizes are read off the tensors' shapes."""
-    levels = count(shapes, "main_decoder.align_func_dict.")
-    first = "main_decoder.align_func_dict.Level_1.dcn"
-    codes, code_width = shapes[f"quantizer.quantize_dict.{level(levels - 1)}.embedding.weight"]
+    widths, groups = branch_sizes(shapes, "main_decoder")
+    codes, code_width = shapes[f"quantizer.quantize_dict.{level(len(widths) - 1)}.embedding.weight"]
     return VQFRv1(
-        tuple(shapes[f"main_decoder.align_func_dict.{level(i)}.dcn.weight"][0] for i in range(levels)),
-        count(shapes, "encoder.encoder_dict.Level_1."),
-        count(shapes, "decoder.decoder_dict.Level_1."),
-        codes,
-        code_width,
-        shapes["inpfeat_extraction.conv.weight"][0],
-        shapes[f"{first}.conv_offset.weight"][0] // OFFSET_CHANNELS,
+        widths,
+        encoder_blocks=count_children(shapes, "encoder.encoder_dict.Level_1"),
+        decoder_blocks=count_children(shapes, "decoder.decoder_dict.Level_1"),
+        codes=codes,
+        code_width=code_width,
+        guide=shapes["inpfeat_extraction.conv.weight"][0],
+        groups=groups,
     )

@@ -12,20 +12,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .vqfr_blocks import (
-    OFFSET_CHANNELS,
-    Holder,
-    ResidualBlock,
-    SelfAttention,
-    Shapes,
-    TextureWarping,
-    conv3,
-    count,
-    level,
-    look_up,
-    nearest_codes,
-    norm,
-)
+from .family import Shapes, count_children
+from .vqfr_blocks import VQFR, Holder, activated, branch_sizes, level, main_branch
+from .vqgan import Codebook, ResidualBlock, SelfAttention
+from .winograd import Conv3x3
 
 MARKER = "main_branch.align_func_dict.Level_1.dcn.weight"
 """A tensor that only this version has."""
@@ -47,7 +37,7 @@ class _Resized(nn.Module):
         return self.conv(functional.pad(x, (0, 1, 0, 1)))
 
 
-class VQFRv2(nn.Module):
+class VQFRv2(VQFR):
     """VQFR v2.
 
     Args:
@@ -61,11 +51,7 @@ class VQFRv2(nn.Module):
         classifier: whether codes come from a linear classifier; otherwise the nearest code is taken.
     """
 
-    family = "vqfr"
-    size = 512
-    template = "ffhq"
     knobs = frozenset({"fidelity"})
-    precisions = ("float32",)
 
     def __init__(
         self,
@@ -79,9 +65,8 @@ class VQFRv2(nn.Module):
         attention: tuple[bool, bool] = (True, True),
         classifier: bool = True,
     ) -> None:
-        super().__init__()
-        self.last = last = len(widths) - 1
-        deepest = widths[last]
+        super().__init__(widths)
+        last, deepest = self.last, widths[-1]
 
         def middle(attends: bool) -> nn.Sequential:
             between = [SelfAttention(deepest)] if attends else []
@@ -102,41 +87,33 @@ class VQFRv2(nn.Module):
             finer = widths[max(i - 1, 0)]
             coarser = widths[min(i + 1, last)]
             reduce = _Resized(nn.Conv2d(finer, finer, 3, stride=2), enlarge=False) if i else None
-            enlarge = _Resized(conv3(coarser, coarser), enlarge=True) if i < last else None
+            enlarge = _Resized(Conv3x3(coarser, coarser), enlarge=True) if i < last else None
             encoder.append(stage(reduce, finer, width, encoder_blocks, attention[0] and i == last))
             decoder.append(stage(enlarge, coarser, width, decoder_blocks, attention[1] and i == last))
         self.encoder = Holder(
-            conv_in=conv3(3, widths[0]),
+            conv_in=Conv3x3(3, widths[0]),
             blocks=nn.ModuleList(encoder),
             mid_blocks=middle(attention[0]),
-            conv_out=nn.Sequential(norm(deepest), nn.SiLU(inplace=True), conv3(deepest, code_width)),
+            conv_out=activated(deepest, Conv3x3(deepest, code_width)),
         )
         self.feat2index = nn.Sequential(nn.LayerNorm(code_width), nn.Linear(code_width, codes)) if classifier else None
         self.decoder = Holder(
-            conv_in=conv3(code_width, deepest),
+            conv_in=Conv3x3(code_width, deepest),
             blocks=nn.ModuleList(reversed(decoder)),
             mid_blocks=middle(attention[1]),
-            conv_out=nn.Sequential(norm(widths[0]), nn.SiLU(inplace=True), conv3(widths[0], 3)),
+            conv_out=activated(widths[0], Conv3x3(widths[0], 3)),
         )
         self.main_branch = Holder(
-            decoder_dict=nn.ModuleDict(
-                {level(i): ResidualBlock(2 * widths[i], widths[i], SHORTCUT) for i in range(last)}
-            ),
+            **main_branch(widths, guide, groups, SHORTCUT, guide_conv=False),
             pre_upsample_dict=nn.ModuleDict(
                 {
-                    level(i): nn.Sequential(nn.UpsamplingNearest2d(scale_factor=2), conv3(widths[i + 1], widths[i]))
+                    level(i): nn.Sequential(nn.UpsamplingNearest2d(scale_factor=2), Conv3x3(widths[i + 1], widths[i]))
                     for i in range(last)
                 }
             ),
-            align_func_dict=nn.ModuleDict(
-                {
-                    level(i): TextureWarping(width, guide, 0 if i == last else widths[i + 1], groups, guide_conv=False)
-                    for i, width in enumerate(widths)
-                }
-            ),
         )
-        self.inpfeat_extraction = conv3(3, guide)
-        self.quantizer = Holder(embedding=nn.Embedding(codes, code_width))
+        self.inpfeat_extraction = Conv3x3(3, guide)
+        self.quantizer = Codebook(codes, code_width)
 
     def codes(self, faces: torch.Tensor) -> torch.Tensor:
         """Indices of the codebook, B×S/32×S/32, for faces B×3×S×S, RGB in [-1, 1]."""
@@ -145,8 +122,9 @@ class VQFRv2(nn.Module):
             x = blocks(x)
         z = self.encoder.conv_out(self.encoder.mid_blocks(x))
         if self.feat2index is None:
-            return nearest_codes(z, self.quantizer.embedding.weight)
-        return self.feat2index(z.movedim(1, 3)).argmax(3)
+            return self.quantizer.nearest(z)
+        indices: torch.Tensor = self.feat2index(z.movedim(1, 3)).argmax(3)
+        return indices
 
     def forward(self, faces: torch.Tensor, *, fidelity: float = 0.5) -> torch.Tensor:
         """Restore faces.
@@ -159,7 +137,7 @@ class VQFRv2(nn.Module):
         Returns:
             A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
         """
-        texture = self.decoder.conv_in(look_up(self.codes(faces), self.quantizer.embedding.weight))
+        texture = self.decoder.conv_in(self.quantizer.look_up(self.codes(faces)))
         texture = self.decoder.mid_blocks(texture)
         if fidelity == 0:
             for blocks in self.decoder.blocks:
@@ -177,6 +155,9 @@ class VQFRv2(nn.Module):
         return self.decoder.conv_out(torch.add(texture, x, alpha=fidelity))
 
 
+RESTORER = VQFRv2
+
+
 def matches(shapes: Shapes) -> bool:
     """Whether a state dict with these tensor names and shapes is VQFR v2."""
     return MARKER in shapes
@@ -184,18 +165,18 @@ def matches(shapes: Shapes) -> bool:
 
 def build(shapes: Shapes) -> VQFRv2:
     """An empty network whose sizes are read off the tensors' shapes; parts that may lack are known by a tensor."""
-    levels = count(shapes, "main_branch.align_func_dict.")
-    first = "main_branch.align_func_dict.Level_1.dcn"
+    widths, groups = branch_sizes(shapes, "main_branch")
     codes, code_width = shapes["quantizer.embedding.weight"]
     return VQFRv2(
-        tuple(shapes[f"main_branch.align_func_dict.{level(i)}.dcn.weight"][0] for i in range(levels)),
-        count(shapes, "encoder.blocks.0."),
-        count(shapes, f"decoder.blocks.{levels - 1}.") - 1,  # the first child there changes the size
-        codes,
-        code_width,
-        shapes["inpfeat_extraction.weight"][0],
-        shapes[f"{first}.conv_offset.weight"][0] // OFFSET_CHANNELS,
+        widths,
+        encoder_blocks=count_children(shapes, "encoder.blocks.0"),
+        # The first child of the finest level changes the size.
+        decoder_blocks=count_children(shapes, f"decoder.blocks.{len(widths) - 1}") - 1,
+        codes=codes,
+        code_width=code_width,
+        guide=shapes["inpfeat_extraction.weight"][0],
+        groups=groups,
         # An attention block is known by its query.
-        ("encoder.mid_blocks.1.q.weight" in shapes, "decoder.mid_blocks.1.q.weight" in shapes),
-        "feat2index.1.weight" in shapes,
+        attention=("encoder.mid_blocks.1.q.weight" in shapes, "decoder.mid_blocks.1.q.weight" in shapes),
+        classifier="feat2index.1.weight" in shapes,
     )

@@ -1,4 +1,5 @@
-"""What VQFR v1 and v2 share: residual blocks, codebook look-up, and the warping of textures to the input's shape.
+"""What VQFR v1 and v2 share beside the blocks of `vqgan`: names of levels, and the branch that warps textures to the
+input's shape.
 
 Gu et al., "VQFR: Blind Face Restoration with Vector-Quantized Dictionary and Parallel Decoder", 2022. Upstream:
 TencentARC/VQFR, vqfr/archs.
@@ -6,59 +7,32 @@ TencentARC/VQFR, vqfr/archs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from .deform import DeformableConv2d
-from .groupnorm import GroupNorm
-from .winograd import Conv3x3, own_layout
-
-Shapes = Mapping[str, tuple[int, ...]]
-OFFSET_CHANNELS = 27
-"""Channels that one deformable group needs for its offsets and masks: nine taps of dy, dx and factor."""
+from .deform import TAPS, DeformableConv2d
+from .family import Restorer, Shapes, count_children
+from .vqgan import ResidualBlock, group_norm
+from .winograd import Conv3x3
 
 
-def norm(channels: int) -> GroupNorm:
-    """Group normalisation as everywhere in VQFR: 32 groups (no tensor shows their number)."""
-    return GroupNorm(32, channels, eps=1e-6)
+class VQFR(Restorer):
+    """What is known of both versions.
 
-
-def conv3(width_in: int, width_out: int) -> nn.Conv2d:
-    """3×3 convolution that keeps height and width."""
-    return Conv3x3(width_in, width_out)
-
-
-def level(index: int) -> str:
-    """Name of the rooms at 1 / 2^index of the crop's side: Level_1, Level_2, Level_4, …"""
-    return f"Level_{2**index}"
-
-
-def count(shapes: Shapes, prefix: str) -> int:
-    """How many numbered or named children stand under `prefix` (which ends in a dot)."""
-    return len({name[len(prefix) :].split(".", 1)[0] for name in shapes if name.startswith(prefix)})
-
-
-def resize(x: torch.Tensor, side: tuple[int, int]) -> torch.Tensor:
-    """Bilinear, without antialiasing, as the original does it in both directions."""
-    return functional.interpolate(x, size=side, mode="bilinear", align_corners=False)
-
-
-def nearest_codes(z: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """Indices (B×H×W) of the rows of `codebook` (N×C) nearest to the vectors of `z` (B×C×H×W).
-
-    |z - e|² without |z|², which is the same for every code.
+    Args:
+        widths: channels at 1, 1/2, 1/4, … of the crop's side; multiples of 32.
     """
-    flat = z.movedim(1, 3)
-    return (codebook.square().sum(1) - 2 * torch.matmul(flat, codebook.t())).argmin(3)
 
+    family = "vqfr"
+    size = 512
 
-def look_up(codes: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """Feature map B×C×H×W of the codes B×H×W."""
-    return functional.embedding(codes, codebook).movedim(3, 1).contiguous()
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.last = len(widths) - 1
+        """Number of the coarsest level."""
 
 
 class Holder(nn.Module):
@@ -74,47 +48,19 @@ class Holder(nn.Module):
         def __getattr__(self, name: str) -> Any: ...
 
 
-class ResidualBlock(nn.Module):
-    """Norm, SiLU, convolution, twice, added to the input.
-
-    Args:
-        width_in, width_out: channels; where they differ, a 1×1 convolution brings the input to the output's width.
-        shortcut: the name of that convolution, which the two versions spell differently.
-    """
-
-    def __init__(self, width_in: int, width_out: int, shortcut: str) -> None:
-        super().__init__()
-        self.norm1 = norm(width_in)
-        self.conv1 = conv3(width_in, width_out)
-        self.norm2 = norm(width_out)
-        self.conv2 = conv3(width_out, width_out)
-        self.shortcut = shortcut if width_in != width_out else ""
-        if self.shortcut:
-            self.add_module(shortcut, nn.Conv2d(width_in, width_out, 1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = own_layout(x)
-        branch = self.conv1(functional.silu(self.norm1(x), inplace=True))
-        branch = self.conv2(functional.silu(self.norm2(branch), inplace=True))
-        return branch.add_(getattr(self, self.shortcut)(x) if self.shortcut else x)
+def level(index: int) -> str:
+    """Name of what is at 1 / 2^index of the crop's side: Level_1, Level_2, Level_4, …"""
+    return f"Level_{2**index}"
 
 
-class SelfAttention(nn.Module):
-    """One head over all places of the map, with a residual."""
+def activated(channels: int, *after: nn.Module) -> nn.Sequential:
+    """Group normalisation and swish, then what comes after."""
+    return nn.Sequential(group_norm(channels), nn.SiLU(inplace=True), *after)
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = norm(channels)
-        self.q = nn.Conv2d(channels, channels, 1)
-        self.k = nn.Conv2d(channels, channels, 1)
-        self.v = nn.Conv2d(channels, channels, 1)
-        self.proj_out = nn.Conv2d(channels, channels, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = self.norm(x)
-        q, k, v = (part(h).flatten(2).transpose(1, 2) for part in (self.q, self.k, self.v))
-        mixed = functional.scaled_dot_product_attention(q, k, v)
-        return x + self.proj_out(mixed.transpose(1, 2).reshape(x.shape))
+def resize(x: torch.Tensor, side: tuple[int, int]) -> torch.Tensor:
+    """Bilinear, without antialiasing, as the original does it in both directions."""
+    return functional.interpolate(x, size=side, mode="bilinear", align_corners=False)
 
 
 class TextureWarping(nn.Module):
@@ -131,18 +77,14 @@ class TextureWarping(nn.Module):
     def __init__(self, channels: int, guide: int, previous: int, groups: int, guide_conv: bool) -> None:
         super().__init__()
         if guide_conv:
-            self.downsample = Holder(conv=conv3(guide, guide))
+            self.downsample = Holder(conv=Conv3x3(guide, guide))
         self.guide_conv = guide_conv
         self.offset_conv1 = nn.Sequential(
             nn.Conv2d(channels + guide, channels, 1),
-            norm(channels),
-            nn.SiLU(inplace=True),
-            nn.Conv2d(channels, channels, 7, padding=3, groups=channels),
-            norm(channels),
-            nn.SiLU(inplace=True),
-            nn.Conv2d(channels, channels, 1),
+            *activated(channels, nn.Conv2d(channels, channels, 7, padding=3, groups=channels)),
+            *activated(channels, nn.Conv2d(channels, channels, 1)),
         )
-        self.offset_conv2 = nn.Sequential(conv3(channels + previous, channels), norm(channels), nn.SiLU(inplace=True))
+        self.offset_conv2 = nn.Sequential(Conv3x3(channels + previous, channels), *activated(channels))
         self.dcn = DeformableConv2d(channels, groups)
 
     def forward(
@@ -169,3 +111,33 @@ class TextureWarping(nn.Module):
             offset = torch.cat((offset, resize(previous, side).mul_(2)), 1)
         offset = self.offset_conv2(offset)
         return self.dcn(texture, offset), offset
+
+
+def main_branch(
+    widths: tuple[int, ...], guide: int, groups: int, shortcut: str, *, guide_conv: bool
+) -> dict[str, nn.Module]:
+    """The parts of the branch that follows the input which both versions have, by their names in the files.
+
+    Args:
+        widths, guide, groups: as for the networks.
+        shortcut: as for `ResidualBlock`.
+        guide_conv: as for `TextureWarping`, for all levels but the finest.
+    """
+    last = len(widths) - 1
+    joins = {level(i): ResidualBlock(2 * widths[i], widths[i], shortcut) for i in range(last)}
+    warps = {
+        level(i): TextureWarping(
+            width, guide, 0 if i == last else widths[i + 1], groups, guide_conv=guide_conv and i > 0
+        )
+        for i, width in enumerate(widths)
+    }
+    return {"decoder_dict": nn.ModuleDict(joins), "align_func_dict": nn.ModuleDict(warps)}
+
+
+def branch_sizes(shapes: Shapes, branch: str) -> tuple[tuple[int, ...], int]:
+    """Widths of the levels and number of deformable groups, read off the tensors of the branch of this name."""
+    warps = f"{branch}.align_func_dict"
+    levels = count_children(shapes, warps)
+    widths = tuple(shapes[f"{warps}.{level(i)}.dcn.weight"][0] for i in range(levels))
+    offsets = shapes[f"{warps}.{level(0)}.dcn.conv_offset.weight"][0]
+    return widths, offsets // (3 * TAPS)  # a group needs dy, dx and a factor for each tap

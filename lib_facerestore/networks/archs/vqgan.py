@@ -2,24 +2,17 @@
 for High-Resolution Image Synthesis", CVPR 2021) and its codebook (van den Oord et al., "Neural Discrete Representation
 Learning", NeurIPS 2017).
 
-Names of sub-modules are those of the public files, so that these load strictly. All feature maps are B×C×H×W. May
-import torch, `errors`, `groupnorm` and `winograd` only.
+Names of sub-modules are those of the public files, so that these load strictly. All feature maps are B×C×H×W.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ...errors import ModelFileError
 from .groupnorm import GroupNorm
-from .winograd import Conv3x3, Kept, own_layout
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""Tensor names of a checkpoint with their shapes."""
+from .winograd import Conv3x3, Kept, winograd_layout
 
 
 def group_norm(channels: int) -> GroupNorm:
@@ -52,8 +45,8 @@ class ResidualBlock(nn.Module):
             self.add_module(shortcut, nn.Conv2d(channels_in, channels_out, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = own_layout(x)
-        # One expression, so that each step's input is given back before the next but one is computed.
+        x = winograd_layout(x)
+        # One expression, so that no step's input outlives the next step.
         change = self.conv2(swish(self.norm2(self.conv1(swish(self.norm1(x))))))
         return change.add_(getattr(self, self._shortcut)(x) if self._shortcut else x)
 
@@ -169,7 +162,7 @@ class Codebook(nn.Module):
     def nearest(self, latent: torch.Tensor) -> torch.Tensor:
         """Codes nearest to each pixel of `latent` (B×C×H×W) in the Euclidean sense: B×H×W, int64; of equals the first.
 
-        Reckoned in float32 whatever the network's precision: the choice is the one step that amplifies rounding.
+        Computed in float32 whatever the network's precision: the choice is the one step that amplifies rounding.
         """
         batch, channels, height, width = latent.shape
         points = latent.float().permute(0, 2, 3, 1).reshape(-1, channels)
@@ -186,16 +179,3 @@ class Codebook(nn.Module):
         """`latent` with each pixel replaced by the nearest code, and the codes."""
         codes = self.nearest(latent)
         return self.look_up(codes), codes
-
-
-def count_children(shapes: Shapes, prefix: str) -> int:
-    """How many different children `prefix` has, e.g. 25 where there are `encoder.blocks.0.…` to `.24.…`."""
-    start = prefix + "."
-    return len({name[len(start) :].split(".", 1)[0] for name in shapes if name.startswith(start)})
-
-
-def shape_of(shapes: Shapes, name: str, family: str) -> tuple[int, ...]:
-    """The shape of tensor `name`. Raises ModelFileError: it is missing, hence the file incomplete."""
-    if name not in shapes:
-        raise ModelFileError(f"looks like {family}, but lacks the tensor {name}; get the file again.")
-    return shapes[name]

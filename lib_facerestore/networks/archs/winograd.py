@@ -64,9 +64,8 @@ def _matrices() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 _OF_PIXELS, _OF_TAPS, _OF_SUMS = _matrices()
 
 
-def own_layout(x: torch.Tensor) -> torch.Tensor:
-    """B×C×H×W in the layout that the algorithm is fastest in, channels-last, if this is where it is used; else as it
-    is."""
+def winograd_layout(x: torch.Tensor) -> torch.Tensor:
+    """B×C×H×W channels-last, which the algorithm is fastest in, where it is used (`USED`); elsewhere `x` unchanged."""
     if USED and x.device.type == "cpu" and x.dtype == torch.float32:
         return x.contiguous(memory_format=torch.channels_last)
     return x

@@ -16,11 +16,10 @@ import torch
 from lib_facerestore.networks import cpu_batches
 
 LONG = os.environ.get("FACERESTORE_LONG_TESTS", "") not in ("", "0")
-USUAL = cpu_batches.run
+_run_on_cpu = cpu_batches.run_on_cpu
 
 
-def whole(network: cpu_batches.Network, faces: torch.Tensor, most: int, bytes_a_pixel: int) -> torch.Tensor:
-    """Instead of `cpu_batches.run`: the network is given the batch undivided."""
+def _whole(network: cpu_batches.Restore, faces: torch.Tensor, most: int, bytes_a_pixel: int) -> torch.Tensor:
     with torch.inference_mode():
         return network(faces).float()
 
@@ -29,13 +28,13 @@ def whole(network: cpu_batches.Network, faces: torch.Tensor, most: int, bytes_a_
 def face_by_face() -> Iterator[None]:
     """Inside, a CPU is given what users' CPUs are given: of networks of 512 px and more, a face at a time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpu_batches, "run", USUAL)
+        patch.setattr(cpu_batches, "run_on_cpu", _run_on_cpu)
         yield
 
 
 @pytest.fixture(scope="package", autouse=True)
 def whole_batches() -> Iterator[None]:
-    """In the tests of this folder networks are given whole batches, but inside `face_by_face`."""
+    """The networks are given the batch in one go."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpu_batches, "run", whole)
+        patch.setattr(cpu_batches, "run_on_cpu", _whole)
         yield

@@ -17,9 +17,9 @@ from lib_facerestore.errors import ModelFileError
 from lib_facerestore.faces.alignment import ffhq_template
 from lib_facerestore.networks.archs import dfdnet
 from lib_facerestore.networks.archs.dfdnet_parts import (
+    COMPONENTS,
     CROP,
     DICTIONARY_FILES,
-    PARTS,
     SCALES,
     part_boxes,
     read_dictionaries,
@@ -36,7 +36,7 @@ TOLERANCE = 1e-4
 def dictionaries(width: int, entries: int) -> dict[str, torch.Tensor]:
     """The oracle's rule for dictionaries, keyed as the files are."""
     made = {}
-    for part, (_, side) in PARTS.items():
+    for part, (_, side) in COMPONENTS.items():
         for scale, multiple in zip(SCALES, (2, 4, 8, 8), strict=True):
             size = multiple * width * (side * scale // CROP) ** 2
             made[f"{part}_{scale}_center.npy"] = torch.from_numpy(synth.unit(f"dict.{part}_{scale}", (entries, size)))
@@ -96,7 +96,7 @@ def test_matching_equals_the_original_rule(scale: int) -> None:
     boxes = ((150, 200, 230, 280), (270, 201, 362, 281), (225, 260, 289, 324), (196, 330, 316, 450))
     expected = features.clone()
     for b in range(len(features)):
-        for (part, (prefix, side)), box in zip(PARTS.items(), boxes, strict=True):
+        for (part, (prefix, side)), box in zip(COMPONENTS.items(), boxes, strict=True):
             x0, y0, x1, y1 = (int(edge // (CROP / scale)) for edge in box)
             own = features[b : b + 1, :, y0:y1, x0:x1]
             cells = int(side // (CROP / scale))

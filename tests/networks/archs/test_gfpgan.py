@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib_facerestore.errors import OptionError
+from lib_facerestore.bench import public_networks
 from lib_facerestore.networks.archs import gfpgan
 from lib_facerestore.networks.load import Network, load_network
 from lib_facerestore.system import facexlib_import
@@ -46,7 +46,7 @@ def test_public_file_gives_its_authors_output(name: str, original: bool) -> None
     state, gold = public(name)
     network = load_network(state)  # strict
     assert (network.family, network.size, network.template) == ("gfpgan", 512, "ffhq")
-    assert network.knobs == {"seed"}
+    assert network.knobs == frozenset()
     assert plan_of(network).original == original
 
     alone = network(picture(512))
@@ -143,17 +143,12 @@ def narrow_network() -> Network:
     return load_network(synth.synth_state_dict([(name, value.shape, "float32") for name, value in state.items()]))
 
 
-def test_a_seed_draws_new_noise_that_comes_again() -> None:
+def test_a_face_looks_the_same_each_time_and_whichever_faces_share_its_batch() -> None:
     network = narrow_network()
     faces = picture(32, batch=2)
-    stored, seven, eight = network(faces), network(faces, seed=7), network(faces, seed=8)
-    assert torch.equal(stored, network(faces))
-    assert torch.equal(seven, network(faces, seed=7))
-    assert min(float((a - b).abs().mean()) for a, b in ((stored, seven), (stored, eight), (seven, eight))) > 1e-3
-    # a face looks the same whichever faces share its batch
-    assert torch.allclose(network(faces[1:], seed=7), seven[1:], atol=1e-5)
-    with pytest.raises(OptionError, match="seed"):
-        network(faces, fidelity=0.5)
+    first = network(faces)
+    assert torch.equal(network(faces), first)
+    assert torch.allclose(network(faces[1:]), first[1:], atol=1e-5)
 
 
 def test_a_run_leaves_input_weights_and_noise_as_they_were() -> None:
@@ -183,6 +178,6 @@ def test_narrow_shapes_rebuild_the_same_plan() -> None:
 
 def test_the_original_network_can_be_had_without_its_file() -> None:
     with torch.device("meta"):
-        network = gfpgan.public_original()
+        network = public_networks.gfpgan_original()
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     assert shapes == {name: tuple(shape) for name, shape, _ in check.load("GFPGANv1")[0]}

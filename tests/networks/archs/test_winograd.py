@@ -170,7 +170,7 @@ def test_only_cpus_of_its_kind_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda named=named: named)
         monkeypatch.setattr(winograd, "USED", winograd._slow_multiplier())
         assert winograd.suits(x, weight) is used
-        assert winograd.own_layout(x).is_contiguous() is not used
+        assert winograd.winograd_layout(x).is_contiguous() is not used
     monkeypatch.delattr(torch.backends.cpu, "get_cpu_capability")  # an older torch
     assert not winograd._slow_multiplier()
 
