@@ -31,6 +31,7 @@ from lib_facerestore.checks.originals import Original
 from lib_facerestore.cli.main import main
 from lib_facerestore.errors import ModelFileError, OptionError
 from lib_facerestore.faces.face import Face
+from lib_facerestore.networks.archs.dfdnet import DFDNet
 from lib_facerestore.networks.load import Network, load_network
 from lib_facerestore.system import facexlib_import
 
@@ -122,7 +123,9 @@ def test_dfdnet_is_measured_beside_basicsrs(monkeypatch: pytest.MonkeyPatch, tmp
     expected = original.run(pictures)
     assert expected.std() > 0.1 and (expected[0] - expected[1]).abs().max() > 0.1
     torch.testing.assert_close(ours(pictures), expected, atol=1e-5, rtol=0)
-    elsewhere = ours.module(pictures, boxes=[(40, 40, 90, 90)] * 4)
+    assert isinstance(ours.module, DFDNet)
+    ours.module.boxes = [(40, 40, 90, 90)] * 4
+    elsewhere = ours.module(pictures)
     assert (elsewhere - expected).abs().max() > 1e-3, "the dictionaries and the boxes are seen in the result"
 
 

@@ -84,11 +84,6 @@ class CodeFormer(Restorer):
         hidden: width of its perceptrons.
         layers: its depth.
         fusions: side in pixels → channels of the features that are blended in.
-
-    Attributes:
-        adain: give the codes' features the mean and deviation of the degraded face's latent, channel by channel, before
-            they are decoded (keeps its colours). True as the WebUI runs it; the comparison with the originals, which
-            can be run without it, sets it.
     """
 
     family = "codeformer"
@@ -109,7 +104,6 @@ class CodeFormer(Restorer):
         fusions: dict[int, int],
     ) -> None:
         super().__init__()
-        self.adain = True
         self.position_emb = nn.Parameter(torch.zeros(tokens, width))
         self.encoder = Stack(encoder)
         self.quantize = Codebook(*codes)
@@ -132,9 +126,7 @@ class CodeFormer(Restorer):
         """
         latent, features = self.encode(faces, keep=fidelity > 0)
         clean = self.quantize.look_up(self.predict(latent).argmax(-1).view(-1, *latent.shape[2:]))
-        if self.adain:
-            clean = adapt(clean, latent)
-        return self.generate(clean, features, fidelity)
+        return self.generate(adapt(clean, latent), features, fidelity)
 
     def encode(self, faces: torch.Tensor, keep: bool = True) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The latent (B×C×s×s), and if `keep` the features to blend in, by their side in pixels."""
@@ -167,7 +159,11 @@ class CodeFormer(Restorer):
 
 def adapt(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
     """Adaptive instance normalisation (Huang and Belongie, ICCV 2017, equation 8): `content` with the mean and standard
-    deviation of `style`, per channel. Both B×C×H×W; variance is unbiased plus 1e-5, as CodeFormer has it."""
+    deviation of `style`, per channel, which keeps the degraded face's colours.
+
+    Both B×C×H×W; variance is unbiased plus 1e-5, as CodeFormer has it. The original can be run without this step; the
+    WebUIs do not.
+    """
     own_variance, own_mean = torch.var_mean(content, dim=(2, 3), keepdim=True)
     variance, mean = torch.var_mean(style, dim=(2, 3), keepdim=True)
     return (content - own_mean) * ((variance + 1e-5) / (own_variance + 1e-5)).sqrt() + mean

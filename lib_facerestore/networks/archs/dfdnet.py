@@ -173,6 +173,10 @@ class DFDNet(Restorer):
         width: channels of VGG's first layer, 64 in the public file; all others are multiples of it.
         hidden, classes: sizes of VGG's classifier, which is in the file but never used. It is half of the file, so it
             is dropped once the file is loaded.
+
+    Attributes:
+        boxes: (x0, y0, x1, y1) of left eye, right eye, nose and mouth in a crop, the same for all faces: those of the
+            template (`part_boxes`). The comparison with the authors' numbers, which have boxes of their own, sets it.
     """
 
     family = "dfdnet"
@@ -203,7 +207,7 @@ class DFDNet(Restorer):
         for i in range(4):  # painted the levels in training; never used here
             painter = (SpectralConv2d(ups[i + 1] * width, ups[i + 1] * width), SpectralConv2d(ups[i + 1] * width, 3))
             self.add_module(f"to_rgb{i}", nn.ModuleDict(dict(zip("02", painter, strict=True))))
-        self.boxes = part_boxes(ffhq_template(CROP))
+        self.boxes: Sequence[PixelBox] = part_boxes(ffhq_template(CROP))
         self.register_load_state_dict_post_hook(_drop_classifier)
 
     def set_dictionaries(self, dictionaries: Mapping[str, torch.Tensor]) -> None:
@@ -242,13 +246,11 @@ class DFDNet(Restorer):
         self.set_dictionaries(dictionaries)
         return dictionaries
 
-    def forward(self, faces: torch.Tensor, *, boxes: Sequence[PixelBox] | None = None) -> torch.Tensor:
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
         """Restore faces.
 
         Args:
             faces: B×3×512×512, RGB in [-1, 1], FFHQ-aligned.
-            boxes: (x0, y0, x1, y1) of left eye, right eye, nose and mouth, the same for all faces; by default those
-                of the template (`part_boxes`). The comparison with the originals' numbers gives its own.
 
         Returns:
             A tensor of the same shape, RGB in [-1, 1].
@@ -263,9 +265,8 @@ class DFDNet(Restorer):
             raise ModelFileError(missing_message(absent, "memory"))
         maps = self.VggExtract(faces)
         x = self.MSDilate(maps[3])
-        places = tuple(boxes or self.boxes)
         for i in range(4):
-            matched = self._match(maps[3 - i], SCALES[3 - i], places)
+            matched = self._match(maps[3 - i], SCALES[3 - i], self.boxes)
             x = getattr(self, f"up{i}")(x, matched)
         return self.up4(x)
 
