@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..checks.replaced import replaced
 from ..faces.face import Face
 from ..system import facexlib_import
 
