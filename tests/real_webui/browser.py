@@ -1,4 +1,4 @@
-"""The WebUI's page in headless Chromium, as a user works it: A1111 (gradio 3.41) and Forge (gradio 4.40)."""
+"""The WebUI's page in headless Chromium, used as a user does: A1111 (gradio 3.41) and Forge (gradio 4.40)."""
 
 from __future__ import annotations
 
@@ -6,25 +6,18 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from .. import chromium
+
+T = TypeVar("T")
 PATIENCE = float(os.environ.get("WEBUI_PATIENCE", "120"))  # seconds
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server",
-    "--window-size=1500,1300",
-)  # fmt: skip
+FLAGS = ("--no-proxy-server", "--window-size=1500,1300")
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Wait until `condition` gives something true, and return it."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
-        time.sleep(0.2)
+def until(condition: Callable[[], T], what: str) -> T:
+    """Wait as long as a WebUI may take (WEBUI_PATIENCE) until `condition` gives something true, and return it."""
+    return chromium.until(condition, what, PATIENCE)
 
 
 class Page:

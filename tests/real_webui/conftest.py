@@ -12,7 +12,6 @@ generated picture look for it first, and say in their skip reason what is missin
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from ..chromium import open_chromium
 from .browser import FLAGS, Page
 from .client import FailedError, Made, WebUI, to_base64
 
@@ -145,27 +145,9 @@ def restored_settings(webui: WebUI) -> Iterator[None]:
     webui.post("/sdapi/v1/options", {name: before[name] for name in names if name in before})
 
 
-def missing(what: str) -> Any:
-    """Skip, and say what is missing; fail where a browser is asked for."""
-    if os.environ.get("FACERESTORE_BROWSER") == "required":
-        pytest.fail(f"{what} is missing, and FACERESTORE_BROWSER is required")
-    pytest.skip(f"{what} is missing: apt-get install chromium chromium-driver; pip install selenium")
-
-
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    try:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-    except ImportError:
-        missing("selenium")
-    options = webdriver.ChromeOptions()
-    options.binary_location = os.environ.get("CHROMIUM") or shutil.which("chromium") or missing("Chromium")
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver_file = os.environ.get("CHROMEDRIVER") or shutil.which("chromedriver") or missing("chromedriver")
-    driver = webdriver.Chrome(options=options, service=Service(driver_file))
+    driver = open_chromium(tmp_path_factory.mktemp("profile"), *FLAGS)
     yield driver
     driver.quit()
 

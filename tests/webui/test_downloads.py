@@ -147,7 +147,7 @@ def test_only_so_many_run_at_once(manager: DownloadManager, script: Script) -> N
 @pytest.mark.parametrize(
     ("error", "words"), [(DownloadError("codeformer: the disk is full."), "disk"), (ValueError("odd"), "ValueError")]
 )
-def test_a_failure_is_told(manager: DownloadManager, script: Script, error: Exception, words: str) -> None:
+def test_a_failure_is_shown(manager: DownloadManager, script: Script, error: Exception, words: str) -> None:
     script.error = error
     script.go()
     manager.start("codeformer", True)
@@ -201,12 +201,12 @@ def test_a_file_that_is_there_is_no_error_though_downloads_are_off(tmp_path: Pat
 
 
 def test_after_a_download_the_service_starts_anew(script: Script, tmp_path: Path) -> None:
-    told: list[str] = []
-    made = DownloadManager(lambda: tmp_path, done=lambda: told.append("done"))
+    calls: list[str] = []
+    made = DownloadManager(lambda: tmp_path, done=lambda: calls.append("done"))
     script.go()
     made.start("codeformer", True)
     ended(made, "codeformer")
-    assert told == ["done"]
+    assert calls == ["done"]
 
     def fail() -> None:
         raise RuntimeError("broken")
@@ -289,12 +289,12 @@ def test_the_settings_reach_the_webuis_manager(host: Host, script: Script, monke
     with pytest.raises(DownloadError, match="offline"):
         made.start("codeformer", True)
     host.set_opts(facerestore_offline=False, facerestore_mirror="https://m.example")
-    told: list[str] = []
-    monkeypatch.setattr(service, "reset", lambda: told.append("reset"))
+    calls: list[str] = []
+    monkeypatch.setattr(service, "reset", lambda: calls.append("reset"))
     script.go()
     made.start("codeformer", True)
     assert ended(made, "codeformer").state == "done"
-    assert script.asked[0]["mirror"] == "https://m.example" and told == ["reset"]
+    assert script.asked[0]["mirror"] == "https://m.example" and calls == ["reset"]
 
 
 # -- the tab
@@ -360,8 +360,8 @@ def test_a_download_without_gradios_queue(panel: SimpleNamespace, script: Script
     [start] = handlers(panel.plain, "facerestore_models_download", "click")
     [cancel] = handlers(panel.plain, "facerestore_models_cancel", "click")
     [look] = handlers(panel.plain, "facerestore_models_refresh", "click")
-    told = start("codeformer", True)
-    assert "refresh" in told[2]
+    shown = start("codeformer", True)
+    assert "refresh" in shown[2]
     cancel("codeformer")
     script.go()
     ended(panel.manager, "codeformer")

@@ -132,7 +132,7 @@ def _model_rows(made: dict[str, Any], tab: str, prefix: str) -> tuple[Any, Any]:
 def _more(made: dict[str, Any], prefix: str) -> Any:
     """The accordion "More" with all other options, put into `made`; returns the line about text that is no use."""
     with compat.accordion("More", f"{prefix}_more"):
-        for row in _rows():
+        for row in option_rows():
             with compat.form_row():
                 for name in row:
                     made[name] = _component(SPECS[name], prefix)
@@ -140,7 +140,8 @@ def _more(made: dict[str, Any], prefix: str) -> Any:
         return _message("", f"{prefix}_problem")
 
 
-def _rows() -> list[tuple[str, ...]]:
+def option_rows() -> list[tuple[str, ...]]:
+    """The names of the options behind "More", row by row."""
     placed = {name for row in MORE_ROWS for name in row} | {"model", "fidelity", "visibility"}
     return [*MORE_ROWS, *((name,) for name in OPTION_NAMES if name not in placed)]
 
@@ -221,26 +222,28 @@ def _say(text: str) -> Any:
 def _listen(controls: Controls, refresh: Any) -> None:
     model, fidelity = controls.by_name["model"], controls.by_name["fidelity"]
     outputs = [fidelity, controls.note]
-    compat.listen(model.change, _model_changed, [model], outputs)
-    compat.listen(refresh.click, _refreshed, [model], [model, *outputs])
+    compat.listen(model.change, on_model_change, [model], outputs)
+    compat.listen(refresh.click, on_refresh, [model], [model, *outputs])
     checked = [controls.by_name[name] for name in _CHECKED]
     for component in checked:
-        compat.listen(component.change, _problem, checked, [controls.problem])
+        compat.listen(component.change, on_text_change, checked, [controls.problem])
 
 
-def _model_changed(model: object) -> tuple[Any, Any]:
+def on_model_change(model: object) -> tuple[Any, Any]:
+    """The slider of the fidelity and the note, for the model that was chosen."""
     return compat.update(visible="fidelity" in knobs(model)), _say(model_note(model))
 
 
-def _refreshed(model: object) -> tuple[Any, Any, Any]:
-    return compat.update(choices=model_ids()), *_model_changed(model)
+def on_refresh(model: object) -> tuple[Any, Any, Any]:
+    """The models that can be chosen now, then as `on_model_change`."""
+    return compat.update(choices=model_ids()), *on_model_change(model)
 
 
 _CHECKED = ("faces", "min_face", "max_face", "overrides")
 """Arguments that can be wrong: free text, and limits that exclude each other."""
 
 
-def _problem(*values: object) -> Any:
+def on_text_change(*values: object) -> Any:
     """The sentence with which a run would end, where the text cannot be used."""
     try:
         request_from_values(dict(zip(_CHECKED, values, strict=True)))
@@ -256,6 +259,3 @@ def _wire_strip(controls: Controls) -> None:
         face_strip.wire(controls.tab, controls)
     except Exception:  # the strip is an extra: the controls must work without it
         logger.exception("the face strip cannot be set up")
-
-
-__all__ = ["MORE_ROWS", "TITLE", "Controls", "StripParts", "build", "stage_box"]

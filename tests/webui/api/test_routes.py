@@ -117,9 +117,9 @@ SMALL = {"model": "small.safetensors", "mask": "ellipse"}
 def test_restores_one_picture(client: TestClient, photo: np.ndarray) -> None:
     answer = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL})
     assert answer.status_code == 200, answer.text
-    told = answer.json()
-    assert (told["restored"], told["skipped"]) == (2, 0)
-    [result] = told["results"]
+    reply = answer.json()
+    assert (reply["restored"], reply["skipped"]) == (2, 0)
+    [result] = reply["results"]
     assert result["changed"] and result["model"] == "small.safetensors" and result["format"] == "png"
     assert (result["width"], result["height"]) == (280, 200)
     assert [face["number"] for face in result["faces"]] == [1, 2]
@@ -136,13 +136,13 @@ def test_several_pictures_share_one_call(client: TestClient, service: Service, p
         "options": SMALL,
         "overrides": [{"1": {"skip": True}}, None],
     }
-    told = client.post(f"{V1}/restore", json=body).json()
+    reply = client.post(f"{V1}/restore", json=body).json()
     assert service.calls == [2]
-    first, second = told["results"]
+    first, second = reply["results"]
     assert not first["faces"][0]["applied"] and "face 1" in first["faces"][0]["reason"]
     assert first["faces"][1]["applied"]
     assert [face["applied"] for face in second["faces"]] == [True]
-    assert told["restored"] == 2 and told["skipped"] == 1
+    assert reply["restored"] == 2 and reply["skipped"] == 1
 
 
 def test_overrides_of_one_picture_may_stand_alone(client: TestClient, photo: np.ndarray) -> None:
@@ -182,45 +182,45 @@ def test_other_formats(client: TestClient, photo: np.ndarray, name: str, kind: s
 
 
 def test_without_images(client: TestClient, photo: np.ndarray) -> None:
-    told = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL, "send_images": False}).json()
-    assert told["results"][0]["image"] is None and told["restored"] == 2
+    reply = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL, "send_images": False}).json()
+    assert reply["results"][0]["image"] is None and reply["restored"] == 2
 
 
 def test_null_means_the_default(client: TestClient, photo: np.ndarray) -> None:
     body: dict[str, Any] = dict.fromkeys(("images", "overrides", "send_images", "format", "quality"))
     body |= {"image": b64(png(photo)), "options": {"model": None, "max_faces": 1.0, "visibility": None}}
-    told = client.post(f"{V1}/restore", json=body).json()
-    assert told["restored"] == 1 and told["results"][0]["image"]
+    reply = client.post(f"{V1}/restore", json=body).json()
+    assert reply["restored"] == 1 and reply["results"][0]["image"]
 
 
 def test_nothing_to_do_returns_the_same_pixels(client: TestClient, photo: np.ndarray) -> None:
     body = {"image": b64(png(photo)), "options": {"min_face": 5000}}
-    told = client.post(f"{V1}/restore", json=body).json()
-    assert told["restored"] == 0 and told["skipped"] == 2 and not told["results"][0]["changed"]
-    assert all("min_face" in face["reason"] for face in told["results"][0]["faces"])
-    assert np.array_equal(np.asarray(opened(told["results"][0]["image"])), photo)
+    reply = client.post(f"{V1}/restore", json=body).json()
+    assert reply["restored"] == 0 and reply["skipped"] == 2 and not reply["results"][0]["changed"]
+    assert all("min_face" in face["reason"] for face in reply["results"][0]["faces"])
+    assert np.array_equal(np.asarray(opened(reply["results"][0]["image"])), photo)
 
 
 def test_detect(client: TestClient, photo: np.ndarray) -> None:
-    told = client.post(f"{V1}/detect", json={"image": b64(png(photo)), "options": {"faces": "2"}}).json()
-    assert (told["width"], told["height"]) == (280, 200)
-    assert [(face["number"], face["selected"]) for face in told["faces"]] == [(1, False), (2, True)]
-    assert told["faces"][0]["reason"] and len(told["faces"][0]["box"]) == 4
+    reply = client.post(f"{V1}/detect", json={"image": b64(png(photo)), "options": {"faces": "2"}}).json()
+    assert (reply["width"], reply["height"]) == (280, 200)
+    assert [(face["number"], face["selected"]) for face in reply["faces"]] == [(1, False), (2, True)]
+    assert reply["faces"][0]["reason"] and len(reply["faces"][0]["box"]) == 4
 
 
 def test_uploads(client: TestClient, photo: np.ndarray) -> None:
     files = [("image", ("a.png", png(photo), "image/png")), ("image", ("b.png", png(photo), "image/png"))]
     fields = {"options": json.dumps(SMALL), "overrides": '[null, {"1": {"skip": true}}]', "send_images": "false"}
-    told = client.post(f"{V1}/restore/upload", files=files, data=fields).json()
-    assert told["restored"] == 3 and told["results"][1]["image"] is None
+    reply = client.post(f"{V1}/restore/upload", files=files, data=fields).json()
+    assert reply["restored"] == 3 and reply["results"][1]["image"] is None
     answer = client.post(
         f"{V1}/restore/upload", files=files[:1], data={"options": json.dumps(SMALL), "answer": "file", "format": "webp"}
     )
     assert answer.headers["content-type"] == "image/webp"
     assert answer.headers["x-facerestore-result"] == "2 restored, 0 skipped"
     assert PIL.Image.open(io.BytesIO(answer.content)).size == (280, 200)
-    told = client.post(f"{V1}/detect/upload", files=files[:1]).json()
-    assert len(told["faces"]) == 2
+    reply = client.post(f"{V1}/detect/upload", files=files[:1]).json()
+    assert len(reply["faces"]) == 2
 
 
 def test_bad_uploads(client: TestClient, photo: np.ndarray) -> None:
@@ -316,7 +316,7 @@ def test_bodies_that_are_no_json(client: TestClient) -> None:
     assert 400 <= answer.status_code < 500 and isinstance(answer.json()["detail"], str)
 
 
-def test_what_the_service_raises_is_told(client: TestClient, service: Service, photo: np.ndarray) -> None:
+def test_what_the_service_raises_is_answered(client: TestClient, service: Service, photo: np.ndarray) -> None:
     body = {"image": b64(png(photo))}
     service.error = ModelFileError("small.safetensors: is damaged; get it again.")
     refused(client.post(f"{V1}/restore", json=body), 409, "is damaged")
@@ -411,28 +411,28 @@ ROUTES = [
 
 
 def test_health(client: TestClient) -> None:
-    told = client.get(f"{V1}/health").json()
-    assert told["status"] == "ok" and told["limits"]["pictures"] == 64 and told["version"]
+    reply = client.get(f"{V1}/health").json()
+    assert reply["status"] == "ok" and reply["limits"]["pictures"] == 64 and reply["version"]
 
 
 def test_options(client: TestClient) -> None:
-    told = client.get(f"{V1}/options").json()
-    rows = {row["name"]: row for row in told["options"]}
+    reply = client.get(f"{V1}/options").json()
+    rows = {row["name"]: row for row in reply["options"]}
     assert list(rows) == [spec.name for spec in specs_in("webui")]
     assert rows["visibility"]["default"] == 1.0 and rows["model"]["default"] == "auto"
     assert {name for name, row in rows.items() if row["per_face"]} == set(PER_FACE)
-    properties = told["json_schema"]["properties"]
+    properties = reply["json_schema"]["properties"]
     assert properties["visibility"]["maximum"] == 1 and "parsing" in properties["mask"]["enum"]
 
 
 def test_models(client: TestClient) -> None:
-    told = {row["id"]: row for row in client.get(f"{V1}/models").json()["models"]}
-    assert told["lite"]["installed"] and not told["lite"]["downloadable"] and told["lite"]["bytes"] > 1000
-    former = told["codeformer"]
+    reply = {row["id"]: row for row in client.get(f"{V1}/models").json()["models"]}
+    assert reply["lite"]["installed"] and not reply["lite"]["downloadable"] and reply["lite"]["bytes"] > 1000
+    former = reply["codeformer"]
     assert not former["installed"] and former["downloadable"] and former["knobs"] == ["fidelity"]
     assert former["commercial"] == "no" and former["licence"] and former["bytes"] > 300_000_000
-    assert told["small.safetensors"]["installed"] and told["small.safetensors"]["bytes"]
-    assert told["bisenet"]["kind"] == "parser" and "auto" not in told
+    assert reply["small.safetensors"]["installed"] and reply["small.safetensors"]["bytes"]
+    assert reply["bisenet"]["kind"] == "parser" and "auto" not in reply
 
 
 def test_models_have_the_keys_and_values_of_the_command_lines_json(client: TestClient) -> None:
@@ -461,8 +461,8 @@ def test_download_errors(client: TestClient) -> None:
     for method in ("POST", "GET", "DELETE"):
         body = {"accept_licence": True} if method == "POST" else None
         refused(client.request(method, f"{V1}/models/codefrmer/download", json=body), 404, "Did you mean codeformer")
-    told = client.get(url).json()
-    assert told["state"] == "none" and told["total"] == 376637898
+    reply = client.get(url).json()
+    assert reply["state"] == "none" and reply["total"] == 376637898
 
 
 def test_adding_twice_changes_nothing(service: Service, downloads: DownloadManager) -> None:
@@ -556,8 +556,8 @@ def test_the_routes_of_a_webui(host: Host, service: Service, downloads: Download
     service.restore = restore  # type: ignore[method-assign]
     with make(service, downloads) as client:
         assert client.get(f"{V1}/health").json()["webui"] == host.kind
-        told = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL}).json()
-    assert told["restored"] == 2 and seen == [(True, False, "Face Restore")]
+        reply = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL}).json()
+    assert reply["restored"] == 2 and seen == [(True, False, "Face Restore")]
     assert not lock.locked() and state.job == ""
 
 
@@ -600,13 +600,13 @@ def test_a_turn_ends_whatever_happens(host: Host) -> None:
 
 
 def test_older_states_take_no_title_and_others_fail(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    for begin in (lambda: told.append("begin"), lambda title: 1 / 0):
-        state = SimpleNamespace(begin=begin, end=lambda: told.append("end"))
+    events: list[str] = []
+    for begin in (lambda: events.append("begin"), lambda title: 1 / 0):
+        state = SimpleNamespace(begin=begin, end=lambda: events.append("end"))
         monkeypatch.setattr(host.shared, "state", state)
         with webui_turn("job"):
-            told.append("work")
-    assert told == ["begin", "work", "end", "work"]
+            events.append("work")
+    assert events == ["begin", "work", "end", "work"]
 
 
 def test_registering_never_raises(caplog: pytest.LogCaptureFixture) -> None:

@@ -98,7 +98,7 @@ def make_tab(tab: str, with_input: bool) -> None:
         return run(tab, shifts[-1]), faces_box
 
     def alike() -> list[PIL.Image.Image]:
-        """A later run of the same seed, without restoration, that the service has not been told of."""
+        """A later run of the same seed, without restoration, that the service does not know."""
         image = drawing(shifts[-1])
         image.putpixel((next(count), 0), (1, 2, 3))
         return [image]

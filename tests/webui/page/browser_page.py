@@ -1,27 +1,14 @@
-"""One tab of the page of the browser tests, worked as a user works it: where its elements are is known here alone."""
+"""One tab of the page of the browser tests; only this file knows where its elements are."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 60.0  # seconds
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Wait until `condition` gives something true, and return it."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
-        time.sleep(0.1)
+from ...chromium import until
 
 
 class Page:
-    """One tab of the page, as a user works it."""
+    """One tab of the page, used as a user does."""
 
     def __init__(self, driver: Any, url: str, tab: str = "txt2img") -> None:
         self.driver, self.tab = driver, tab
@@ -91,6 +78,14 @@ class Page:
         self.click(f"#facerestore_{self.tab}_detect")
         until(lambda: len(self.pressed()) == 3, "the strip's faces")
 
+    def answers(self) -> int:
+        """How many answers of the server the scripts have read since the page was opened; see `count_answers`."""
+        return int(self.js("return window.answersRead"))
+
+    def settle(self) -> None:
+        """Wait until the scripts have looked at the page: they do a quarter of a second after a change."""
+        self.driver.execute_async_script("setTimeout(arguments[0], 300)")
+
     def at(self) -> float:
         """Where the slider is, in percent."""
         text = self.js(
@@ -98,6 +93,16 @@ class Page:
             f"#facerestore_{self.tab}_compare .facerestore-stage",
         )
         return float(text.rstrip("%"))
+
+
+def count_answers(driver: Any) -> None:
+    """Have every page that is opened from now on count the answers that the scripts read, and then remove."""
+    source = (
+        "window.answersRead = 0; new MutationObserver((changes) => {"
+        " for (const change of changes) if (!change.target.hasAttribute('data-facerestore')) window.answersRead += 1;"
+        "}).observe(document, {subtree: true, attributes: true, attributeFilter: ['data-facerestore']})"
+    )
+    driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
 
 
 def keys(page: Page, rule: str, *pressed: str) -> None:

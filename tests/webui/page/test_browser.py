@@ -1,18 +1,15 @@
 """The scripts of javascript/ in headless Chromium, on a small gradio page with the real controls (`browser_app`).
 
-Needs Debian's packages chromium and chromium-driver and the Python package selenium; skipped, with the reason, where
-they are missing. FACERESTORE_BROWSER=required makes that a failure. FACERESTORE_GRADIO_PYTHON names another Python for
-the page, so that one test run can be made for each gradio: 3.41, 4.40, and the newest.
+For what the browser needs see `chromium`. FACERESTORE_GRADIO_PYTHON names another Python for the page, so that one test
+run can be made for each gradio: 3.41, 4.40, and the newest.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,30 +17,26 @@ from typing import Any
 
 import pytest
 
-from .browser_page import Page, keys, until
+from ...chromium import open_chromium, until
+from .browser_page import Page, count_answers, keys
 
 pytestmark = pytest.mark.browser
 
 APP = Path(__file__).with_name("browser_app.py")
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1400,1400",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)  # fmt: skip
-
-
-def missing(what: str) -> Any:
-    """Skip, and say what is missing; fail where a browser is asked for."""
-    if os.environ.get("FACERESTORE_BROWSER") == "required":
-        pytest.fail(f"{what} is missing, and FACERESTORE_BROWSER is required")
-    pytest.skip(f"{what} is missing: apt-get install chromium chromium-driver; pip install selenium")
+FLAGS = ("--window-size=1400,1400", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page's address, with "/" at the end."""
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        missing("Chromium")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    driver = open_chromium(tmp_path_factory.mktemp("profile"), *FLAGS)
+    count_answers(driver)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def address(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page's address, with "/" at the end. chromium: so that no page is served where there is no browser."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -71,23 +64,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
         finally:
             server.terminate()
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    try:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-    except ImportError:
-        missing("selenium")
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or missing("Chromium")
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver") or missing("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
@@ -229,11 +205,12 @@ def test_a_run_without_restoration_hides_the_panel(page: Callable[..., Page]) ->
 def test_a_run_of_before_the_page_was_opened_is_not_shown(page: Callable[..., Page]) -> None:
     page().generate()
     it = page()
-    time.sleep(1.5)
+    answers = until(it.answers, "the name of the earlier run")
     assert not it.panel_shown()
     it.click("#txt2img_generate_known")
     until(lambda: it.all("#txt2img_gallery img"), "the picture")
-    time.sleep(2)
+    until(lambda: it.answers() > answers, "the answer for that picture")
+    it.settle()
     assert not it.panel_shown()
 
 
@@ -261,9 +238,12 @@ def test_controls_decide_what_is_found(page: Callable[..., Page]) -> None:
     it.js("arguments[0].value = '64';"
           "for (const e of ['input', 'change', 'blur']) arguments[0].dispatchEvent(new Event(e, {bubbles: true}))",
           number)  # fmt: skip
-    time.sleep(0.5)
-    it.detect()
-    until(lambda: "below min_face 64" in it.one(it.face(3)).text, "the reason")
+
+    def skipped() -> bool:
+        it.detect()  # again, where gradio had not taken the number yet
+        return "below min_face 64" in it.one(it.face(3)).text
+
+    until(skipped, "the reason")
 
 
 def test_parts_that_are_missing_do_no_harm(page: Callable[..., Page]) -> None:
@@ -272,7 +252,8 @@ def test_parts_that_are_missing_do_no_harm(page: Callable[..., Page]) -> None:
         it.js("document.querySelector(arguments[0]).remove()", rule)
     it.click("#facerestore_txt2img_detect")
     assert it.status() == "There is no picture here yet."
-    time.sleep(0.6)
+    it.settle()
+    assert it.one("#facerestore_txt2img_detect").is_displayed()
 
 
 def test_a_page_without_tabs(address: str, chromium: Any) -> None:

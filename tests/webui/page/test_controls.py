@@ -76,7 +76,7 @@ def test_ranges_labels_and_help_come_from_the_table(made: controls.Controls) -> 
 
 
 def test_every_option_is_placed_once() -> None:
-    placed = [name for row in controls._rows() for name in row]
+    placed = [name for row in controls.option_rows() for name in row]
     assert sorted([*placed, "model", "fidelity", "visibility"]) == sorted(OPTION_NAMES)
 
 
@@ -149,33 +149,33 @@ def test_the_api_takes_an_infotext(host: Host) -> None:
 
 def test_the_fidelity_shows_only_for_models_that_have_it(made: controls.Controls) -> None:
     assert made.by_name["fidelity"].visible is False  # auto is lite here
-    shown, note = controls._model_changed("codeformer")
+    shown, note = controls.on_model_change("codeformer")
     assert shown["visible"] is True and "codeformer is not installed" in note["value"]
-    hidden, note = controls._model_changed("lite")
+    hidden, note = controls.on_model_change("lite")
     assert hidden["visible"] is False and note["visible"] is False
     assert model_note("auto") == model_note(None) == "auto is lite now."
     assert model_note("codefromer<b>").startswith("There is no model codefromer<b>.")
-    assert "&lt;b&gt;" in controls._model_changed("codefromer<b>")[1]["value"]
+    assert "&lt;b&gt;" in controls.on_model_change("codefromer<b>")[1]["value"]
 
 
 def test_refresh_finds_files_that_were_added(host: Host, models: Path, made: controls.Controls) -> None:
-    assert "small.safetensors" not in controls._refreshed("auto")[0]["choices"]
+    assert "small.safetensors" not in controls.on_refresh("auto")[0]["choices"]
     added = host.root / "models" / "facerestore"
     added.mkdir(parents=True)
     (models / "small.safetensors").rename(added / "small.safetensors")
     host.shared.cmd_opts.facerestore_models_path = str(added)
-    choices, _, note = controls._refreshed("small.safetensors")
+    choices, _, note = controls.on_refresh("small.safetensors")
     assert choices["choices"] == ["auto", "small.safetensors", "lite"]
     assert note["value"] == "" and model_note("small") == ""
 
 
-def test_the_default_model_of_the_settings_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_model_of_the_settings_is_shown(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(controls.settings, "read", lambda: controls.settings.Settings(default_model="gpen-512"))
     note = model_note("auto")
     assert note.startswith("auto is gpen-512 now, the default model of the Settings. gpen-512 is not installed.")
 
 
-def test_a_saved_default_that_is_gone_is_told(host: Host, tmp_path: Path) -> None:
+def test_a_saved_default_that_is_gone_is_shown(host: Host, tmp_path: Path) -> None:
     import gradio as gr
 
     file = tmp_path / "ui-config.json"
@@ -192,7 +192,7 @@ def test_a_saved_default_that_is_gone_is_told(host: Host, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         (("all", 0, 0, ""), ""),
         (("1,3", 0.0, None, '{"2": {"skip": true}}'), ""),
@@ -202,9 +202,9 @@ def test_a_saved_default_that_is_gone_is_told(host: Host, tmp_path: Path) -> Non
         (("all", 0, 0, '{"2": {"fidellity": 1}}'), "Did you mean fidelity?"),
     ],
 )
-def test_text_that_cannot_be_used_is_told_at_once(values: tuple[object, ...], told: str) -> None:
-    answer = controls._problem(*values)
-    assert answer["visible"] is bool(told) and told in answer["value"]
+def test_text_that_cannot_be_used_is_shown_at_once(values: tuple[object, ...], expected: str) -> None:
+    answer = controls.on_text_change(*values)
+    assert answer["visible"] is bool(expected) and expected in answer["value"]
 
 
 def test_it_can_start_open_without_being_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,4 +260,4 @@ def test_events_run_outside_of_a_webui() -> None:
         controls.build("page")
     events = page.fns.values() if isinstance(page.fns, dict) else page.fns
     listeners: list[Callable[..., Any]] = [event.fn for event in events]
-    assert controls._model_changed in listeners and controls._refreshed in listeners
+    assert controls.on_model_change in listeners and controls.on_refresh in listeners

@@ -80,7 +80,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list:
 
 
 class TestDetect:
-    def test_faces_are_told_with_thumbnails(self, found: list) -> None:
+    def test_faces_come_with_thumbnails(self, found: list) -> None:
         answer = read(face_strip.detect_answer(url(picture()), {}))
         assert answer["kind"] == "detect" and not answer["message"]
         assert [(row["number"], row["side"], row["reason"]) for row in answer["faces"]] == [(1, 40, ""), (2, 10, "")]
@@ -109,7 +109,7 @@ class TestDetect:
         answer = read(face_strip.detect_answer(url(picture()), {}))
         assert answer["faces"] == [] and answer["message"].startswith("No face was found.")
 
-    def test_many_faces_are_cut_off_and_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_many_faces_are_cut_off_and_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(service, "detect", lambda image, options: [face(n, n, 9, 8) for n in range(1, 100)])
         answer = read(face_strip.detect_answer(url(picture()), {}))
         assert len(answer["faces"]) == face_strip.MOST_FACES and answer["message"].startswith("99 faces")
@@ -129,7 +129,7 @@ class TestDetect:
         answer = read(face_strip.detect_answer(url(picture()), {}))
         assert message in answer["message"] and answer["faces"] == []
 
-    def test_a_value_that_is_not_allowed_is_told(self, found: list) -> None:
+    def test_a_value_that_is_not_allowed_is_shown(self, found: list) -> None:
         assert "confidence" in read(face_strip.detect_answer(url(picture()), {"confidence": 7}))["message"]
         assert not found
 
@@ -153,7 +153,7 @@ class TestMessages:
             url(picture())[:-400], url(picture(), "GIF"), url(picture(), "BMP").replace("bmp", "png"),
         ],
     )  # fmt: skip
-    def test_nonsense_is_told_and_never_raises(self, message: object, found: list) -> None:
+    def test_nonsense_is_shown_and_never_raises(self, message: object, found: list) -> None:
         with pytest.raises(InputError, match="picture: "):
             face_strip.read_message(message)
         assert read(face_strip.detect_answer(message, {}))["message"].startswith("picture: ")  # type: ignore[arg-type]
@@ -169,8 +169,8 @@ class TestMessages:
 
     @pytest.mark.parametrize(("width", "factor"), [(0, 1), (100, 1), (400, 2), (-5, 1), (10**9, 1), (None, 1)])
     def test_width_is_believed_only_where_it_can_be_true(self, width: object, factor: float) -> None:
-        image, told = face_strip.read_message(json.dumps({"image": url(picture()), "width": width}))
-        assert image.width == 200 and told == factor
+        image, shown = face_strip.read_message(json.dumps({"image": url(picture()), "width": width}))
+        assert image.width == 200 and shown == factor
 
 
 class TestLastRun:
@@ -186,10 +186,10 @@ class TestLastRun:
     def test_pictures_and_faces(self) -> None:
         service.remember("txt2img", [self.run(notes=("there is no face 9",), mode="RGBA")])
         answer = read(face_strip.last_answer("txt2img"))
-        (told,) = answer["pictures"]
-        assert (told["width"], told["height"], told["message"]) == (600, 400, "there is no face 9")
-        assert opened(told["before"]).size == opened(told["after"]).size == (300, 200)
-        first, second, third = told["faces"]
+        (shown,) = answer["pictures"]
+        assert (shown["width"], shown["height"], shown["message"]) == (600, 400, "there is no face 9")
+        assert opened(shown["before"]).size == opened(shown["after"]).size == (300, 200)
+        first, second, third = shown["faces"]
         assert first["applied"] and first["side"] == 100 and opened(first["after"]).size == (66, 64)
         assert first["box"] == [0.0333, 0.075, 0.2, 0.325]
         assert second["reason"] == "not among faces 1" and "after" not in second
@@ -200,7 +200,7 @@ class TestLastRun:
         large = picture(1400, 500)
         service.remember("txt2img", [service.RunPicture(large, large, ())] * 6)
         answer = read(face_strip.last_answer("txt2img"))
-        assert {opened(told["after"]).size for told in answer["pictures"]} == {(768, 274)}
+        assert {opened(shown["after"]).size for shown in answer["pictures"]} == {(768, 274)}
         service.remember("txt2img", [service.RunPicture(large, large, ())])
         assert opened(read(face_strip.last_answer("txt2img"))["pictures"][0]["after"]).width == face_strip.SHOWN_SIDE
 
