@@ -1,4 +1,4 @@
-"""A server of files on this machine, for the tests of downloads: it cuts, lies, and lacks what servers should have."""
+"""A local file server for the tests of downloads, which can close connections early and give wrong answers."""
 
 from __future__ import annotations
 

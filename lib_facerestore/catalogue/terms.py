@@ -1,4 +1,4 @@
-"""What people are told of a model's licence and of how its file was checked: the words that every interface uses."""
+"""The words in which every interface states a model's licence, and how its file was checked."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def fetch(client: httpx.Client, url: str, file: ModelFile, part: Path, progress:
 
     Raises:
         NextMirrorError: the address cannot give it.
-        DownloadError: the disk has too little room.
+        DownloadError: the disk has too little free space.
         OSError: the part file cannot be written.
     """
     import httpx  # here, since a WebUI must start without it

@@ -1,4 +1,4 @@
-"""Downloads against a local server that cuts, lies, and lacks what servers should have."""
+"""Downloads against a local server that closes connections early and gives wrong or incomplete answers."""
 
 from __future__ import annotations
 

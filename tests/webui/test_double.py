@@ -21,7 +21,7 @@ def picture(value: int = 100, side: int = 16) -> np.ndarray:
     return (np.arange(side * side * 3).reshape(side, side, 3) * 37 % 120 + value).astype(np.uint8)
 
 
-def spy_class(told: list[str]) -> type:
+def spy_class(seen: list[str]) -> type:
     from modules import scripts
 
     class Spy(scripts.Script):
@@ -43,21 +43,21 @@ def spy_class(told: list[str]) -> type:
             return controls
 
         def postprocess_image(self, p: Any, pp: Any, share: Any, word: Any) -> None:
-            told.append(f"image {share} {word}")
+            seen.append(f"image {share} {word}")
             p.extra_generation_params["Spy share"] = share
             if word == "fail":
                 raise RuntimeError("caught")
 
         def postprocess_batch_list(self, p: Any, pp: Any, *args: Any, batch_number: int = 0, **kwargs: Any) -> None:
-            told.append(f"batch {len(pp.images)} {torch.is_inference_mode_enabled()}")
+            seen.append(f"batch {len(pp.images)} {torch.is_inference_mode_enabled()}")
 
     return Spy
 
 
 @pytest.mark.parametrize("host", ["a1111", "forge"], indirect=True)
 def test_hooks_run_in_the_order_of_the_contract(host: Host) -> None:
-    told: list[str] = []
-    host.add_script(spy_class(told))
+    seen: list[str] = []
+    host.add_script(spy_class(seen))
     host.start(load=False)
     host.run("txt2img", restore_faces=True, enable_hr=True, decoded=[picture()])
     expected = [
@@ -67,16 +67,16 @@ def test_hooks_run_in_the_order_of_the_contract(host: Host) -> None:
         "save", "postprocess",
     ]  # fmt: skip
     assert host.log == expected
-    assert told == [f"batch 1 {host.kind == 'forge'}", "image 0.25 abc"]
+    assert seen == [f"batch 1 {host.kind == 'forge'}", "image 0.25 abc"]
 
 
 @pytest.mark.parametrize("host", ["sdnext"], indirect=True)
 def test_sdnext_lacks_what_it_lacks(host: Host) -> None:
-    told: list[str] = []
-    host.add_script(spy_class(told))
+    seen: list[str] = []
+    host.add_script(spy_class(seen))
     host.start(load=False)
     host.run("txt2img", decoded=[picture()])
-    assert told == ["image 0.25 abc"]
+    assert seen == ["image 0.25 abc"]
     with pytest.raises(ImportError):
         importlib.import_module("modules.face_restoration")
     from modules import shared

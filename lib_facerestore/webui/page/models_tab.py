@@ -123,7 +123,7 @@ class _Events:
     def start(self, name: str | None, accepted: bool) -> tuple[Any, ...]:
         """Start a download, and say how to see its progress."""
         problem = begin(self.downloads, name, accepted)
-        hint = _note("Press the refresh button to see how it stands.")
+        hint = _note("Press the refresh button to see its progress.")
         return (*self.refresh(name)[:2], problem or states_html(self.downloads) + hint)
 
     def cancel(self, name: str | None) -> str:

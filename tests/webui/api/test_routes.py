@@ -1,4 +1,4 @@
-"""The own routes: a bare FastAPI app, a small network, faces that are known in advance."""
+"""The extension's routes: a bare FastAPI app, a small network, faces that are known in advance."""
 
 from __future__ import annotations
 
@@ -573,7 +573,7 @@ def test_the_webuis_credentials_guard_the_routes(host: Host) -> None:
         refused(client.get(f"{V1}/health", headers={"Authorization": basic("nonsense:")}), 401)
 
 
-def test_a_page_with_a_login_has_no_open_door_beside_it(host: Host, tmp_path: Path) -> None:
+def test_a_page_with_a_login_has_no_open_api(host: Host, tmp_path: Path) -> None:
     opts = host.shared.cmd_opts
     assert routes.webui_credentials() == {}
     opts.gradio_auth = "ann:one, bob:two:three"

@@ -84,8 +84,8 @@ def create_infotext(
         except Exception as error:
             host.report(f'creating infotext for key "{key}"', error)
             params[key] = None
-    told = {key: value for key, value in params.items() if value is not None}
-    line = ", ".join(key if key == value else f"{key}: {quote(value)}" for key, value in told.items())
+    given = {key: value for key, value in params.items() if value is not None}
+    line = ", ".join(key if key == value else f"{key}: {quote(value)}" for key, value in given.items())
     return f"{all_prompts[index]}\n{line}".strip()
 
 

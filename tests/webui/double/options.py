@@ -147,7 +147,7 @@ BUILT_IN: dict[str, Any] = {
 
 
 def make(host: Any, config: dict[str, Any]) -> Options:
-    """The settings of a fresh host. `config` is config.json: what stands in it is restored after an override."""
+    """The settings of a fresh host. `config` is config.json: what it holds is restored after an override."""
     labels = {key: OptionInfo(value, key, section=("built-in", "Built-in")) for key, value in BUILT_IN.items()}
     if host.kind == "sdnext":
         labels = {key: info for key, info in labels.items() if not key.startswith("face_restoration")}

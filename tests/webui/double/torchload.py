@@ -45,9 +45,9 @@ class _Restricted(pickle.Unpickler):
         return torch.storage.TypedStorage(_internal=True)
 
     def find_class(self, module: str, name: str) -> Any:
-        room, names = _PLAIN.get(module, (None, ()))
+        owner, names = _PLAIN.get(module, (None, ()))
         if name in names:
-            return getattr(room, name)
+            return getattr(owner, name)
         raise Exception(f"global '{module}/{name}' is forbidden")
 
 
