@@ -1,8 +1,8 @@
 """The WebUI's installer hook, run as a process of its own at every start.
 
-Adds the small packages that are missing and nothing else: torch, numpy, OpenCV, Pillow, gradio and whatever else the
-WebUI brings are never installed, changed or upgraded here. Whatever goes wrong is said and never fails the start.
-Where nothing is missing it looks and ends: nothing of the WebUI or of this package is imported.
+Adds the small packages that are missing and nothing else: torch, numpy, OpenCV, Pillow, gradio and all else that the
+WebUI brings are never installed, changed or upgraded here. An error is printed and never fails the start, which needs
+none of these packages. Where nothing is missing, nothing of the WebUI or of this package is imported.
 """
 
 import importlib.util

@@ -4,7 +4,7 @@ import argparse
 
 
 def preload(parser: argparse.ArgumentParser) -> None:
-    """Add --facerestore-models-path; what is given stands in `shared.cmd_opts.facerestore_models_path`."""
+    """Add --facerestore-models-path; its value is `shared.cmd_opts.facerestore_models_path`."""
     parser.add_argument(
         "--facerestore-models-path",
         type=str,

@@ -44,9 +44,9 @@ def register() -> None:
 
 
 def _added(script_callbacks: Any, kind: str, call: Callable[..., Any], name: str) -> bool:
-    """Add a callback and say whose file it is; False where this WebUI does not let itself be told.
+    """Add a callback with the name of its file; False where this WebUI has no such function.
 
-    on_… finds that out by inspecting the stack, which costs its start about 0.1 s for each callback.
+    Its on_… functions find the name by inspecting the stack, which takes about 0.1 s of the start for each callback.
     """
     try:
         listed = script_callbacks.callback_map[f"callbacks_{kind}"]

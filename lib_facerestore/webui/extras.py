@@ -10,14 +10,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import PIL.Image
 from modules import scripts_postprocessing
 
 from ..errors import FaceRestoreError, OptionError
-from ..images.modes import to_eight_bit
 from ..wording import did_you_mean, shown
-from . import host, infotext, service
+from . import host, infotext
 from .request import Request, is_wanted, request_from_values
 
 logger = logging.getLogger(__name__)
@@ -131,6 +129,8 @@ def _run(pp: Any, values: Mapping[str, object]) -> None:
 
 
 def _restore(pp: Any, request: Request) -> None:
+    from . import service  # not at the WebUI's start, whose time is measured
+
     before = pp.image
     plan = [request.overrides] if request.overrides else None
     result = service.restore([before], request.options, overrides=plan, origin="Extras")[0]
@@ -161,6 +161,8 @@ def _tell(pp: Any, message: str) -> None:
 def _remember(before: PIL.Image.Image, result: Any) -> None:
     """Keep the pair for the face strip and the slider. Never raises."""
     try:
+        from . import service
+
         picture = service.RunPicture(_shown(before), _shown(result.image), tuple(result.faces), notes=result.notes)
         service.remember("extras", [picture], job=host.job_start())
     except Exception:  # the picture is done: a strip that cannot be filled must not undo it
@@ -172,6 +174,10 @@ def _shown(image: PIL.Image.Image) -> PIL.Image.Image:
     if image.mode in ("RGB", "RGBA"):
         return image.copy()
     if image.mode.startswith("I"):
+        import numpy as np
+
+        from ..images.modes import to_eight_bit
+
         deep = np.asarray(image).clip(0, 65535).astype(np.uint16)
         return PIL.Image.fromarray(to_eight_bit(deep)).convert("RGB")
     return image.convert("RGB")

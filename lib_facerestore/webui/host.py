@@ -1,4 +1,4 @@
-"""All that is asked of the WebUI or told to it, in one place: folders, device, settings, progress, interrupts.
+"""What is asked of the WebUI and shown in it: folders, device, settings, progress, interrupts.
 
 Every function works, with a sensible answer, where `modules` is absent or lacks something (SD.Next, the own page,
 tests). Nothing of the WebUI is imported before it is needed, since some of it takes seconds.
@@ -26,7 +26,7 @@ def module(name: str) -> Any | None:
         if error.name not in ("modules", f"modules.{name}"):
             logger.warning("the WebUI's %s cannot be imported: %s", name, error)
         return None
-    except Exception as error:  # whatever a host's module does while it is imported must not stop ours
+    except Exception as error:  # a module of the WebUI may raise anything while it is imported
         logger.warning("the WebUI's %s cannot be imported: %s", name, error)
         return None
 
@@ -60,8 +60,8 @@ def cmd_opt(name: str, default: Any) -> Any:
 
 def models_root() -> Path | None:
     """The WebUI's models folder, None where there is no WebUI."""
-    for room, name in (("paths", "models_path"), ("shared", "models_path"), ("paths_internal", "models_path")):
-        value = getattr(module(room), name, None)
+    for place, name in (("paths", "models_path"), ("shared", "models_path"), ("paths_internal", "models_path")):
+        value = getattr(module(place), name, None)
         if value:
             return Path(value)
     return None
@@ -95,7 +95,7 @@ def device(wanted: str = "auto") -> str:
 
 
 def free_memory() -> None:
-    """Ask the WebUI to make room on the device. Never raises."""
+    """Ask the WebUI to free memory on the device. Never raises."""
     with contextlib.suppress(ImportError, AttributeError):
         importlib.import_module("modules_forge.utils").prepare_free_memory()
         return
@@ -111,7 +111,7 @@ def interrupted() -> bool:
 
 
 def job_start() -> object:
-    """When the WebUI's current job began, by which it can be told from others; None where that is not known."""
+    """When the WebUI's current job began, which differs from job to job; None where that is not known."""
     return getattr(getattr(module("shared"), "state", None), "time_start", None)
 
 
@@ -156,7 +156,7 @@ class Bar:
 def progress_bar() -> Iterator[Bar]:
     """One more job of the WebUI's progress bar while it lasts; the text and steps are put back afterwards.
 
-    The WebUI has counted its own jobs before it calls an extension, so that the bar would stand still at the end.
+    The WebUI has counted its own jobs before it calls an extension, so that the bar would not move at the end.
     """
     state = getattr(module("shared"), "state", None)
     counted = getattr(state, "job_count", 0) or 0

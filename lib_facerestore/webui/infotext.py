@@ -159,7 +159,7 @@ _SHOWN: dict[str, Callable[[Request], object]] = {
 
 
 def _text(name: str, params: Mapping[str, object]) -> str | None:
-    """The text under the key of `name`. The WebUI's parser takes 640x480 apart, whatever key it stands under."""
+    """The text under the key of `name`. The WebUI's parser takes 640x480 apart, under any key."""
     key = KEYS[name]
     if key in params:
         return str(params[key])

@@ -87,7 +87,7 @@ def request_from_values(values: Mapping[str, object]) -> Request:
 def is_wanted(args: Sequence[object], changes: Mapping[str, object] | None = None) -> bool:
     """Whether `request_from_args` may say enabled. Cheap, since it is asked for every picture of the WebUI.
 
-    A switch that cannot be understood counts as yes, so that whoever reads the request says what is wrong.
+    A switch that cannot be understood counts as yes, so that reading the request says what is wrong.
     """
     value = args[0] if args else False
     if isinstance(value, Mapping):

@@ -187,7 +187,7 @@ def model_ids() -> list[str]:
         return list(dict.fromkeys([AUTO, *(choice.id for choice in models())]))
     except FaceRestoreError as error:
         logger.warning("the models cannot be listed: %s", error)
-    except Exception:  # the page and the Settings must open whatever lies in a model folder
+    except Exception:  # the page and the Settings must open whatever is in a model folder
         logger.exception("the models cannot be listed")
     return [AUTO]
 
@@ -208,7 +208,7 @@ def knobs_of(model: str) -> frozenset[str]:
 
 
 def knobs_of_run(results: Sequence[Result[Any]]) -> frozenset[str]:
-    """The knobs of the model that ran, for the infotext; none where they cannot be told. Never raises."""
+    """The knobs of the model that ran, for the infotext; none where they are not known. Never raises."""
     model = next((result.model for result in results if result.model), "")
     try:
         return knobs_of(model) if model else frozenset()
@@ -266,7 +266,7 @@ def _list(inventory: Inventory, faults: Mapping[str, str]) -> list[ModelChoice]:
 
 
 def _other(what: IdentifiedFile) -> ModelChoice | None:
-    """A file that the catalogue does not name: offered where its tensors are a restorer's, or cannot be told."""
+    """A file that the catalogue does not name: offered where its tensors are a restorer's, or do not say."""
     path = what.path
     if what.content is None or what.remark or any(entry.kind != "restorer" for entry in what.models):
         return None
@@ -281,7 +281,7 @@ def _other(what: IdentifiedFile) -> ModelChoice | None:
 
 
 def _by_family(path: Path, content: Peeked) -> ModelChoice | None:
-    """A checkpoint of a supported family that is no published one: somebody's own training, say."""
+    """A checkpoint of a supported family that nobody has published, such as one of the user's own training."""
     if not content.shapes or content.asks_for:
         return None
     from ..networks.load import find_family  # needs torch, which a WebUI has loaded long before

@@ -1,7 +1,7 @@
 """The section "Face Restore" of the WebUI's Settings: registered at each start of the page, read as one record.
 
 The values are kept in the WebUI's own settings file. Whatever is in it (GET /options turns whole numbers into floats,
-somebody may have edited it), `read` gives a complete and valid `Settings`.
+it may have been edited by hand), `read` gives a complete and valid `Settings`.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ def finish(p: Any, job: Job, done: Done | None, index: int, tab: str) -> None:
 
 
 def save_before(p: Any, before: Any, index: int, stage: str) -> None:
-    """Save the picture as it was, beside the result, where the WebUI saves pictures at all. Never raises.
+    """Save the picture before restoration beside the result, where the WebUI saves pictures at all. Never raises.
 
     stage: what is still to come at that stage, the composite with the original, is done for the copy too.
     """
@@ -242,7 +242,7 @@ def _composed(p: Any, image: Any, index: int) -> Any:
 
 
 def _text(p: Any, index: int) -> str | None:
-    """The infotext of a picture of the batch as it stands now; None where the host makes it otherwise."""
+    """The infotext of a picture of the batch with the lines so far; None where this WebUI makes it in another way."""
     make = getattr(host.module("processing"), "create_infotext", None)
     if make is None:
         return None

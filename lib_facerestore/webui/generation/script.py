@@ -29,14 +29,14 @@ RESTORER_KEY = "Face restoration result"
 
 
 def _careful(hook: Callable[..., None]) -> Callable[..., None]:
-    """A hook that logs what goes wrong and leaves the picture as it is."""
+    """A hook that logs what goes wrong and leaves the picture unchanged."""
 
     @functools.wraps(hook)
     def careful(self: FaceRestoreScript, p: Any, *args: Any, **kwargs: Any) -> None:
         try:
             hook(self, p, *args, **kwargs)
         except Exception:
-            logger.exception("%s: the picture is left as it is", hook.__name__)
+            logger.exception("%s: the picture is left unchanged", hook.__name__)
 
     return careful
 
@@ -44,8 +44,8 @@ def _careful(hook: Callable[..., None]) -> Callable[..., None]:
 class FaceRestoreScript(scripts.Script):
     """Always visible; does nothing, and loads nothing, unless it is enabled.
 
-    One instance serves a tab for as long as the page lives, and several generations may use it at once: whatever
-    belongs to a generation is on its `p`.
+    One instance serves a tab until "Reload UI", and several generations may use it at once: what belongs to a
+    generation is kept on its `p`.
     """
 
     def title(self) -> str:
