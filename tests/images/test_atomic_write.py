@@ -1,0 +1,98 @@
+"""A file is written whole or not at all; nothing is overwritten unasked; permissions and links stay."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lib_facerestore.errors import InputError
+from lib_facerestore.images import atomic_write
+from lib_facerestore.images import files as image_files
+from lib_facerestore.images.files import from_array, read_picture, write_picture
+
+from .samples import EIGHT, same
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.png"
+    write_picture(from_array(EIGHT), file)
+    before = file.read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("replace", "fsync", "link"):
+        with monkeypatch.context() as patch:
+            patch.setattr(atomic_write.os, name, fail)
+            if name == "link":
+                patch.setattr(atomic_write.os, "replace", fail)
+                with pytest.raises(InputError, match="No space left"):
+                    write_picture(from_array(EIGHT), tmp_path / "new.png")
+            else:
+                with pytest.raises(InputError, match=r"a\.png.*No space left.*free space"):
+                    write_picture(from_array(EIGHT[:5]), file, overwrite=True)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
+        assert file.read_bytes() == before
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", fail)
+        with pytest.raises(InputError, match="cannot be written as PNG"):
+            write_picture(from_array(EIGHT[:5]), file, overwrite=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_write.os, "fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            write_picture(from_array(EIGHT[:5]), file, overwrite=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
+    assert file.read_bytes() == before
+
+
+def test_overwrite_protection_and_its_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.png"
+    write_picture(from_array(EIGHT), file)
+    with pytest.raises(InputError, match=r"a\.png: already exists; allow overwriting"):
+        write_picture(from_array(EIGHT[:5]), file)
+    write_picture(from_array(EIGHT[:5]), file, overwrite=True)
+    assert read_picture(file).height == 5
+    for without_links in (False, True):
+        late = tmp_path / f"late{without_links}.png"
+        encode = image_files.encode_picture
+
+        def encode_while_another_writes(*arguments: object, late: Path = late, encode: object = encode) -> bytes:
+            late.write_bytes(b"another's")
+            return encode(*arguments)  # type: ignore[operator]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(image_files, "encode_picture", encode_while_another_writes)
+            if without_links:
+                patch.setattr(atomic_write.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no links")))
+            with pytest.raises(InputError, match="already exists"):
+                write_picture(from_array(EIGHT), late)
+        assert late.read_bytes() == b"another's"
+        assert not list(tmp_path.glob(".facerestore*"))
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic_write.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no links")))
+    write_picture(from_array(EIGHT), tmp_path / "a.png")
+    assert same(read_picture(tmp_path / "a.png"), from_array(EIGHT))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_permissions_and_links(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write_picture(from_array(EIGHT), tmp_path / "a.png")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a.png").stat().st_mode) == 0o640
+    (tmp_path / "a.png").chmod(0o604)
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
+    write_picture(from_array(EIGHT[:5]), tmp_path / "link.png", overwrite=True)
+    assert (tmp_path / "link.png").is_symlink()
+    assert read_picture(tmp_path / "a.png").height == 5
+    assert stat.S_IMODE((tmp_path / "a.png").stat().st_mode) == 0o604

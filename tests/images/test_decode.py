@@ -1,0 +1,78 @@
+"""Files of other writers: 16 bits, colour keys, animations."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib_facerestore.errors import InputError
+from lib_facerestore.images.files import from_array, read_picture, write_picture
+from lib_facerestore.images.metadata import png_insert
+
+from .samples import DEEP, EIGHT, pil_image
+
+
+def test_16_bit_png_of_other_writers(tmp_path: Path) -> None:
+    data = cv2.imencode(".png", DEEP[:, :, [2, 1, 0]])[1].tobytes()
+    key = tuple(int(value) for value in DEEP[3, 4, :3])
+    (tmp_path / "key.png").write_bytes(
+        png_insert(data, [(b"gAMA", struct.pack(">L", 45455)), (b"tRNS", struct.pack(">HHH", *key))])
+    )
+    picture = read_picture(tmp_path / "key.png")
+    assert picture.mode == "RGBA;16"
+    assert picture.alpha is not None
+    assert picture.alpha[3, 4] == 0
+    assert picture.alpha[0, 0] == 65535
+    assert np.array_equal(picture.pixels, DEEP[:, :, :3])
+
+
+def test_16_bit_tiff_of_other_writers(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(
+        tmp_path / "planar.tif", np.moveaxis(DEEP[:, :, :3], -1, 0), photometric="rgb", planarconfig="separate"
+    )
+    assert np.array_equal(read_picture(tmp_path / "planar.tif").pixels, DEEP[:, :, :3])
+    tifffile.imwrite(tmp_path / "cmyk.tif", DEEP, photometric="separated")
+    with pytest.raises(InputError, match=r"cmyk\.tif.*convert"):
+        read_picture(tmp_path / "cmyk.tif")
+    half = np.full((4, 4, 4), 30000, np.uint16)
+    tifffile.imwrite(tmp_path / "pre.tif", half, photometric="rgb", extrasamples=["assocalpha"])
+    assert (read_picture(tmp_path / "pre.tif").pixels == 65535).all()
+    tifffile.imwrite(tmp_path / "float.tif", DEEP[:, :, 0].astype(np.float32))
+    with pytest.raises(InputError, match="mode F"):
+        read_picture(tmp_path / "float.tif")
+
+
+def test_gif_first_frame_is_read(tmp_path: Path) -> None:
+    image = pil_image("P")
+    image.save(tmp_path / "a.gif", save_all=True, append_images=[image.rotate(180)])
+    assert np.array_equal(read_picture(tmp_path / "a.gif").pixels, np.asarray(image.convert("RGB")))
+    with pytest.raises(InputError, match=r"\.gif cannot be written; use \.png"):
+        write_picture(from_array(EIGHT), tmp_path / "b.gif")
+
+
+def test_colour_key_is_read_as_alpha(tmp_path: Path) -> None:
+    Image.fromarray(EIGHT[:, :, :3]).save(tmp_path / "k.png", transparency=tuple(int(v) for v in EIGHT[2, 3, :3]))
+    picture = read_picture(tmp_path / "k.png")
+    assert picture.mode == "RGBA"
+    assert picture.alpha is not None
+    assert picture.alpha[2, 3] == 0
+    assert np.array_equal(picture.pixels, EIGHT[:, :, :3])
+    pil_image("L").save(tmp_path / "g.png", transparency=int(EIGHT[2, 3, 3]))
+    assert read_picture(tmp_path / "g.png").mode == "LA"
+
+
+@pytest.mark.parametrize("extension", ["gif", "webp"])
+def test_of_an_animation_the_first_frame_is_read_and_it_says_so(tmp_path: Path, extension: str) -> None:
+    first, second = (Image.new("RGB", (8, 6), colour) for colour in ("#ff0000", "#0000ff"))
+    first.save(tmp_path / f"still.{extension}")
+    assert not read_picture(tmp_path / f"still.{extension}").losses
+    first.save(tmp_path / f"moving.{extension}", save_all=True, append_images=[second])
+    picture = read_picture(tmp_path / f"moving.{extension}")
+    assert picture.pixels[0, 0, 0] > 200 and picture.pixels[0, 0, 2] < 50
+    assert picture.losses == (f"{tmp_path / 'moving'}.{extension}: only the first of its 2 frames is kept",)
