@@ -1,12 +1,26 @@
-"""What the command line sets for its whole process is put back after each test."""
+"""What the tests of the command line share; what it sets for its whole process is put back after each test."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
+
+from lib_facerestore.catalogue import ModelEntry, ModelFile, fingerprints, known_models
+from lib_facerestore.catalogue import download as downloads
+from lib_facerestore.cli import main as cli
+
+from ..catalogue.test_catalogue import shapes_of
+from ..conftest import small_lite
+
+Run = Callable[..., int]
+BISENET_LAST = ("conv_out.conv_out.weight", shapes_of("bisenet")["conv_out.conv_out.weight"])
+"""With the first tensors of BiSeNet, enough to be taken for it; what lies between is missing."""
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +30,33 @@ def _process_put_back() -> Iterator[None]:
     yield
     root.handlers[:], root.level = handlers, level
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def run_models(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs `models` of the command line on a model folder with one small restorer."""
+    monkeypatch.setattr(fingerprints, "cache_file", lambda: tmp_path / "sha256.json")
+    monkeypatch.delenv(downloads.OFFLINE, raising=False)
+    monkeypatch.setenv("COLUMNS", "110")
+
+    def run(*arguments: object) -> int:
+        given = ["models", *(str(argument) for argument in arguments), "--models", str(models), "--device", "cpu"]
+        return cli.main(given)
+
+    return run
+
+
+@pytest.fixture
+def known_net(monkeypatch: pytest.MonkeyPatch) -> ModelEntry:
+    """`lite-like`, a model of the catalogue whose published file is a small restorer."""
+    data = safetensors.torch.save(small_lite().state_dict())
+    file = ModelFile("lite-like.safetensors", len(data), hashlib.sha256(data).hexdigest(), ("https://example.org/x",))
+    entry = ModelEntry(
+        "lite-like", 50, (file.name,), family="lite", size=256, licence="MIT", licence_note="Ours.", commercial="yes",
+        good_for="Tests.", published=(file,), has=("lite_trunk.0.first.weight", "fold_half.weight"),
+    )  # fmt: skip
+    from lib_facerestore.catalogue import entries
+
+    everything = (*known_models(None), entry)
+    monkeypatch.setattr(entries, "_all", lambda: everything)
+    return entry
