@@ -58,7 +58,7 @@ def network_pair(model: str, store: Store, device: torch.device) -> Pair:
     """
     if model not in measurable():
         raise OptionError(f"bench: {model!r} is not known; it can measure {', '.join(measurable())}.")
-    path = store.installed().get(model)
+    path = store.scan().installed().get(model)
     torch.manual_seed(0)
     state: Mapping[str, torch.Tensor]
     if path is not None:

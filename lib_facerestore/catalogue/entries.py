@@ -97,8 +97,7 @@ class ModelEntry:
         """What is known about the model, as plain values for JSON; nothing about this machine's files.
 
         Keys: id, kind, family, size (pixels, or None), wanted (file names), bytes and bytes_about (or None), knobs,
-        licence, licence_note, commercial (and commercial_use, its name in the command line's output), good_for,
-        needs, used, downloadable, page.
+        licence, licence_note, commercial, good_for, needs, used, downloadable, page.
         """
         return {
             "id": self.id,
@@ -112,7 +111,6 @@ class ModelEntry:
             "licence": self.licence,
             "licence_note": self.licence_note,
             "commercial": self.commercial,
-            "commercial_use": self.commercial,
             "good_for": self.good_for,
             "needs": self.needs or None,
             "used": self.used,

@@ -22,7 +22,10 @@ from typing import Any, Literal
 
 from ..errors import ModelFileError
 
-WRAPPING_KEYS = ("params_ema", "params", "state_dict", "g_ema", "generator", "net_g", "model")
+WRAPPING_KEYS = (
+    "params_ema", "params-ema", "params", "state_dict", "model_state_dict", "g_ema", "generator", "net_g", "net",
+    "model",
+)  # fmt: skip
 """Keys under which public checkpoints keep their tensors, in the order of preference."""
 
 PREFIXES = (

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import FaceRestoreError
-from .entries import Kind
 from .fingerprints import same_content
-from .identify import IdentifiedFile, identify
+from .identify import identify
 from .inventory import Inventory
 
 MODEL_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx")
@@ -81,22 +80,6 @@ class Store:
     def scan(self) -> Inventory:
         """Look through the folders once. A file's content is read only where it was not read before in this run."""
         return Inventory(self.folders, tuple(identify(path) for path in self.files()))
-
-    def installed(self, kind: Kind | None = "restorer") -> dict[str, Path]:
-        """`Inventory.installed` of a fresh scan."""
-        return self.scan().installed(kind)
-
-    def others(self) -> list[Path]:
-        """The paths of `Inventory.others` of a fresh scan."""
-        return [file.path for file in self.scan().others()]
-
-    def misfits(self, kind: Kind | None = "restorer") -> dict[str, IdentifiedFile]:
-        """`Inventory.misfits` of a fresh scan."""
-        return self.scan().misfits(kind)
-
-    def find(self, model: str, kind: Kind | None = "restorer") -> Path:
-        """`Inventory.find` of a fresh scan."""
-        return self.scan().find(model, kind)
 
     def duplicates(self) -> list[list[Path]]:
         """Groups of files that hold the same bytes, links to one file not counted."""

@@ -67,7 +67,7 @@ def _there_already(entry: ModelEntry, name: str | None, store: Store) -> Downloa
     from ..catalogue.download import Downloaded
     from ..catalogue.fingerprints import sha256_of
 
-    path = store.installed(entry.kind).get(entry.id)
+    path = store.scan().installed(entry.kind).get(entry.id)
     if path is None or entry.id == BUILT_IN:
         return None
     size = path.stat().st_size

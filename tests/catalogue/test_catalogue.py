@@ -117,41 +117,42 @@ def test_tensors_tell_the_model(name: str) -> None:
 def test_files_are_found_in_sub_folders_whatever_the_case(tmp_path: Path) -> None:
     path = empty_file(tmp_path / "GFPGAN" / "gfpganV1.4.pth", shapes_of("gfpgan-1.4"))
     store = Store([tmp_path / "absent", tmp_path])
-    assert store.installed()["gfpgan-1.4"] == path
-    assert list(store.installed())[-1] == "lite"
-    assert store.find("GFPGAN-1.4") == path
-    assert store.find(path.name) == path
-    assert store.find(str(path)) == path
-    assert store.others() == []
+    assert store.scan().installed()["gfpgan-1.4"] == path
+    assert list(store.scan().installed())[-1] == "lite"
+    assert store.scan().find("GFPGAN-1.4") == path
+    assert store.scan().find(path.name) == path
+    assert store.scan().find(str(path)) == path
+    assert store.scan().others() == []
 
 
 def test_a_file_of_any_name_is_recognised_by_its_tensors(tmp_path: Path) -> None:
     path = empty_file(tmp_path / "my favourite.safetensors", shapes_of("codeformer"))
     plus = empty_file(tmp_path / "plus.safetensors", shapes_of("restoreformer++"), "vqvae.")
     store = Store([tmp_path])
-    assert store.installed() == {"codeformer": path, "restoreformer++": plus, "lite": store.installed()["lite"]}
-    assert store.find("codeformer") == path
+    installed = store.scan().installed()
+    assert installed == {"codeformer": path, "restoreformer++": plus, "lite": installed["lite"]}
+    assert store.scan().find("codeformer") == path
     assert identify(path).told_by == "tensors"
 
 
 def test_the_usual_name_is_preferred_to_a_recognised_one(tmp_path: Path) -> None:
     empty_file(tmp_path / "a.safetensors", shapes_of("codeformer"))
     usual = empty_file(tmp_path / "codeformer.safetensors", shapes_of("codeformer"))
-    assert Store([tmp_path]).installed()["codeformer"] == usual
-    assert Store([tmp_path]).others() == [tmp_path / "a.safetensors"]
+    assert Store([tmp_path]).scan().installed()["codeformer"] == usual
+    assert [file.path for file in Store([tmp_path]).scan().others()] == [tmp_path / "a.safetensors"]
 
 
 def test_tensors_contradict_a_name(tmp_path: Path) -> None:
     path = empty_file(tmp_path / "codeformer.safetensors", shapes_of("gpen-512"))
-    assert Store([tmp_path]).installed()["gpen-512"] == path
-    assert "codeformer" not in Store([tmp_path]).installed()
+    assert Store([tmp_path]).scan().installed()["gpen-512"] == path
+    assert "codeformer" not in Store([tmp_path]).scan().installed()
 
 
 def test_what_shapes_cannot_tell_is_left_open(tmp_path: Path) -> None:
     path = empty_file(tmp_path / "own.safetensors", shapes_of("gfpgan-1.4"))
-    assert list(Store([tmp_path]).installed()) == ["lite"]
+    assert list(Store([tmp_path]).scan().installed()) == ["lite"]
     assert [entry.id for entry in identify(path).models] == ["gfpgan-1.4", "gfpgan-1.3", "gfpgan-1.2"]
-    assert Store([tmp_path]).find("own") == path
+    assert Store([tmp_path]).scan().find("own") == path
     discriminator = empty_file(tmp_path / "GPEN-BFR-512-D.pth", {"convs.0.weight": (3, 3)})
     assert "discriminator" in identify(discriminator).remark
 
@@ -170,11 +171,11 @@ def test_what_cannot_be_read_is_damaged_whatever_its_name(tmp_path: Path, name: 
     path = tmp_path / name
     path.write_bytes(content)
     store = Store([tmp_path])
-    assert list(store.installed(None)) == ["lite"]
+    assert list(store.scan().installed(None)) == ["lite"]
     assert why in identify(path).damaged and identify(path).models == ()
-    (id_,) = store.misfits()
+    (id_,) = store.scan().misfits()
     with pytest.raises(ModelFileError, match=rf"model {id_}: .*{name}: "):
-        store.find(id_)
+        store.scan().find(id_)
 
 
 def onnx_file(path: Path, graph: int = 500) -> Path:
@@ -208,10 +209,10 @@ def test_onnx_files_are_known_by_name_and_only_among_their_kind(tmp_path: Path) 
     onnx_file(tmp_path / "codeformer.pth")  # an ONNX file under the name of a checkpoint is none of ours
     empty_file(tmp_path / "gpen_bfr_512.onnx", shapes_of("restoreformer"))  # and the other way round
     store = Store([tmp_path])
-    assert list(store.installed()) == ["restoreformer", "gfpgan-1.4-onnx", "lite"]
-    assert store.installed()["gfpgan-1.4-onnx"] == path
+    assert list(store.scan().installed()) == ["restoreformer", "gfpgan-1.4-onnx", "lite"]
+    assert store.scan().installed()["gfpgan-1.4-onnx"] == path
     with pytest.raises(ModelFileError, match=r"gpen_bfr_512\.onnx: is restoreformer, in spite of its name"):
-        store.find("gpen-512-onnx")
+        store.scan().find("gpen-512-onnx")
 
 
 @pytest.mark.parametrize(
@@ -227,11 +228,11 @@ def test_a_known_file_with_the_tensors_of_a_model_is_not_that_model(
 ) -> None:
     path = empty_file(tmp_path / name, shapes_of(twin))
     assert identify(path).models == () and identify(path).remark
-    assert twin not in Store([tmp_path]).installed(kind)
-    assert Store([tmp_path]).others() == [path]
+    assert twin not in Store([tmp_path]).scan().installed(kind)
+    assert [file.path for file in Store([tmp_path]).scan().others()] == [path]
     publish(monkeypatch, twin, path)  # the model itself under this name: its published hash overrules that
     assert [entry.id for entry in identify(path).models] == [twin]
-    assert Store([tmp_path]).installed(kind)[twin] == path
+    assert Store([tmp_path]).scan().installed(kind)[twin] == path
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, model: str, path: Path) -> None:
@@ -245,22 +246,22 @@ def publish(monkeypatch: pytest.MonkeyPatch, model: str, path: Path) -> None:
 
 def test_the_published_hash_overrules_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = empty_file(tmp_path / "GFPGANv1.4.pth", shapes_of("gfpgan-1.3"))
-    assert list(Store([tmp_path]).installed()) == ["gfpgan-1.4", "lite"]
+    assert list(Store([tmp_path]).scan().installed()) == ["gfpgan-1.4", "lite"]
     publish(monkeypatch, "gfpgan-1.3", path)
-    assert Store([tmp_path]).installed()["gfpgan-1.3"] == path
+    assert Store([tmp_path]).scan().installed()["gfpgan-1.3"] == path
     with pytest.raises(ModelFileError, match=r"GFPGANv1\.4\.pth: is gfpgan-1\.3, in spite of its name"):
-        Store([tmp_path]).find("gfpgan-1.4")
+        Store([tmp_path]).scan().find("gfpgan-1.4")
 
 
 def test_detectors_parsers_and_upscalers_are_found_too(tmp_path: Path) -> None:
     path = empty_file(tmp_path / "detector.safetensors", shapes_of("retinaface-resnet50"), "module.")
     store = Store([tmp_path])
-    assert store.installed("detector") == {"retinaface-resnet50": path}
-    assert store.find("retinaface-resnet50", "detector") == path
+    assert store.scan().installed("detector") == {"retinaface-resnet50": path}
+    assert store.scan().find("retinaface-resnet50", "detector") == path
     assert find_files([tmp_path]) == {"retinaface-resnet50": path}
     with pytest.raises(ModelFileError, match="retinaface-resnet50 is a detector, not a restorer"):
-        store.find("retinaface-resnet50")
-    assert list(store.installed()) == ["lite"]
+        store.scan().find("retinaface-resnet50")
+    assert list(store.scan().installed()) == ["lite"]
 
 
 @pytest.mark.parametrize(("spec", "file"), [("bisenet", "faceparser.pth"), ("bisenet", "79999_iter.pth")])
@@ -277,11 +278,11 @@ def test_a_parser_of_any_name_is_used(tmp_path: Path, spec: str, file: str, monk
 def test_a_listing_of_hundreds_of_files_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(300):
         empty_file(tmp_path / f"{number}.safetensors", {"some.weight": (3, number + 1)})
-    Store([tmp_path]).installed(None)
+    Store([tmp_path]).scan().installed(None)
     monkeypatch.setattr(fingerprints, "peek", lambda path, _: pytest.fail(f"{path} was read again"))
     store = Store([tmp_path])
-    assert len(store.others()) == 300 and store.misfits(None) == {}
-    assert list(store.installed(None)) == ["lite"]
+    assert len(store.scan().others()) == 300 and store.scan().misfits(None) == {}
+    assert list(store.scan().installed(None)) == ["lite"]
 
 
 def test_a_webuis_folders_are_searched(tmp_path: Path) -> None:
@@ -292,10 +293,10 @@ def test_a_webuis_folders_are_searched(tmp_path: Path) -> None:
     (tmp_path / "Stable-diffusion" / "GFPGANv1.3.pth").touch()
     store = Store(webui=tmp_path)
     assert store.folders[0] == tmp_path / "facerestore"
-    assert set(store.installed()) == {"gfpgan-1.4", "codeformer", "lite"}
+    assert set(store.scan().installed()) == {"gfpgan-1.4", "codeformer", "lite"}
     assert tmp_path / "facerestore_models" in webui_folders(tmp_path)
     own = Store([tmp_path / "mine"], webui=tmp_path)
-    assert own.folders[0] == tmp_path / "mine" and set(own.installed()) == set(store.installed())
+    assert own.folders[0] == tmp_path / "mine" and set(own.scan().installed()) == set(store.scan().installed())
 
 
 def test_duplicates_are_found_by_content(tmp_path: Path) -> None:
@@ -359,9 +360,9 @@ def test_peeking_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_what_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"codeformer is not installed: put its file codeformer\.pth into"):
-        Store([tmp_path]).find("codeformer")
+        Store([tmp_path]).scan().find("codeformer")
     with pytest.raises(ModelFileError, match=r"model whatever is not known\. Installed: lite"):
-        Store([tmp_path]).find("whatever")
+        Store([tmp_path]).scan().find("whatever")
 
 
 def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

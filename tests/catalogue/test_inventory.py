@@ -48,7 +48,7 @@ def test_a_model_as_json_has_what_the_command_line_and_the_api_show() -> None:
         assert json.loads(json.dumps(row)) == row
         assert set(row) == {
             "id", "kind", "family", "size", "wanted", "bytes", "bytes_about", "knobs", "licence", "licence_note",
-            "commercial", "commercial_use", "good_for", "needs", "used", "downloadable", "page",
+            "commercial", "good_for", "needs", "used", "downloadable", "page",
         }  # fmt: skip
     codeformer = known_model("codeformer")
     assert codeformer is not None

@@ -54,7 +54,7 @@ def test_list_as_json_tells_everything(run: Run, models: Path, capsys: pytest.Ca
     rows = {row["id"]: row for row in content["models"]}
     assert set(rows) == {entry.id for entry in known_models(None)}
     gfpgan = rows["gfpgan-1.4"]
-    assert (gfpgan["state"], gfpgan["bytes"], gfpgan["commercial_use"]) == ("not installed", 348632874, "unclear")
+    assert (gfpgan["state"], gfpgan["bytes"], gfpgan["commercial"]) == ("not installed", 348632874, "unclear")
     assert gfpgan["downloadable"] and not rows["dfdnet"]["downloadable"]
     assert content["other_files"] == [str(models / "small.safetensors")]
     assert content["others"][0]["family"] == "lite"

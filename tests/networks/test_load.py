@@ -110,7 +110,14 @@ def test_state_dicts_load_as_files_do() -> None:
     faces = torch.zeros(1, 3, 256, 256)
     expected = load_network(state)(faces)
     prefixed = {"module." + name: value for name, value in state.items()}
-    for content in ({"params_ema": state}, {**state, "epoch": 3}, {"state_dict": prefixed}):
+    for content in (
+        {"params_ema": state},
+        {"params-ema": state},
+        {"model_state_dict": state},
+        {"net": state},
+        {**state, "epoch": 3},
+        {"state_dict": prefixed},
+    ):
         assert torch.equal(load_network(content)(faces), expected)  # type: ignore[arg-type]
 
 

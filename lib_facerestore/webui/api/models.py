@@ -29,10 +29,11 @@ class Choice(Protocol):
 
 def list_models(store: Store, choices: list[Choice], downloads: DownloadManager) -> ModelList:
     """Every model that this package can use, restorers first, and the files that the user has added."""
-    installed = store.installed(None)
+    inventory = store.scan()
+    installed = inventory.installed(None)
     found = [_known(entry, installed.get(entry.id), downloads) for entry in known_models(None) if entry.used]
     ids = {"auto", *(one.id for one in found)}
-    sizes = {path.name: _bytes(path) for path in store.files()}
+    sizes = {path.name: _bytes(path) for path in (file.path for file in inventory.files)}
     own = [_own(choice, sizes.get(choice.id)) for choice in choices if choice.id not in ids]
     return ModelList(models=[*own, *found])
 

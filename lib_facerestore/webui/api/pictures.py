@@ -10,7 +10,7 @@ from typing import Any
 
 import PIL.Image
 
-from ...catalogue import Store, known_model
+from ...catalogue import Kind, Store, known_model
 from ...errors import InputError, OptionError
 from ...images import files as image_files
 from ...images.files import Picture
@@ -121,8 +121,9 @@ def check_model(name: str, store: Store, option: str = "model") -> None:
         return
     if any(sign in name for sign in "/\\:\0") or name.startswith(("~", ".")):
         raise RefusedError(422, f"{option}: {shown(name)} is a path; give an id, or a file's name without its folder.")
-    kind = "restorer" if option == "model" else "upscaler"
-    installed = store.installed(kind)  # type: ignore[arg-type]
+    kind: Kind = "restorer" if option == "model" else "upscaler"
+    inventory = store.scan()
+    installed = inventory.installed(kind)
     entry = known_model(name)
     if name in installed or (entry is not None and entry.id in installed):
         return
@@ -131,7 +132,7 @@ def check_model(name: str, store: Store, option: str = "model") -> None:
             raise RefusedError(422, f"{option}: {entry.id} is a {entry.kind}, not a {kind}.")
         how = f"POST models/{entry.id}/download gets it, once its licence is accepted"
         raise RefusedError(409, f"{option}: {entry.id} is not installed; {how}.")
-    files = store.files()
+    files = [file.path for file in inventory.files]
     if any(name in (path.name, path.stem) for path in files):
         return
     ids = list(dict.fromkeys([*installed, *(path.name for path in files)]))

@@ -151,7 +151,6 @@ class ModelInfo(BaseModel):
     licence: str
     licence_note: str
     commercial: Literal["yes", "no", "unclear"] = Field(description="Whether commercial use is allowed.")
-    commercial_use: Literal["yes", "no", "unclear"] = Field(description="The same as `commercial`.")
     downloadable: bool = Field(description="Whether POST models/{id}/download can get it.")
     page: str | None = Field(description="Where to get it by hand.")
     needs: str | None = Field(description="A package without which it cannot run.")

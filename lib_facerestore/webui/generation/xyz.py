@@ -114,7 +114,7 @@ def _option_axis(name: str) -> Axis:
 
 def _check_model(name: str) -> None:
     if name not in service.model_ids():
-        service.store().find(name)  # also takes names without suffix; raises a sentence that names the remedy
+        service.store().scan().find(name)  # also takes names without suffix; raises a sentence that names the remedy
 
 
 __all__ = ["PREFIX", "Axis", "add_axes", "axes"]

@@ -37,7 +37,7 @@ def model_note(model: object) -> str:
     if known_model(name):
         return f"{name} is not installed. It can be downloaded in the tab Face Restore."
     try:
-        service.store().find(name)
+        service.store().scan().find(name)
     except Exception as error:
         logger.debug("model %s: %s", name, error)
         return f"There is no model {name}.{did_you_mean(name, choices)}"

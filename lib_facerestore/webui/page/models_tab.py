@@ -154,7 +154,7 @@ def _active(downloads: DownloadManager, name: str) -> bool:
 
 def _installed() -> dict[str, Path]:
     try:
-        return service.store().installed(None)
+        return service.store().scan().installed(None)
     except Exception:  # whatever is in a model folder, the tab shows what can be downloaded
         logger.exception("the model folders cannot be read")
         return {}
