@@ -7,16 +7,19 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 from lib_facerestore.catalogue import ModelEntry, ModelFile, fingerprints, known_models
 from lib_facerestore.catalogue import download as downloads
 from lib_facerestore.cli import main as cli
+from lib_facerestore.stages import loaded_models
 
 from ..catalogue.test_catalogue import shapes_of
-from ..conftest import small_lite
+from ..conftest import KnownFaces, small_lite
 
 Run = Callable[..., int]
 BISENET_LAST = ("conv_out.conv_out.weight", shapes_of("bisenet")["conv_out.conv_out.weight"])
@@ -30,6 +33,29 @@ def _process_put_back() -> Iterator[None]:
     yield
     root.handlers[:], root.level = handlers, level
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def run(models: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line with a detector that knows one face, and a small restorer."""
+    monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces((100, 90, 90)))
+
+    def run(*arguments: object) -> int:
+        return cli.main([str(argument) for argument in arguments] + ["--models", str(models), "--device", "cpu"])
+
+    return run
+
+
+@pytest.fixture
+def album(tmp_path: Path, photo: np.ndarray) -> Path:
+    """Two good pictures (one in a sub-folder), one that is no picture, and a text file."""
+    folder = tmp_path / "álbum 写真"
+    (folder / "inner").mkdir(parents=True)
+    Image.fromarray(photo).save(folder / "one.png")
+    Image.fromarray(photo).save(folder / "inner" / "two.jpg", quality=90)
+    (folder / "bad.png").write_bytes(b"not a picture")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
 
 
 @pytest.fixture

@@ -1,0 +1,195 @@
+"""`restore`: files and folders, exit codes, JSON, overwrite protection, interrupts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib_facerestore import pipeline
+from lib_facerestore.cli import main as cli
+from lib_facerestore.options.table import TABLE
+
+from .conftest import Run
+
+
+def test_one_file(run: Run, album: Path, tmp_path: Path, photo: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.png"
+    assert run("restore", album / "one.png", "-o", out, "--model", "small") == cli.OK
+    assert "1 of 1 faces restored (small)" in capsys.readouterr().out
+    restored = np.asarray(Image.open(out))
+    assert restored.shape == photo.shape
+    assert not np.array_equal(restored, photo)
+    assert np.array_equal(restored[150:], photo[150:])
+
+
+def test_a_folder_keeps_its_structure_and_a_bad_file_does_not_stop_it(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "results"
+    assert run("restore", album, "-o", out, "--model", "small", "--json") == cli.FAILED
+    captured = capsys.readouterr()
+    rows = {Path(row["file"]).name: row for row in json.loads(captured.out)}
+    assert set(rows) == {"one.png", "two.jpg", "bad.png"}
+    assert "bad.png" in rows["bad.png"]["error"]
+    assert "bad.png" in captured.err
+    assert rows["one.png"]["faces"][0]["applied"] is True
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == [
+        str(Path("inner") / "two.jpg"),
+        "one.png",
+    ]
+
+
+def test_results_are_not_overwritten_unasked(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.png"
+    out.write_bytes(b"precious")
+    assert run("restore", album / "one.png", "-o", out, "--model", "small") == cli.FAILED
+    assert "exists already; add --overwrite or --skip-existing" in capsys.readouterr().err
+    assert run("restore", album / "one.png", "-o", out, "--model", "small", "--skip-existing") == cli.OK
+    assert out.read_bytes() == b"precious"
+    assert run("restore", album / "one.png", "-o", out, "--model", "small", "--overwrite") == cli.OK
+    assert out.read_bytes() != b"precious"
+
+
+def test_usage_errors_name_the_thing_and_write_nothing(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(message: str, *arguments: object) -> None:
+        assert run("restore", *arguments) == cli.USAGE
+        assert message in capsys.readouterr().err
+
+    out = tmp_path / "out"
+    fails("there is no such file or folder", tmp_path / "absent.png", "-o", out)
+    fails("visibility: 2 is not allowed; give a number from 0 to 1", album, "-o", out, "--visibility", 2)
+    fails("the result would replace the input", album / "one.png", "-o", album / "one.png")
+    fails("is a file, no folder", album / "one.png", "-o", album / "one.png" / "out.png")
+    fails("a folder is needed for the results", album, "-o", tmp_path / "out.png")
+    fails("x.pgn: .pgn is no extension of a picture", album / "one.png", "-o", tmp_path / "x.pgn")
+    fails("codeformer is not installed", album, "-o", out, "--model", "codeformer")
+    (tmp_path / "empty").mkdir()
+    fails("the folder holds no picture", tmp_path / "empty", "-o", out)
+    assert not out.exists()
+    assert cli.main(["restore", str(album), "-o", str(out), "--quality", "0"]) == cli.USAGE
+    assert "'0' is not a whole number from 1 to 100" in capsys.readouterr().err
+
+
+def test_an_input_that_is_missing_does_not_stop_the_others(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    absent = tmp_path / "absent.png"
+    assert run("restore", absent, album / "one.png", "-o", out, "--model", "small") == cli.FAILED
+    captured = capsys.readouterr()
+    assert "absent.png: there is no such file or folder" in captured.err and "1 of 2 pictures failed" in captured.err
+    assert [path.name for path in out.iterdir()] == ["one.png"]
+    assert run("detect", absent, album / "one.png", "--json") == cli.FAILED
+    rows = json.loads(capsys.readouterr().out)
+    assert "no such file" in rows[0]["error"] and len(rows[1]["faces"]) == 1
+
+
+def test_of_two_pictures_for_one_result_the_first_is_restored(
+    run: Run, album: Path, tmp_path: Path, photo: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "b").mkdir()
+    Image.fromarray(photo).save(tmp_path / "b" / "one.png")
+    inputs = (album / "one.png", tmp_path / "b" / "one.png", album / "one.png")
+    assert run("restore", *inputs, "-o", tmp_path / "out", "--model", "small") == cli.FAILED
+    captured = capsys.readouterr()
+    assert "would both be written to" in captured.err and "1 of 2 pictures failed" in captured.err
+    assert captured.out.count("1 of 1 faces restored") == 1
+
+
+def test_nothing_is_said_to_be_copied_that_is_not(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(target: str, *more: object) -> str:
+        assert run("restore", album / "inner" / "two.jpg", "-o", tmp_path / target, "--model", "small", *more) == cli.OK
+        return capsys.readouterr().out
+
+    assert "0 of 1 faces restored, copied as it is" in told("a.jpg", "--visibility", 0)
+    assert (tmp_path / "a.jpg").read_bytes() == (album / "inner" / "two.jpg").read_bytes()
+    assert "copied" not in told("a.png", "--visibility", 0)
+    assert "copied" not in told("b.jpg", "--visibility", 0, "--quality", 40)
+    assert "copied" not in told("c.jpg")
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_keeps_what_is_finished(
+    run: Run,
+    tmp_path: Path,
+    photo: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    presses: int,
+) -> None:
+    for index in range(10):  # more than one group; four faces are restored at a time
+        Image.fromarray(photo).save(tmp_path / f"{index}.png")
+    restore, calls = pipeline._restore, []
+
+    def interrupted(*arguments: object) -> None:
+        restore(*arguments)  # type: ignore[arg-type]
+        calls.append(arguments)
+        for _ in range(presses if len(calls) == 3 else 0):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(pipeline, "_restore", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert run("restore", tmp_path, "-o", tmp_path / "out", "--model", "small", "--json") == cli.INTERRUPTED
+    assert signal.getsignal(signal.SIGINT) is before
+    captured = capsys.readouterr()
+    rows = json.loads(captured.out)
+    # The third call of the network holds the two pictures of the second group; the second press ends it at once.
+    done = 10 if presses == 1 else 8
+    assert len(rows) == done == len(list((tmp_path / "out").iterdir()))
+    assert f"interrupted; {done} of 10 pictures are finished" in captured.err
+
+
+def test_the_bar_moves_with_the_faces(
+    run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert run("restore", album / "one.png", "-o", tmp_path / "out.png", "--model", "small") == cli.OK
+    said = capsys.readouterr().err
+    assert " 80%|" in said and "0 of 1 pictures, restore 1/1 faces" in said and "100%|" in said
+
+
+def test_what_is_no_regular_file_is_named(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("restore", os.devnull, "-o", tmp_path / "n.png", "--model", "small") == cli.FAILED
+    assert f"{os.devnull}: is not a regular file" in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_again_becomes_a_png(run: Run, album: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "gifs"
+    folder.mkdir()
+    Image.open(album / "one.png").save(folder / "a.gif")
+    assert run("restore", folder, "-o", tmp_path / "out", "--model", "small") == cli.OK
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_every_option_of_the_table_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["restore", "--help"]) == cli.OK
+    text = capsys.readouterr().out
+    for spec in TABLE:
+        assert "--" + spec.name.replace("_", "-") in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_pictures_are_restored_though_nobody_reads_on(
+    run: Run, tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(3):
+        Image.fromarray(photo).save(tmp_path / f"{index}.png")
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w", buffering=1) as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert run("restore", tmp_path, "-o", tmp_path / "out", "--model", "small") == cli.OK
+    assert len(list((tmp_path / "out").iterdir())) == 3
