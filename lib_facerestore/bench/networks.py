@@ -78,7 +78,7 @@ def network_pair(model: str, store: Store, device: torch.device) -> Pair:
 
 
 def _random_companions(network: Network) -> Mapping[str, torch.Tensor]:
-    """What would lie beside the model file, random and already set in our network: the original is to get the same."""
+    """Random values for the files beside the model's, already set in our network; the original gets the same."""
     if not isinstance(network.module, DFDNet):
         return {}
     dictionaries = dfdnet_dictionaries(network.module.widths)

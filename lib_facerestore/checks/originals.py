@@ -118,7 +118,7 @@ def find_original(network: Network, state: Tensors, companions: Tensors | None =
     Args:
         network: ours.
         state: the file's tensors, without wrapping key.
-        companions: what lies beside the file, by file name: DFDNet's dictionaries.
+        companions: the files beside the model's, by file name: DFDNet's dictionaries.
 
     Raises:
         FaceRestoreError: it is not installed, or was never published as a package; or companions are missing.
@@ -230,7 +230,7 @@ def _codeformer(state: dict[str, torch.Tensor]) -> Original:
 def _dfdnet(state: dict[str, torch.Tensor], network: Network, dictionaries: Tensors | None) -> Original:
     ours = network.module
     if not isinstance(ours, DFDNet) or not dictionaries:
-        raise FaceRestoreError("dfdnet: its original needs the dictionaries that lie beside the model file.")
+        raise FaceRestoreError("dfdnet: its original needs the dictionaries beside the model file.")
     arch, vgg = (_import(f"basicsr.archs.{name}_arch", "basicsr") for name in ("dfdnet", "vgg"))
     # Its start would fetch VGG-19, which is in the model file, and read one file of dictionaries, basicsr's own, in
     # place of the authors' sixteen. So it starts empty, and gets both after that.

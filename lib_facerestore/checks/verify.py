@@ -49,7 +49,7 @@ def verify(path: Path, entry: ModelEntry | None, device: str = "cpu", against_re
     except FaceRestoreError as error:  # a package that cannot be imported, a device that is not there
         checks.append(Check("skipped", "load", str(error)))
     if network is not None:
-        family = entry.family if entry and not look_into(path).is_onnx else network.family  # ONNX does not tell its own
+        family = entry.family if entry and not look_into(path).is_onnx else network.family  # an ONNX file does not say
         if entry and (network.family, network.size) != (family, entry.size):
             expected = f"{entry.id} is of family {entry.family}, {entry.size} pixels"
             checks.append(Check("failed", "family", f"{expected}; this file is not it"))
@@ -101,7 +101,7 @@ def load(path: Path, entry: ModelEntry | None, device: str = "cpu") -> Network |
             return load_network(path, where)
         state = read_state(path)
         try:
-            return load_network(state, where)  # not the path: that would also read what lies beside it
+            return load_network(state, where)  # not the path, which would also read the files beside it
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
     if entry.kind == "parser":

@@ -204,7 +204,7 @@ def build(shapes: Shapes) -> CodeFormer:
 
 
 def _block(shapes: Shapes, name: str, resample: type[Downsample] | type[Upsample]) -> nn.Module:
-    """The block called `name`; which kind it is, its tensors' names tell."""
+    """The block called `name`, of the kind that has tensors of these names."""
     if f"{name}.conv1.weight" in shapes:
         channels_out, channels_in = shapes[f"{name}.conv1.weight"][:2]
         return ResidualBlock(channels_in, channels_out, shortcut="conv_out")

@@ -33,7 +33,7 @@ def deform_conv2d(
         groups: number of deformable groups; divides C.
 
     Returns:
-        B×O×H×W in the type of `x`. Samples outside of the picture are zero. Positions and samples are reckoned in
+        B×O×H×W in the type of `x`. Samples outside of the picture are zero. Positions and samples are computed in
         float32 even when `x` has fewer bits: bfloat16 cannot tell the pixels 300 and 301 apart.
     """
     batch, channels, height, width = x.shape
@@ -43,7 +43,7 @@ def deform_conv2d(
     factors = mask.to(exact).reshape(batch * groups, TAPS, 1, height, width)
     taps = weight.flatten(2).permute(2, 0, 1).contiguous()  # 9×O×C
 
-    # With align_corners=True pixel p of n lies at 2p / (n - 1) - 1; one row or column would lie nowhere, hence max.
+    # With align_corners=True pixel p of n lies at 2p / (n - 1) - 1; max is for a single row or column.
     step_y, step_x = 2.0 / max(height - 1, 1), 2.0 / max(width - 1, 1)
     rows = torch.arange(height, device=x.device, dtype=exact).view(1, height, 1)
     columns = torch.arange(width, device=x.device, dtype=exact).view(1, 1, width)

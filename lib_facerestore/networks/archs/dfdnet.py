@@ -1,9 +1,9 @@
 """DFDNet: features of eyes, nose and mouth are matched with dictionaries of good ones, which then steer a decoder.
 
 Li et al., "Blind Face Restoration via Deep Multi-scale Component Dictionaries", 2020, section 3. Upstream:
-csxmli2016/DFDNet (branch whole), models/networks.py, class UNetDictFace. The public file latest_net_G.pth brings its
-VGG-19 with it; the sixteen dictionaries (`DICTIONARY_FILES`, upstream's folder DictionaryCenter512) lie beside it, and
-`set_dictionaries` takes them.
+csxmli2016/DFDNet (branch whole), models/networks.py, class UNetDictFace. The public file latest_net_G.pth holds
+the VGG-19 too; the sixteen dictionaries (`DICTIONARY_FILES`, upstream's folder DictionaryCenter512) are files beside
+it, which `set_dictionaries` takes.
 
 The part boxes come from the five landmarks: `dfdnet_parts` says how far that is from upstream's 68.
 """
@@ -233,7 +233,7 @@ class DFDNet(Restorer):
             setattr(self, f"dictionary_{part}_{scale}", ((entries - mean) / deviation).to(like))
 
     def read_companions(self, folder: Path) -> dict[str, torch.Tensor]:
-        """Take the dictionaries that lie beside the model file, or in the folder that upstream keeps them in.
+        """Read the dictionaries beside the model file, or in the folder there that upstream keeps them in.
 
         Returns:
             The dictionaries as they were read, keyed by file name.
@@ -296,7 +296,7 @@ def _statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _drop_classifier(module: nn.Module, _: object) -> None:
-    module.VggExtract.model.classifier = nn.ModuleDict()  # type: ignore[union-attr]
+    module.get_submodule("VggExtract.model").classifier = nn.ModuleDict()
 
 
 RESTORER = DFDNet

@@ -1,4 +1,4 @@
-"""Where DFDNet looks for the parts of a face, and the dictionaries that lie beside its model file.
+"""Where DFDNet looks for the parts of a face, and the dictionaries beside its model file.
 
 The part boxes. Upstream finds 68 landmarks in every crop and takes squares round brow and eye, lower nose and mouth.
 Here one set of boxes comes from the five landmarks that every crop is aligned with: squares whose centres and sides,
@@ -93,7 +93,7 @@ def read_dictionaries(folder: str | Path) -> dict[str, torch.Tensor]:
 
 
 def missing_message(names: Sequence[str], where: str) -> str:
-    """What to tell a person who lacks these dictionary files: how many, and the first few by name."""
+    """The message for dictionary files that are missing: how many, and the first few by name."""
     seen = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     return (
         f"DFDNet: {len(names)} of {len(DICTIONARY_FILES)} dictionaries are missing in {where}: {seen}; "

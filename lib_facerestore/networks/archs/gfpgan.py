@@ -1,6 +1,6 @@
 """GFPGAN (Wang et al. 2021, arXiv:2101.04061): a U-Net that steers a StyleGAN2 generator by scale and shift maps.
 
-Two networks, told apart by their tensors: the original one of GFPGAN 1 (gfpgan/archs/gfpganv1_arch.py, StyleGAN2's
+Two networks, which differ in their tensors: the original one of GFPGAN 1 (gfpgan/archs/gfpganv1_arch.py, StyleGAN2's
 own equalised layers and FIR filters) and the "clean" one of 1.2, 1.3 and 1.4 (gfpganv1_clean_arch.py, plain
 convolutions and bilinear resizing). The upstream tool draws new noise on every run; here the file's noise is used, so
 that a face comes out the same each time.

@@ -88,7 +88,7 @@ class Kept(nn.Module):
 
     def forward(self, weight: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
         """What `compute` makes of them. A change of the weight in place is seen, but not through its `.data`, nor of a
-        weight that was made in inference mode: nobody counts such changes."""
+        weight that was made in inference mode: torch does not count such changes."""
         if weight.device.type != "cpu":
             return self._compute(weight, gain)
         state = (weight.data_ptr(), None if weight.is_inference() else weight._version, gain)
@@ -125,7 +125,7 @@ class Winograd(nn.Module):
             x: B×inputs×H×W.
             weight: outputs×inputs×3×3, always the same one (`Kept` says which changes are seen).
             bias: one value for each output.
-            gain: factor of the weight; the bias is taken as it is.
+            gain: factor of the weight, not of the bias.
 
         Returns:
             B×outputs×H×W; channels-last where the algorithm is used.

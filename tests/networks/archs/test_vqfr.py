@@ -17,6 +17,7 @@ from torch import nn
 
 from lib_facerestore.errors import ModelFileError, OptionError
 from lib_facerestore.networks.archs import vqfr1, vqfr2
+from lib_facerestore.networks.archs.vqgan import Codebook
 from lib_facerestore.networks.load import Network, load_network
 
 from ...oracle import check, synth
@@ -133,6 +134,17 @@ def test_sizes_are_read_off_the_shapes_and_faces_do_not_meet(kind: type[nn.Modul
     alone = torch.cat([module(picture[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(together, alone, atol=2e-4, rtol=0)
     assert len(module.codes(picture).unique()) > 1  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("network", [vqfr1.VQFRv1(**NARROW_V1), vqfr2.VQFRv2(**NARROW_V2)], ids=["v1", "v2"])  # type: ignore[arg-type]
+def test_codes_are_chosen_in_float32_whatever_the_precision(network: vqfr1.VQFRv1 | vqfr2.VQFRv2) -> None:
+    (codebook,) = (module for module in network.bfloat16().modules() if isinstance(module, Codebook))
+    torch.manual_seed(0)
+    vectors = torch.randn_like(codebook.embedding.weight) + 32  # far from zero, where bfloat16 cannot tell them apart
+    codebook.embedding.weight.data.copy_(vectors)
+    wanted = torch.randint(len(vectors), (2, 16, 16))
+    latent = codebook.look_up(wanted)
+    assert torch.equal(codebook.nearest(latent), wanted)
 
 
 def test_nothing_else_is_vqfr() -> None:
