@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 
 from lib_facerestore import load_network
+from lib_facerestore.bench import public_networks
 from lib_facerestore.checks import originals
 from lib_facerestore.errors import FaceRestoreError
+from lib_facerestore.networks.load import Network
+from lib_facerestore.system import facexlib_import
 
 from ..conftest import small_lite
 
@@ -55,3 +61,29 @@ def test_the_original_gets_its_own_tensors_only(
     originals.find_original(network, state)
     assert given == [set(own)]
     assert "chatter" not in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+def test_basicsrs_fused_activation_is_replaced_only_while_gfpgan_1_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    facexlib_import.prepare()
+    pytest.importorskip("gfpgan.archs.gfpganv1_arch", reason="comes with the extra `reference`")
+    modules = [
+        importlib.import_module(f"basicsr.{name}") for name in ("ops.fused_act.fused_act", "archs.stylegan2_arch")
+    ]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    blur = importlib.import_module("basicsr.ops.upfirdn2d.upfirdn2d")
+
+    def plain(
+        x: torch.Tensor, kernel: torch.Tensor, up: int = 1, down: int = 1, pad: tuple[int, int] = (0, 0)
+    ) -> object:
+        return blur.upfirdn2d_native(x, kernel, up, up, down, down, *pad, *pad)
+
+    monkeypatch.setattr(modules[1], "upfirdn2d", plain)  # which basicsr takes on a CPU, but not for shapes alone
+    before = [module.fused_leaky_relu for module in modules]
+    with torch.device("meta"):  # shapes alone
+        like = cast(Network, SimpleNamespace(family="gfpgan", device="meta"))
+        original = originals.find_original(like, public_networks.gfpgan_original().state_dict())
+        assert [module.fused_leaky_relu for module in modules] == before
+        faces = torch.zeros(1, 3, 512, 512)
+        assert original.run(faces).shape == faces.shape, "the compiled activation has no code for this"
+    assert [module.fused_leaky_relu for module in modules] == before
