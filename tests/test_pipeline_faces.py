@@ -1,0 +1,132 @@
+"""One face by itself: options of its own, faces that are left alone, hints about each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+
+from lib_facerestore import FaceRestorer, ModelFileError, OptionError
+from lib_facerestore.errors import InputError
+from lib_facerestore.faces import alignment
+from lib_facerestore.faces.face import Face
+
+from .conftest import small_lite
+from .pipeline_helpers import SMALL, network_of
+
+
+def test_values_that_are_not_numbers_leave_the_face_alone(
+    restorer: FaceRestorer, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo[:, :110] = 250  # tells the first face from the second, in whatever parts the batch comes
+    network = network_of(restorer, "small")
+    forward = network.module.forward
+
+    def spoil(faces: torch.Tensor) -> torch.Tensor:
+        out = forward(faces)
+        out[faces.mean((1, 2, 3)) > 0.5] = float("nan")
+        return out
+
+    monkeypatch.setattr(network.module, "forward", spoil)
+    result = restorer.restore(photo, SMALL)
+    assert [report.applied for report in result.faces] == [False, True]
+    assert "not numbers" in result.faces[0].reason
+
+
+def test_one_face_may_have_options_of_its_own(restorer: FaceRestorer, models: Path, photo: np.ndarray) -> None:
+    safetensors.torch.save_file(small_lite(seed=5).state_dict(), models / "other.safetensors")
+    plain = restorer.restore(photo, SMALL)
+    left, right = photo.copy(), photo.copy()
+    left[:, :110], right[:, 110:] = plain.image[:, :110], plain.image[:, 110:]
+    skipped = restorer.restore(photo, SMALL, overrides={1: {"skip": True}})
+    assert np.array_equal(skipped.image, right)
+    assert skipped.faces[0].reason == "face 1: skipped, as its override says"
+    unseen = restorer.restore(photo, SMALL, overrides={"2": {"visibility": 0}})
+    assert np.array_equal(unseen.image, left)
+    assert unseen.faces[1].reason == "face 2: skipped, visibility is 0"
+    other = restorer.restore(photo, SMALL, overrides={2: {"model": "other"}})
+    assert np.array_equal(other.image[:, :110], plain.image[:, :110])
+    assert (other.image[:, 110:] != plain.image[:, 110:]).any()
+    assert [report.model for report in other.faces] == ["small", "other"]
+    assert other.model == "small"
+    assert np.array_equal(other.image[:, 110:], restorer.restore(photo, SMALL.replace(model="other")).image[:, 110:])
+
+
+def test_an_override_of_a_face_that_is_not_there_is_noted(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    assert restorer.restore(photo, SMALL, overrides={7: {"skip": True}}).notes == ("there is no face 7",)
+
+
+def test_the_caller_may_leave_faces_alone_for_reasons_of_its_own(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def leave_alone(index: int, face: Face) -> str:
+        asked.append((index, face.number))
+        return "skipped, it is on the left" if index and face.box[0] < 100 else ""
+
+    both = restorer.restore_many([photo, photo], SMALL, leave_alone=leave_alone)
+    reasons = [[report.reason for report in result.faces] for result in both]
+    assert reasons == [["", ""], ["face 1: skipped, it is on the left", ""]]
+    assert sorted(asked) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+
+
+def test_a_face_to_be_left_alone_is_given_in_pixels_of_the_image(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    """A photograph that its camera stored upside down: the detector sees it upright."""
+    image = Image.fromarray(np.ascontiguousarray(photo[::-1, ::-1]))
+    image.getexif()[0x0112] = 3
+    seen: list[Face] = []
+
+    def leave_alone(index: int, face: Face) -> str:
+        seen.append(face)
+        return ""
+
+    restorer.restore_many([image], SMALL, leave_alone=leave_alone)
+    found = restorer.detect(image, SMALL)
+    assert sorted(face.box for face in seen) == sorted(face.box for face in found) and len(found) == 2
+
+
+def test_every_picture_needs_its_overrides(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    with pytest.raises(InputError, match="overrides: 1 for 2 pictures"):
+        restorer.restore_many([photo, photo], SMALL, overrides=[{}])
+    with pytest.raises(OptionError, match="face 1 cannot have 'order'"):
+        restorer.restore(photo, SMALL, overrides={1: {"order": "confidence"}})
+    with pytest.raises(ModelFileError, match="nosuch"):
+        restorer.restore(photo, SMALL, overrides={1: {"model": "nosuch"}})
+
+
+def test_a_face_that_cannot_be_cut_out_is_left_alone_for_that_reason(
+    restorer: FaceRestorer, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut, calls = alignment.crop_face, []
+
+    def crop(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+        calls.append(size)
+        if len(calls) == 2:
+            raise InputError("face: it cannot be reached; check the landmarks")
+        return cut(image, matrix, size)
+
+    monkeypatch.setattr(alignment, "crop_face", crop)
+    first, second = restorer.restore_many([photo, photo[:, :150]], SMALL)
+    assert [report.applied for report in first.faces] == [True, False] and second.changed
+    assert first.faces[1].reason == "face 2: left alone, it cannot be reached; check the landmarks"
+
+
+def test_hints_are_about_each_face_and_its_own_restorer(
+    restorer: FaceRestorer, models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    safetensors.torch.save_file(small_lite(seed=5).state_dict(), models / "other.safetensors")
+    network = network_of(restorer, "other")
+    monkeypatch.setattr(network, "knobs", frozenset({"fidelity"}))
+    forward = network.module.forward
+    monkeypatch.setattr(network.module, "forward", lambda faces, fidelity: forward(faces))
+    unheeded = "fidelity 0.7 has no effect: small has no such knob"
+    options = SMALL.replace(fidelity=0.7)
+    assert restorer.restore(photo, options).hints == (unheeded,)
+    assert restorer.restore(photo, options, overrides={2: {"model": "other"}}).hints == (f"face 1: {unheeded}",)
+    assert restorer.restore(photo, options.replace(model="other")).hints == ()
+    heeded = {1: {"model": "other"}, 2: {"model": "other"}}
+    assert restorer.restore(photo, options, overrides=heeded).hints == ()
+    assert restorer.restore(photo, SMALL, overrides={2: {"fidelity": 0.7}}).hints == (f"face 2: {unheeded}",)
