@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -91,6 +92,46 @@ def test_every_part_but_webui_is_kept_from_knowing_a_host() -> None:
     parts = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     expected = {f"lib_facerestore.{part}" for part in parts - {"__init__", "webui"}}
     assert set(contract["source_modules"]) == expected
+
+
+def test_a_restoration_calls_downwards_only() -> None:
+    """What `restore` calls, through every stage, is of the same layer or a lower one: what it gets comes by return."""
+    from skimage.data import astronaut
+
+    from lib_facerestore import FaceRestorer, Options
+
+    (contract,) = [c for c in configuration()["tool"]["importlinter"]["contracts"] if c["name"] == LAYERS]
+    height = {
+        part.strip(): row for row, parts in enumerate(reversed(contract["layers"])) for part in re.split(r"[|:]", parts)
+    }
+    called: set[str] = set()
+    upward: set[str] = set()
+
+    def layer(frame: FrameType) -> str | None:
+        path = Path(frame.f_code.co_filename)
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py") if path.is_relative_to(PACKAGE) else None
+        return part if part in height else None
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        if event != "call" or (callee := layer(frame)) is None:
+            return
+        called.add(callee)
+        caller = frame.f_back
+        while caller is not None and layer(caller) is None:  # a library that calls back
+            caller = caller.f_back
+        if caller is not None and height[callee] > height[layer(caller) or ""]:
+            upward.add(f"{caller.f_code.co_name} ({layer(caller)}) calls {frame.f_code.co_name} ({callee})")
+
+    options = Options(keep="eyes", detail=0.2, grain=0.3, upscale=1.5)
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        (result,) = FaceRestorer().restore_many([astronaut()], options, overrides=[{1: {"visibility": 0.5}}])
+    finally:
+        sys.setprofile(before)
+    assert result.changed
+    assert {"pipeline", "results", "stages", "networks", "faces", "options", "images", "catalogue"} <= called
+    assert not upward
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -6,7 +6,7 @@ Every stage loads its networks with `fill`. Training code puts prefixes such as 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 
 import torch
 from torch import nn
@@ -18,20 +18,19 @@ HARMLESS_EXTRAS = frozenset({"quantize.utility_counter"})
 """Tensors that some public files carry and that no network uses: RestoreFormer's count of used codes."""
 
 
-def own_tensors(state: State, fits: Callable[[State], bool]) -> dict[str, torch.Tensor] | None:
+def own_tensors(state: State, typical: Collection[str]) -> dict[str, torch.Tensor] | None:
     """The tensors of a network without the prefixes of training code and without the groups beside them.
 
     Args:
         state: the tensors of a file.
-        fits: whether tensors of these names are the network's; asked for the names as they are first.
+        typical: names of tensors, one of which at least the network has.
 
     Returns:
-        The tensors by the network's names; None where `fits` accepts none of the ways to read the names.
+        The tensors by the network's names; None where none of the ways to read the names gives a typical one.
     """
     for view in views(state):
-        own = {short: state[full] for short, full in view.items()}
-        if fits(own):
-            return own
+        if any(name in view for name in typical):
+            return {short: state[full] for short, full in view.items()}
     return None
 
 

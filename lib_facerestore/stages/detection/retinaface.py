@@ -134,7 +134,7 @@ def load_retinaface(
         ModelFileError: the file is missing, damaged or not such a network; names the file and the remedy.
         FaceRestoreError: facexlib cannot be imported.
     """
-    state = own_tensors(read_state(path), lambda tensors: any(key in tensors for key in _OWN_TENSOR.values())) or {}
+    state = own_tensors(read_state(path), _OWN_TENSOR.values()) or {}
     found = next((which for which, key in _OWN_TENSOR.items() if key in state), None)
     if found is None or (kind is not None and found != kind):
         what = f"RetinaFace {kind or 'network'}"
