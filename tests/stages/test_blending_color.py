@@ -1,0 +1,62 @@
+"""Colours of a restored crop brought to those of the picture: no seam, texture kept, grey stays grey."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lib_facerestore.faces import alignment
+from lib_facerestore.stages import blending
+
+from .blending_helpers import MASK, SIZE, placed, smooth_picture, to_uint8
+
+
+@pytest.mark.parametrize("tint", [(0.1, -0.05, 0.08), (-0.12, -0.12, -0.12), (0.0, 0.1, 0.0)])
+def test_no_step_of_colour_is_left(tint: tuple[float, ...]) -> None:
+    picture = smooth_picture(400, 400)
+    matrix = placed(0.7, 200, 200, 15)
+    crop = alignment.crop_face(picture, matrix, SIZE)
+    tinted = np.clip(crop + np.array(tint, np.float32), 0, 1)
+    image = to_uint8(picture)
+    blending.paste(image, blending.match_color(tinted, crop, MASK), crop, MASK, matrix)
+    difference = np.abs(image.astype(int) - to_uint8(picture))
+    assert difference.max() <= 2
+    unmatched = to_uint8(picture)
+    blending.paste(unmatched, tinted, crop, MASK, matrix)
+    assert np.abs(unmatched.astype(int) - to_uint8(picture)).max() > 15
+
+
+def test_seam_ring_keeps_its_level_under_a_varying_tint() -> None:
+    crop = smooth_picture(SIZE, SIZE, 3)
+    ramp = np.linspace(-0.1, 0.1, SIZE, dtype=np.float32)[:, None, None] * np.array([1, 0.5, -1], np.float32)
+    tinted = np.clip(crop * 0.9 + ramp, 0, 1).astype(np.float32)
+    ring = (MASK > 0.05) & (MASK < 0.6)
+    visible = np.abs(MASK[..., None] * (blending.match_color(tinted, crop, MASK) - crop))[ring]
+    unmatched = np.abs(MASK[..., None] * (tinted - crop))[ring]
+    assert visible.mean() < 1 / 255 < 3 / 255 < unmatched.mean()
+    assert np.percentile(visible, 99) < 4 / 255
+
+
+def test_texture_stays_restored() -> None:
+    generator = np.random.default_rng(0)
+    original = smooth_picture(SIZE, SIZE, 4)
+    texture = generator.standard_normal((SIZE, SIZE, 1), np.float32) * 0.05
+    matched = blending.match_color(np.clip(original + texture + 0.05, 0, 1), original, MASK)
+    inside = MASK > 0.9
+    kept = (matched - original)[inside].mean(axis=1)
+    assert np.corrcoef(kept, texture[inside][:, 0])[0, 1] > 0.98
+    assert 0.8 < kept.std() / texture[inside].std() < 1.25
+
+
+def test_grey_stays_grey() -> None:
+    grey = smooth_picture(SIZE, SIZE, 5).mean(axis=2, keepdims=True).repeat(3, axis=2)
+    coloured = np.clip(grey + np.array([0.1, 0.0, -0.05], np.float32), 0, 1)
+    coloured[180:200, 100:150] = (0.6, 0.2, 0.5)  # purple lips
+    matched = blending.match_color(coloured, grey, MASK)
+    assert (matched.max(axis=2) - matched.min(axis=2)).max() < 0.5 / 255
+
+
+def test_identical_crop_keeps_its_colours() -> None:
+    crop = smooth_picture(SIZE, SIZE, 6, noise=0.02)
+    assert np.abs(blending.match_color(crop, crop, MASK) - crop).max() < 1e-3
+    assert np.array_equal(blending.match_color(crop, 1 - crop, np.zeros_like(MASK)), crop)
