@@ -1,4 +1,7 @@
-"""The host double as a fixture; see `double`. Kinds: `@pytest.mark.parametrize("host", ["forge"], indirect=True)`."""
+"""The host double (see `double`), the service with a small network, and downloads that a test steps through.
+
+Kinds of host: `@pytest.mark.parametrize("host", ["forge"], indirect=True)`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from lib_facerestore.catalogue import download as downloading
+from lib_facerestore.catalogue.download import OFFLINE
+from lib_facerestore.webui.downloads import DownloadManager
+
 from .double import Host
+from .download_script import Script
 from .helpers import Known
 
 
@@ -33,3 +41,18 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Known:
     folder = tmp_path / "facerestore_models"
     folder.mkdir()
     return Known(folder, monkeypatch)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Every download goes as the test says."""
+    monkeypatch.delenv(OFFLINE, raising=False)
+    made = Script()
+    monkeypatch.setattr(downloading, "download", made)
+    return made
+
+
+@pytest.fixture
+def manager(script: Script, tmp_path: Path) -> DownloadManager:
+    """Its downloads are those of `script`, into tmp_path/models."""
+    return DownloadManager(lambda: tmp_path / "models", mirror=lambda: "https://mirror.example")

@@ -1,94 +1,27 @@
-"""The download manager, the tab with the models, and the callbacks that bring both into the WebUI."""
+"""The download manager: start to end, progress, cancelling, what may not start, the settings that it follows."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lib_facerestore.catalogue import ModelEntry, ModelFile, known_model
 from lib_facerestore.catalogue import download as downloading
-from lib_facerestore.catalogue.download import MIRROR, OFFLINE, Downloaded, addresses
-from lib_facerestore.catalogue.terms import licence_text
+from lib_facerestore.catalogue.download import OFFLINE
 from lib_facerestore.errors import DownloadError, ModelFileError
-from lib_facerestore.webui import callbacks, downloads, service, wiring
+from lib_facerestore.webui import downloads, service, wiring
 from lib_facerestore.webui.downloads import AT_ONCE, Download, DownloadManager, LicenceError, download_folder
-from lib_facerestore.webui.page import models_tab
 
 from .double import Host
+from .download_script import Script, ended
 
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 2000
-
-
-class Script:
-    """Takes the place of `catalogue.download.download`: three steps, each when `go` allows it.
-
-    watch: called after each step, in the download's thread. asked: its arguments. most: calls at the same time.
-    """
-
-    def __init__(self) -> None:
-        self.steps = threading.Semaphore(0)
-        self.started = threading.Semaphore(0)
-        self.error: Exception | None = None
-        self.asked: list[dict[str, Any]] = []
-        self.most = self.now = 0
-        self.watch: Callable[[], object] = lambda: None
-        self.lock = threading.Lock()
-
-    def __call__(self, entry: ModelEntry, folder: Path, **how: Any) -> Downloaded:
-        with self.lock:
-            self.asked.append({"id": entry.id, "folder": folder} | how)
-            self.now += 1
-            self.most = max(self.most, self.now)
-        self.started.release()
-        try:
-            for done in (0, 1000, 2000):
-                assert self.steps.acquire(timeout=20)
-                how["progress"](done, 2000)
-                self.watch()
-            if self.error:
-                raise self.error
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / how["name"]).write_bytes(b"x" * 2000)
-            return Downloaded(folder / how["name"], "http://x", "sha256")
-        finally:
-            with self.lock:
-                self.now -= 1
-
-    def go(self, steps: int = 100) -> None:
-        self.steps.release(steps)
-
-
-def ended(manager: DownloadManager, model: str) -> Download:
-    """Wait until a download has ended, and return it."""
-    for _ in range(4000):
-        download = manager.state(model)
-        assert download is not None, f"{model} was never started"
-        if not download.active:
-            return download
-        time.sleep(0.005)
-    raise AssertionError(f"did not end: {download}")
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Script:
-    monkeypatch.delenv(OFFLINE, raising=False)
-    made = Script()
-    monkeypatch.setattr(downloading, "download", made)
-    return made
-
-
-@pytest.fixture
-def manager(script: Script, tmp_path: Path) -> DownloadManager:
-    return DownloadManager(lambda: tmp_path / "models", mirror=lambda: "https://mirror.example")
 
 
 def test_a_download_from_start_to_end(manager: DownloadManager, script: Script, tmp_path: Path) -> None:
@@ -216,27 +149,6 @@ def test_after_a_download_the_service_starts_anew(script: Script, tmp_path: Path
     assert ended(made, "gfpgan-1.4").state == "done"
 
 
-def test_every_licence_is_whole_sentences() -> None:
-    entry = known_model("codeformer")
-    assert entry is not None
-    text = licence_text(entry)
-    assert text.startswith("codeformer: S-Lab License 1.0.") and entry.licence_note in text and ".." not in text
-    assert text.endswith(" No commercial use.")
-
-
-def test_the_mirror_goes_first() -> None:
-    file = ModelFile("a", urls=("https://github.com/a", "https://huggingface.co/b/c"))
-    assert addresses(file, "https://m.example/")[0] == "https://m.example/b/c"
-    assert addresses(file, "") == list(file.urls)
-
-
-def test_the_environments_mirror_counts_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    file = ModelFile("a", urls=("https://huggingface.co/b",))
-    monkeypatch.setenv(MIRROR, "https://env.example")
-    assert addresses(file)[0] == addresses(file, None)[0] == "https://env.example/b"
-    assert addresses(file, "https://m.example")[0] == "https://m.example/b"
-
-
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
@@ -295,174 +207,3 @@ def test_the_settings_reach_the_webuis_manager(host: Host, script: Script, monke
     made.start("codeformer", True)
     assert ended(made, "codeformer").state == "done"
     assert script.asked[0]["mirror"] == "https://m.example" and calls == ["reset"]
-
-
-# -- the tab
-
-
-def find(blocks: Any, elem_id: str) -> Any:
-    return next(one for one in blocks.blocks.values() if getattr(one, "elem_id", None) == elem_id)
-
-
-def handlers(blocks: Any, elem_id: str, event: str) -> list[Any]:
-    """The functions behind an event of a component, in any gradio."""
-    wanted = (find(blocks, elem_id)._id, event)
-    fns = blocks.fns.values() if isinstance(blocks.fns, dict) else blocks.fns
-    found = []
-    for function, config in zip(fns, blocks.config["dependencies"], strict=False):
-        targets = config["targets"]  # gradio 3 names the event beside them
-        if wanted in [tuple(one) if isinstance(one, (list, tuple)) else (one, config["trigger"]) for one in targets]:
-            found.append(function.fn)
-    return found
-
-
-@pytest.fixture
-def panel(host: Host, manager: DownloadManager, tmp_path: Path) -> SimpleNamespace:
-    gradio = pytest.importorskip("gradio")
-    with gradio.Blocks() as blocks:
-        models_tab.build(manager, queued=True)
-    with gradio.Blocks() as plain:
-        models_tab.build(manager, queued=False)
-    return SimpleNamespace(blocks=blocks, plain=plain, manager=manager)
-
-
-def test_the_tab_offers_what_is_not_there(panel: SimpleNamespace) -> None:
-    choice = find(panel.blocks, "facerestore_models_choice")
-    offered = [one[0] if isinstance(one, (tuple, list)) else one for one in choice.choices]
-    assert choice.value == offered[0] == "gfpgan-1.4" and "bisenet" in offered
-    assert "lite" not in offered and "dfdnet" not in offered
-    table = find(panel.blocks, "facerestore_models_table").value
-    assert "S-Lab License 1.0" in table and "built in" in table and "by hand" in table and "facerestore" in table
-    assert "Apache-2.0, with exceptions" in find(panel.blocks, "facerestore_models_licence").value
-    assert find(panel.blocks, "facerestore_models_accept").value is False
-
-
-def test_another_model_shows_its_licence_and_takes_the_consent_back(panel: SimpleNamespace) -> None:
-    [chosen] = handlers(panel.blocks, "facerestore_models_choice", "change")
-    text, accepted = chosen("restoreformer")
-    assert "Apache-2.0" in text and accepted["value"] is False
-    assert chosen(None)[0] == ""
-
-
-def test_a_download_from_the_tab(panel: SimpleNamespace, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models_tab, "POLL", 0.01)
-    [start] = handlers(panel.blocks, "facerestore_models_download", "click")
-    assert "S-Lab" in list(start("codeformer", False))[-1][2] and script.asked == []
-    assert "Choose" in list(start(None, True))[-1][2]
-    steps = start("codeformer", True)
-    assert "codeformer" in next(steps)[2]
-    script.go()
-    last = list(steps)[-1]
-    assert "codeformer: done" in last[2] and "<table>" in last[0]
-
-
-def test_a_download_without_gradios_queue(panel: SimpleNamespace, script: Script) -> None:
-    [start] = handlers(panel.plain, "facerestore_models_download", "click")
-    [cancel] = handlers(panel.plain, "facerestore_models_cancel", "click")
-    [look] = handlers(panel.plain, "facerestore_models_refresh", "click")
-    shown = start("codeformer", True)
-    assert "refresh" in shown[2]
-    cancel("codeformer")
-    script.go()
-    ended(panel.manager, "codeformer")
-    assert "cancelled" in look("codeformer")[2]
-    assert look("codeformer")[1]["value"] == "codeformer" and look("gone")[1]["value"] == "gfpgan-1.4"
-    assert look("bisenet")[1]["value"] == "bisenet"
-
-
-def test_file_names_and_messages_are_escaped(manager: DownloadManager, script: Script) -> None:
-    script.error = DownloadError("<script>alert(1)</script>\nline two")
-    script.go()
-    manager.start("codeformer", True)
-    ended(manager, "codeformer")
-    shown = models_tab.states_html(manager)
-    assert "<script>" not in shown and "&lt;script&gt;" in shown and "<br>line two" in shown
-
-
-def test_the_tab_is_left_out_where_it_cannot_be_made(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: Any, **kwargs: Any) -> None:
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(models_tab, "build", fail)
-    assert models_tab.tabs() == []
-
-
-# -- callbacks
-
-
-@pytest.mark.parametrize("named", [True, False])
-@pytest.mark.parametrize("host", ["a1111", "sdnext"], indirect=True)
-def test_everything_is_registered(host: Host, named: bool) -> None:
-    pytest.importorskip("gradio")
-    host.named_callbacks = named
-    host.modules.script_callbacks.clear_callbacks()
-    from .double import callbacks as double
-
-    module = double.make(host)
-    host._put(module)
-    callbacks.register()
-    registered = {kind: len(calls) for kind, calls in module.callback_map.items() if calls}
-    assert registered == {
-        "callbacks_ui_settings": 1, "callbacks_before_ui": 2, "callbacks_ui_tabs": 1, "callbacks_app_started": 2,
-        "callbacks_script_unloaded": 1,
-    }  # fmt: skip
-    fastapi = pytest.importorskip("fastapi")
-    module.fire("ui_settings")
-    module.fire("before_ui")
-    [[(_, title, elem_id)]] = module.fire("ui_tabs")
-    assert (title, elem_id) == ("Face Restore", "facerestore")
-    for page in (None, object()):
-        app = fastapi.FastAPI()
-        module.fire("app_started", page, app)
-        assert any(route.path == "/facerestore/v1/health" for route in app.routes)
-    module.fire("script_unloaded")
-
-
-@pytest.mark.parametrize("host", ["a1111", "forge", "sdnext"], indirect=True)
-def test_reloading_the_page_twice(host: Host) -> None:
-    """Each start has an app of its own; what persists is not there twice."""
-    pytest.importorskip("fastapi")
-    host.start()
-    first, apps = list(getattr(host.shared, "face_restorers", [])), [host.app]
-    for _ in range(2):
-        host.reload_ui()
-        apps.append(host.app)
-    assert len({id(app) for app in apps}) == 3
-    for app in apps:
-        paths = [(route.path, *sorted(route.methods)) for route in app.routes if "facerestore" in route.path]
-        assert len(paths) == len(set(paths)) == 10
-    assert [one.name() for one in getattr(host.shared, "face_restorers", [])] == [one.name() for one in first]
-
-
-def test_without_a_page(host: Host) -> None:
-    pytest.importorskip("fastapi")
-    host.start(nowebui=True)
-    assert any(route.path == "/facerestore/v1/restore" for route in host.app.routes)
-
-
-def test_the_settings_are_there_where_nobody_fires_ui_settings(host: Host) -> None:
-    pytest.importorskip("gradio")
-    fastapi = pytest.importorskip("fastapi")
-    callbacks.register()
-    host.modules.script_callbacks.fire("app_started", None, fastapi.FastAPI())
-    assert "facerestore_offline" in host.shared.opts.data_labels
-
-
-def test_one_that_fails_disturbs_no_other(
-    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(*args: Any) -> None:
-        raise RuntimeError("broken piece")
-
-    monkeypatch.setattr("lib_facerestore.webui.generation.xyz.add_axes", fail)
-    callbacks.register()
-    with caplog.at_level(logging.ERROR):
-        host.modules.script_callbacks.fire("before_ui")
-        assert callbacks.guarded("nothing_of_that_name", "x")() is None
-    assert "xyz.add_axes" in caplog.text and "nothing_of_that_name" in caplog.text
-    assert host.take_errors() == []
-
-
-def test_without_callbacks_nothing_is_raised(caplog: pytest.LogCaptureFixture) -> None:
-    callbacks.register()
-    assert "nothing can be registered" in caplog.text
