@@ -130,7 +130,7 @@ def test_pictures_are_truncated_and_overlaid(host: Host) -> None:
     init = PIL.Image.fromarray(picture(20, 32))
     mask = np.zeros((32, 32), np.uint8)
     mask[8:24, 8:24] = 255
-    fields = {"init_images": [init], "mask": PIL.Image.fromarray(mask), "mask_blur": 0}
+    fields: dict[str, Any] = {"init_images": [init], "mask": PIL.Image.fromarray(mask), "mask_blur": 0}
     whole = host.run("img2img", decoded=[picture(90, 32)], inpaint_full_res=False, **fields).images[0]
     crop = host.run("img2img", decoded=[picture(90, 32)], inpaint_full_res=True, **fields).images[0]
     for image in (whole, crop):

@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from lib_facerestore.webui.api.work import webui_turn  # noqa: E402
 from lib_facerestore.webui.downloads import DownloadManager  # noqa: E402
 
 from ..double import Host  # noqa: E402
+from ..double.module import HostModule  # noqa: E402
 
 V1 = "/facerestore/v1"
 
@@ -452,8 +453,8 @@ def test_models_have_the_keys_and_values_of_the_command_lines_json(client: TestC
 
 def test_download_errors(client: TestClient) -> None:
     url = f"{V1}/models/codeformer/download"
-    for body in ({}, {"accept_licence": False}, {"accept_licence": None}):
-        refused(client.post(url, json=body), 403, "S-Lab", "accept_licence")
+    for unaccepted in ({}, {"accept_licence": False}, {"accept_licence": None}):
+        refused(client.post(url, json=unaccepted), 403, "S-Lab", "accept_licence")
     refused(client.post(url, json={"accept_licence": True}), 409, "offline")
     refused(client.post(url, json={"accept_licence": True, "file": "x.pth"}), 409, "x.pth", "codeformer.pth")
     refused(client.post(f"{V1}/models/dfdnet/download", json={"accept_licence": True}), 409, "by hand")
@@ -534,14 +535,16 @@ def test_old_middleware_of_the_host_sees_no_exception(service: Service, download
 
 
 def add_queue(host: Host) -> threading.Lock:
-    module = ModuleType("modules.call_queue")
-    module.queue_lock = threading.Lock()  # type: ignore[attr-defined]
+    module, lock = HostModule("modules.call_queue"), threading.Lock()
+    module.queue_lock = lock
     host._put(module)
-    return module.queue_lock  # type: ignore[attr-defined]
+    return lock
 
 
 @pytest.mark.parametrize("host", ["a1111", "forge", "sdnext"], indirect=True)
-def test_the_routes_of_a_webui(host: Host, service: Service, downloads: DownloadManager, photo: np.ndarray) -> None:
+def test_the_routes_of_a_webui(
+    host: Host, service: Service, downloads: DownloadManager, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Under its queue's lock, as its current job: an old interrupt does not count."""
     lock = add_queue(host)
     state = host.shared.state
@@ -549,11 +552,11 @@ def test_the_routes_of_a_webui(host: Host, service: Service, downloads: Download
     seen: list[tuple[bool, bool, str]] = []
     inner = service.restore
 
-    def restore(*args: Any) -> Any:
+    def restore(*args: Any, **named: Any) -> Any:
         seen.append((lock.locked(), state.interrupted, state.job))
-        return inner(*args)
+        return inner(*args, **named)
 
-    service.restore = restore  # type: ignore[method-assign]
+    monkeypatch.setattr(service, "restore", restore)
     with make(service, downloads) as client:
         assert client.get(f"{V1}/health").json()["webui"] == host.kind
         reply = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL}).json()

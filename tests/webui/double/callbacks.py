@@ -6,6 +6,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from .module import HostModule
+
 KINDS = (
     "app_started", "model_loaded", "ui_tabs", "ui_settings", "before_image_saved", "image_saved", "before_component",
     "after_component", "image_grid", "infotext_pasted", "script_unloaded", "before_ui", "before_reload",
@@ -14,7 +16,7 @@ KINDS = (
 
 def make(host: Any) -> ModuleType:
     """The module. With `host.named_callbacks` off, `on_*()` takes no `name=`, as in Forge Classic."""
-    module = ModuleType("modules.script_callbacks")
+    module = HostModule("modules.script_callbacks")
     registered: dict[str, list[Callable[..., Any]]] = {kind: [] for kind in KINDS}
 
     def on(kind: str) -> Callable[..., None]:

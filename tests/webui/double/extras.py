@@ -9,7 +9,11 @@ from typing import Any
 import PIL.Image
 
 from . import infotext, uiconfig
+from .module import HostModule
 from .scripts import AlwaysVisible, Script, ScriptClassData
+
+FIRST_PASS = "process_firstpass"
+"""The hook that SD.Next does not have."""
 
 
 class SharedInfo:
@@ -21,10 +25,12 @@ class PostprocessedImage:
     """`pp`. SD.Next has no nametags (see `make`)."""
 
     def __init__(self, image: PIL.Image.Image) -> None:
-        self.image, self.info, self.shared = image, {}, SharedInfo()
+        self.image, self.shared = image, SharedInfo()
+        self.info: dict[str, Any] = {}
         self.extra_images: list[Any] = []
         self.nametags: list[str] = []
-        self.disable_processing, self.caption = False, None
+        self.disable_processing = False
+        self.caption: str | None = None
 
     def create_copy(self, image: Any, *, nametags: list[str] | None = None, disable_processing: bool = False) -> Any:
         made = PostprocessedImage(image)
@@ -34,16 +40,22 @@ class PostprocessedImage:
 
 
 class ScriptPostprocessing:
-    filename = controls = args_from = args_to = name = group = None
+    filename: str | None = None
+    controls: Any = None
+    """The dictionary that `ui` gave, once the page is made; anything else is the extension's mistake."""
+    args_from: int | None = None
+    args_to: int | None = None
+    name: str | None = None
+    group: Any = None
     order = 1000
 
     def ui(self) -> dict[str, Any]:
         return {}
 
-    def process(self, pp: PostprocessedImage, **args: Any) -> None:
+    def process(self, pp: PostprocessedImage, *args: Any, **named: Any) -> None:
         return None
 
-    def process_firstpass(self, pp: PostprocessedImage, **args: Any) -> None:
+    def process_firstpass(self, pp: PostprocessedImage, *args: Any, **named: Any) -> None:
         return None
 
     def image_changed(self) -> None:
@@ -114,7 +126,7 @@ class Runner:
         """The values for all controls: what is given by name, else the component's value (page) or None (API)."""
         values: list[Any] = []
         for script in self.ordered():
-            own = dict(given.get(script.name, {}))
+            own = dict(given.get(script.name or "", {}))
             for name, component in script.controls.items():
                 values.append(own.pop(name, component.value if defaults else None))
             if own:
@@ -212,11 +224,11 @@ def main_ui_script(host: Any, data: ScriptClassData) -> ScriptClassData:
 
 
 def make(host: Any) -> ModuleType:
-    module = ModuleType("modules.scripts_postprocessing")
+    module = HostModule("modules.scripts_postprocessing")
     module.ScriptPostprocessing, module.PostprocessedImage = ScriptPostprocessing, PostprocessedImage
     if host.kind == "sdnext":
-        if hasattr(ScriptPostprocessing, "process_firstpass"):
-            del ScriptPostprocessing.process_firstpass
+        if hasattr(ScriptPostprocessing, FIRST_PASS):
+            delattr(ScriptPostprocessing, FIRST_PASS)
     else:
-        ScriptPostprocessing.process_firstpass = lambda self, pp, **args: None
+        setattr(ScriptPostprocessing, FIRST_PASS, lambda self, pp, **args: None)
     return module

@@ -11,6 +11,7 @@ import PIL.Image
 import torch
 
 from . import api, callbacks, extras, infotext, options, pictures, processing, scripts, shared, torchload, uiconfig, xyz
+from .module import HostModule
 
 EXTENSION = Path(__file__).resolve().parents[3]
 
@@ -53,7 +54,7 @@ class Host:
         self._hidden = {n: m for n, m in sys.modules.items() if n.split(".")[0] in ("modules", "modules_forge")}
         for name in self._hidden:
             del sys.modules[name]
-        package = ModuleType("modules")
+        package = HostModule("modules")
         package.__path__ = []  # a package, in which nothing is found but what is put there
         self._put(package)
         self.shared = self._shared()
@@ -63,7 +64,7 @@ class Host:
         for module in made:
             self._put(module)
         if self.kind != "sdnext":
-            module = ModuleType("modules.face_restoration")
+            module = HostModule("modules.face_restoration")
             module.FaceRestoration = shared.FaceRestoration
             module.restore_faces = lambda image: shared.restore_faces(self, image)
             self._put(module)
@@ -88,7 +89,7 @@ class Host:
                 setattr(self.modules, name, module)
 
     def _shared(self) -> ModuleType:
-        module = ModuleType("modules.shared")
+        module = HostModule("modules.shared")
         module.opts = options.make(self, self._config)
         module.state, module.cmd_opts = shared.State(), shared.command_line(self)
         module.OptionInfo, module.OptionHTML = options.OptionInfo, options.OptionHTML
@@ -98,10 +99,10 @@ class Host:
         return module
 
     def _small_modules(self) -> list[ModuleType]:
-        paths, devices = ModuleType("modules.paths"), ModuleType("modules.devices")
+        paths, devices = HostModule("modules.paths"), HostModule("modules.devices")
         paths.script_path = paths.data_path = str(self.root)
         paths.models_path = str(self.root / "models")
-        internal = ModuleType("modules.paths_internal")
+        internal = HostModule("modules.paths_internal")
         internal.__dict__.update({key: value for key, value in vars(paths).items() if not key.startswith("__")})
         devices.cpu = devices.device = torch.device("cpu")
         devices.dtype = torch.float32
@@ -113,15 +114,15 @@ class Host:
         devices.get_optimal_device = lambda: devices.device
         use_cpu = self.shared.cmd_opts.use_cpu
         devices.get_device_for = lambda task: devices.cpu if {task, "all"} & set(use_cpu) else devices.device
-        module = ModuleType("modules.options")
+        module = HostModule("modules.options")
         module.OptionInfo, module.categories = options.OptionInfo, options.Categories()
-        command_line = ModuleType("modules.shared_cmd_options")
+        command_line = HostModule("modules.shared_cmd_options")
         command_line.cmd_opts = self.shared.cmd_opts
-        errors = ModuleType("modules.errors")
+        errors = HostModule("modules.errors")
         errors.report = lambda message, exc_info=False: None
-        found = [paths, internal, devices, module, command_line, errors]
+        found: list[ModuleType] = [paths, internal, devices, module, command_line, errors]
         if self.forge:
-            forge, utils = ModuleType("modules_forge"), ModuleType("modules_forge.utils")
+            forge, utils = HostModule("modules_forge"), HostModule("modules_forge.utils")
             forge.__path__ = []
             utils.prepare_free_memory = collect
             found += [forge, utils]

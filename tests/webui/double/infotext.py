@@ -7,11 +7,13 @@ import re
 from types import ModuleType
 from typing import Any
 
+from .module import HostModule
+
 _ENTRY = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 _SIZE = re.compile(r"^(\d+)x(\d+)$")
 
 
-class PasteField(tuple):
+class PasteField(tuple[Any, Any]):
     def __new__(cls, component: Any, target: Any, *, api: str | None = None) -> PasteField:
         return super().__new__(cls, (component, target))
 
@@ -90,7 +92,9 @@ def create_infotext(
 
 
 def field_value(field: PasteField, params: dict[str, Any]) -> Any:
-    return field.function(params) if field.function else params.get(field.label)
+    if field.function:
+        return field.function(params)
+    return params.get(field.label) if field.label else None
 
 
 def is_update(value: Any) -> bool:
@@ -126,7 +130,7 @@ def paste(host: Any, fields: list[Any], text: str) -> dict[Any, Any]:
 
 
 def make(host: Any) -> ModuleType:
-    module = ModuleType("modules.infotext_utils")
+    module = HostModule("modules.infotext_utils")
     module.PasteField, module.quote, module.unquote = PasteField, quote, unquote
     module.parse_generation_parameters = parse_generation_parameters
     module.paste_fields = {}

@@ -11,6 +11,8 @@ import numpy as np
 import PIL.Image
 from PIL import ImageChops, ImageFilter, ImageOps
 
+from .module import HostModule
+
 
 @dataclass
 class Saved:
@@ -28,7 +30,7 @@ class Saved:
 
 
 def make(host: Any) -> ModuleType:
-    module = ModuleType("modules.images")
+    module = HostModule("modules.images")
 
     def save_image(
         image: PIL.Image.Image, path: str, basename: str | None, seed: Any = None, prompt: Any = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +12,7 @@ import PIL.Image
 import torch
 
 from . import infotext, pictures, shared
+from .module import HostModule
 from .scripts import PostprocessBatchListArgs, PostprocessImageArgs, PostProcessMaskOverlayArgs, PostSampleArgs
 
 _FIELDS: dict[str, Any] = {
@@ -33,9 +35,12 @@ class StableDiffusionProcessing:
     """`p`. `decoded` (pictures) and `on_sample` (called in the middle of sampling) are the double's own."""
 
     own: dict[str, Any] = _FIELDS
+    save_samples: Callable[[Any], bool]
+    """Set for each host (see `make`)."""
 
     def __init__(self, **fields: Any) -> None:
-        self.scripts_value = self.script_args_value = None
+        self.scripts_value: Any = None
+        self.script_args_value: Any = None
         self.scripts_setup_complete = False
         for name, value in self.own.items():
             setattr(self, name, value)
@@ -99,16 +104,15 @@ class Processed:
 
 
 def make(host: Any) -> ModuleType:
-    module = ModuleType("modules.processing")
-    base = StableDiffusionProcessing
+    module = HostModule("modules.processing")
 
     def save_samples(self: Any) -> bool:
         opts, state = host.shared.opts, host.shared.state
         complete = opts.save_incomplete_images or not (state.interrupted or state.skipped)
         return bool(opts.samples_save and not self.do_not_save_samples and complete)
 
-    base.save_samples = save_samples
-    module.StableDiffusionProcessing, module.Processed = base, Processed
+    StableDiffusionProcessing.save_samples = save_samples
+    module.StableDiffusionProcessing, module.Processed = StableDiffusionProcessing, Processed
     module.StableDiffusionProcessingTxt2Img = StableDiffusionProcessingTxt2Img
     module.StableDiffusionProcessingImg2Img = StableDiffusionProcessingImg2Img
     module.process_images = lambda p: process_images(host, p)
@@ -171,8 +175,9 @@ def _job(host: Any, p: Any) -> Processed:
 
 
 def _text(host: Any, p: Any, index: int = 0, use_main_prompt: bool = False) -> str:
-    which = {"use_main_prompt": use_main_prompt, "index": index}
-    return infotext.create_infotext(host, p, p.prompts, p.seeds, p.subseeds, **which)
+    return infotext.create_infotext(
+        host, p, p.prompts, p.seeds, p.subseeds, use_main_prompt=use_main_prompt, index=index
+    )
 
 
 def _grid(host: Any, p: Any, images: list[Any], texts: list[str]) -> int:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from . import uiconfig
+from .module import HostModule
 
 AlwaysVisible = object()
 ScriptClassData = namedtuple("ScriptClassData", ["script_class", "path", "basedir", "module"])
@@ -46,8 +47,17 @@ class PostSampleArgs:
 class Script:
     """What an extension's script derives from; the hooks that do nothing are added below."""
 
-    name = section = filename = args_from = args_to = tabname = group = controls = None
-    infotext_fields = paste_field_names = api_info = None
+    name: str | None = None
+    section: str | None = None
+    filename: str | None = None
+    tabname: str | None = None
+    args_from = 0
+    args_to = 0
+    group: Any = None
+    controls: list[Any] | None = None
+    infotext_fields: list[Any] | None = None
+    paste_field_names: list[str] | None = None
+    api_info: Any = None
     alwayson = is_txt2img = is_img2img = setup_for_ui_only = False
     create_group = True
 
@@ -227,7 +237,7 @@ def register(host: Any, loaded: ModuleType, path: str, basedir: str, postprocess
 
 
 def make(host: Any) -> ModuleType:
-    module = ModuleType("modules.scripts")
+    module = HostModule("modules.scripts")
     give_hooks(host.kind)
     for item in (AlwaysVisible, Script, PostprocessImageArgs, PostprocessBatchListArgs, PostProcessMaskOverlayArgs):
         setattr(module, getattr(item, "__name__", "AlwaysVisible"), item)

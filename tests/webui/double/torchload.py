@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import collections
+import importlib
 import os
 import pickle
 import re
@@ -16,9 +17,12 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from .module import HostModule
+
 _ALLOWED = re.compile(r"^([^/]+)/((data/\d+)|version|byteorder|.data/serialization_id|(data\.pkl))$")
 _DATA = re.compile(r"^([^/]+)/data\.pkl$")
-_MULTIARRAY = np.core.multiarray if np.lib.NumpyVersion(np.__version__) < "2.0.0" else np._core.multiarray
+_OLD_NUMPY = np.lib.NumpyVersion(np.__version__) < "2.0.0"
+_MULTIARRAY = importlib.import_module("numpy.core.multiarray" if _OLD_NUMPY else "numpy._core.multiarray")
 _PLAIN: dict[str, tuple[Any, tuple[str, ...]]] = {
     "collections": (collections, ("OrderedDict",)),
     "torch._utils": (
@@ -84,15 +88,20 @@ class Loaders:
         self.rejected: list[str] = []
 
     def install(self) -> ModuleType:
-        module = ModuleType("modules.safe")
+        module = HostModule("modules.safe")
         module.unsafe_torch_load = self.original
         if self.host.forge:
             torch.load = self._renaming(self.original)
             safetensors.torch.load_file = self._renaming(self.original_safe)
         elif self.host.kind != "sdnext":
-            torch.load = self._checked
+            self._replace_load(self._checked)
         module.load = torch.load
         return module
+
+    @staticmethod
+    def _replace_load(load: Any) -> None:
+        """As the hosts do, with a function of another signature."""
+        torch.load = load
 
     def remove(self) -> None:
         torch.load, safetensors.torch.load_file = self.original, self.original_safe

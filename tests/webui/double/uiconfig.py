@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
+
+import pytest
+
+from .module import HostModule
 
 _FIELDS = {
     "Slider": ("value", "minimum", "maximum", "step"), "Radio": ("value",), "Checkbox": ("value",),
@@ -62,7 +67,7 @@ def mark(controls: list[Any], filename: str) -> None:
 
 def make_ui_components(host: Any) -> ModuleType:
     """`modules.ui_components`: made when first asked for, as it needs gradio."""
-    module = ModuleType("modules.ui_components")
+    module = HostModule("modules.ui_components")
 
     def __getattr__(name: str) -> Any:
         if host.kind == "sdnext" and name == "InputAccordion":
@@ -73,7 +78,7 @@ def make_ui_components(host: Any) -> ModuleType:
             return made[name]
         raise AttributeError(name)
 
-    module.__getattr__ = __getattr__
+    module.__dict__["__getattr__"] = __getattr__
     return module
 
 
@@ -82,25 +87,17 @@ def quick_blocks() -> Iterator[None]:
     """Newer gradios make a whole web server for each Blocks, which takes a second and is never used here."""
     from gradio.routes import App
 
-    original = App.__dict__["create_app"]
-    App.create_app = staticmethod(lambda *args, **kwargs: None)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(App, "create_app", staticmethod(lambda *args, **kwargs: None))
         yield
-    finally:
-        App.create_app = original
 
 
 def _make_components(host: Any) -> dict[str, Any]:
     import gradio as gr
 
-    try:
-        from gradio import component_meta
-
-        writes_stubs = component_meta.create_or_modify_pyi
-        component_meta.create_or_modify_pyi = lambda *_: None  # gradio would write a .pyi beside this file
-    except (ImportError, AttributeError):
-        component_meta = writes_stubs = None
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        if importlib.util.find_spec("gradio.component_meta"):  # gradio would write a .pyi beside this file
+            patch.setattr("gradio.component_meta.create_or_modify_pyi", lambda *_: None, raising=False)
 
         class InputAccordion(gr.Checkbox):
             """A hidden checkbox that follows an accordion."""
@@ -124,9 +121,6 @@ def _make_components(host: Any) -> dict[str, Any]:
 
             def get_block_name(self) -> str:
                 return "checkbox"
-    finally:
-        if writes_stubs is not None:
-            component_meta.create_or_modify_pyi = writes_stubs
 
     def tool_button(*args: Any, **kwargs: Any) -> Any:
         classes = kwargs.pop("elem_classes", [])

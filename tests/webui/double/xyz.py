@@ -8,6 +8,7 @@ from itertools import product
 from types import ModuleType
 from typing import Any
 
+from .module import HostModule
 from .scripts import AlwaysVisible, Script, ScriptClassData
 
 
@@ -30,7 +31,7 @@ class AxisOption:
 
 def register(host: Any) -> ModuleType:
     """Put the script into scripts_data, as the host does at every load: a new module each time."""
-    module = ModuleType("xyz_grid.py")
+    module = HostModule("xyz_grid.py")
     for item in (AxisOption, format_value, format_value_add_label):
         setattr(module, item.__name__, item)
 

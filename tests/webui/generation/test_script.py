@@ -364,7 +364,8 @@ def test_the_picture_before_is_saved_beside_the_result(host: Host, known: Known,
     host.saved.clear()
     host.run("txt2img", args=given, decoded=[photo()], do_not_save_samples=True)
     assert host.saved == []
-    fields = {"init_images": [PIL.Image.fromarray(photo(5, 300, 200))], "mask": mask_of((10, 10, 290, 150), (300, 200))}
+    mask = mask_of((10, 10, 290, 150), (300, 200))
+    fields: dict[str, Any] = {"init_images": [PIL.Image.fromarray(photo(5, 300, 200))], "mask": mask}
     plain = host.run("img2img", **fields, decoded=[photo()])
     host.saved.clear()
     host.run("img2img", args=given, **fields, decoded=[photo()])

@@ -53,7 +53,7 @@ def faces(scale: float = 1.0) -> list[Face]:
         x0, y0, x1, y1 = (value * scale for value in box)
         points = [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)]
         landmarks = [(x0 + x * (x1 - x0), y0 + y * (y1 - y0)) for x, y in points]
-        found.append(Face(number, (x0, y0, x1, y1), landmarks, 0.9))
+        found.append(Face(number, (x0, y0, x1, y1), np.array(landmarks, np.float32), 0.9))
     return found
 
 

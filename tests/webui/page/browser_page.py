@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from ...chromium import until
@@ -19,7 +20,7 @@ class Page:
             self.js("[...document.querySelectorAll('[role=tab], .tab-nav button')]"
                     ".find((b) => b.textContent.trim() === arguments[0]).click()", tab)  # fmt: skip
         for part in ("", "_more"):  # gradio 6 makes what is in an accordion when it is first opened
-            label = until(lambda part=part: self.all(f"#facerestore_{tab}{part} .label-wrap"), "the accordion")[0]
+            label = until(functools.partial(self.all, f"#facerestore_{tab}{part} .label-wrap"), "the accordion")[0]
             if "open" not in label.get_attribute("class").split():
                 self.js("arguments[0].click()", label)
         until(lambda: self.all(f"#facerestore_{tab}_faces textarea, #facerestore_{tab}_faces input"), "the Faces box")

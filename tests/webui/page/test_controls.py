@@ -31,7 +31,7 @@ def no_controls(prefix: str) -> dict[str, Any]:
     return {}
 
 
-def script_class() -> type:
+def script_class() -> Any:
     from modules import scripts
 
     class Spy(scripts.Script):

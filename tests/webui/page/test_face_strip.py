@@ -7,6 +7,7 @@ import html.parser
 import io
 import json
 from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import PIL.Image
@@ -18,11 +19,13 @@ from lib_facerestore.options.table import Options
 from lib_facerestore.webui import service
 from lib_facerestore.webui.page import face_strip
 
+Asked: TypeAlias = list[tuple[PIL.Image.Image, Options]]
 POINTS = np.array([[3, 4], [7, 4], [5, 6], [4, 8], [6, 8]], np.float32)
 
 
 def face(number: int, x: float, y: float, side: float) -> Face:
-    return Face(number, (x, y, x + side, y + side), POINTS * side / 10 + [x, y], 0.9)
+    points = np.asarray(POINTS * side / 10 + [x, y], np.float32)
+    return Face(number, (x, y, x + side, y + side), points, 0.9)
 
 
 def picture(width: int = 200, height: int = 100, mode: str = "RGB") -> PIL.Image.Image:
@@ -52,11 +55,12 @@ class Reader(html.parser.HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def read(answer: str) -> dict:
+def read(answer: str) -> dict[str, Any]:
     reader = Reader()
     reader.feed(answer)
     assert [tag for tag, _ in reader.found] == ["div"] and list(reader.found[0][1]) == ["data-facerestore"]
-    return json.loads(reader.found[0][1]["data-facerestore"] or "")
+    said: dict[str, Any] = json.loads(reader.found[0][1]["data-facerestore"] or "")
+    return said
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +71,9 @@ def _no_runs() -> Iterator[None]:
 
 
 @pytest.fixture
-def found(monkeypatch: pytest.MonkeyPatch) -> list:
+def found(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """What the detector was asked; it finds a face of 40 px and one of 10 px, the second partly outside."""
-    asked: list[tuple[PIL.Image.Image, Options]] = []
+    asked: Asked = []
 
     def detect(image: PIL.Image.Image, options: Options) -> list[Face]:
         asked.append((image, options))
@@ -80,7 +84,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list:
 
 
 class TestDetect:
-    def test_faces_come_with_thumbnails(self, found: list) -> None:
+    def test_faces_come_with_thumbnails(self, found: Asked) -> None:
         answer = read(face_strip.detect_answer(url(picture()), {}))
         assert answer["kind"] == "detect" and not answer["message"]
         assert [(row["number"], row["side"], row["reason"]) for row in answer["faces"]] == [(1, 40, ""), (2, 10, "")]
@@ -90,14 +94,14 @@ class TestDetect:
             assert max(opened(row["before"]).size) <= face_strip.THUMBNAIL
         assert opened(answer["faces"][0]["before"]).size == (52, 52)
 
-    def test_controls_decide(self, found: list) -> None:
+    def test_controls_decide(self, found: Asked) -> None:
         values = {"detector": "lite", "confidence": 0.7, "order": "large-small", "min_face": 16.0, "max_face": None}
         answer = read(face_strip.detect_answer(url(picture()), values))
         asked = found[0][1]
         assert (asked.detector, asked.confidence, asked.order, asked.faces) == ("lite", 0.7, "large-small", "all")
         assert [row["reason"] for row in answer["faces"]] == ["", "10 px is below min_face 16"]
 
-    def test_sizes_are_those_of_the_full_picture(self, found: list) -> None:
+    def test_sizes_are_those_of_the_full_picture(self, found: Asked) -> None:
         message = json.dumps({"image": url(picture(), "JPEG"), "width": 800, "height": 400})
         answer = read(face_strip.detect_answer(message, {"max_face": 100}))
         assert [row["side"] for row in answer["faces"]] == [160, 40]
@@ -129,7 +133,7 @@ class TestDetect:
         answer = read(face_strip.detect_answer(url(picture()), {}))
         assert message in answer["message"] and answer["faces"] == []
 
-    def test_a_value_that_is_not_allowed_is_shown(self, found: list) -> None:
+    def test_a_value_that_is_not_allowed_is_shown(self, found: Asked) -> None:
         assert "confidence" in read(face_strip.detect_answer(url(picture()), {"confidence": 7}))["message"]
         assert not found
 
@@ -153,7 +157,7 @@ class TestMessages:
             url(picture())[:-400], url(picture(), "GIF"), url(picture(), "BMP").replace("bmp", "png"),
         ],
     )  # fmt: skip
-    def test_nonsense_is_shown_and_never_raises(self, message: object, found: list) -> None:
+    def test_nonsense_is_shown_and_never_raises(self, message: object, found: Asked) -> None:
         with pytest.raises(InputError, match="picture: "):
             face_strip.read_message(message)
         assert read(face_strip.detect_answer(message, {}))["message"].startswith("picture: ")  # type: ignore[arg-type]
