@@ -1,0 +1,187 @@
+"""Detection and restoration over the routes, and their turn in the WebUI's queue."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import PIL.ImageCms
+import PIL.PngImagePlugin
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("httpx")
+
+from fastapi.testclient import TestClient
+
+from lib_facerestore.errors import ModelFileError
+from lib_facerestore.images import files as image_files
+from lib_facerestore.webui.api.work import webui_turn
+from lib_facerestore.webui.downloads import DownloadManager
+
+from ..double import Host
+from ..double.module import HostModule
+from .helpers import SMALL, V1, Service, b64, make, opened, png, refused
+
+
+def test_restores_one_picture(client: TestClient, photo: np.ndarray) -> None:
+    answer = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL})
+    assert answer.status_code == 200, answer.text
+    reply = answer.json()
+    assert (reply["restored"], reply["skipped"]) == (2, 0)
+    [result] = reply["results"]
+    assert result["changed"] and result["model"] == "small.safetensors" and result["format"] == "png"
+    assert (result["width"], result["height"]) == (280, 200)
+    assert [face["number"] for face in result["faces"]] == [1, 2]
+    for face in result["faces"]:
+        assert face["applied"] and len(face["landmarks"]) == 5 and "restore" in face["timings"]
+    after = np.asarray(opened(result["image"]))
+    assert (after != photo).any()
+    assert np.array_equal(after[190:], photo[190:])
+
+
+def test_several_pictures_share_one_call(client: TestClient, service: Service, photo: np.ndarray) -> None:
+    body = {
+        "images": [b64(png(photo)), "data:image/png;base64," + b64(png(photo[:, :170]))],
+        "options": SMALL,
+        "overrides": [{"1": {"skip": True}}, None],
+    }
+    reply = client.post(f"{V1}/restore", json=body).json()
+    assert service.calls == [2]
+    first, second = reply["results"]
+    assert not first["faces"][0]["applied"] and "face 1" in first["faces"][0]["reason"]
+    assert first["faces"][1]["applied"]
+    assert [face["applied"] for face in second["faces"]] == [True]
+    assert reply["restored"] == 2 and reply["skipped"] == 1
+
+
+def test_overrides_of_one_picture_may_stand_alone(client: TestClient, photo: np.ndarray) -> None:
+    body = {"image": b64(png(photo)), "options": SMALL, "overrides": {"2": {"visibility": 0}}}
+    result = client.post(f"{V1}/restore", json=body).json()["results"][0]
+    assert [face["applied"] for face in result["faces"]] == [True, False]
+
+
+def test_alpha_profile_and_text_come_back(client: TestClient, photo: np.ndarray) -> None:
+    alpha = np.tile(np.arange(280, dtype=np.uint8) % 251, (200, 1))
+    profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+    text = PIL.PngImagePlugin.PngInfo()
+    text.add_text("parameters", "a face, Steps: 20")
+    data = png(np.dstack([photo, alpha]), pnginfo=text, icc_profile=profile)
+    result = client.post(f"{V1}/restore", json={"image": b64(data), "options": SMALL}).json()["results"][0]
+    image = opened(result["image"])
+    assert image.mode == "RGBA" and np.array_equal(np.asarray(image)[:, :, 3], alpha)
+    assert image.info["parameters"] == "a face, Steps: 20" and image.info["icc_profile"] == profile
+
+
+def test_sixteen_bits_come_back(client: TestClient, photo: np.ndarray) -> None:
+    deep = photo.astype(np.uint16) * 256 + 77
+    data = image_files.to_bytes(image_files.from_array(deep), "PNG")
+    result = client.post(f"{V1}/restore", json={"image": b64(data), "options": SMALL}).json()["results"][0]
+    after = image_files.from_bytes(base64.b64decode(result["image"]))
+    assert after.depth == 16 and np.array_equal(after.pixels[190:], deep[190:])
+    for name in ("jpeg", "webp"):
+        body = {"image": b64(data), "options": SMALL, "format": name}
+        refused(client.post(f"{V1}/restore", json=body), 422, "16 bits", "png")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("webp", "WEBP")])
+def test_other_formats(client: TestClient, photo: np.ndarray, name: str, kind: str) -> None:
+    body = {"image": b64(png(photo)), "options": SMALL, "format": name, "quality": 80}
+    result = client.post(f"{V1}/restore", json=body).json()["results"][0]
+    assert opened(result["image"]).format == kind and result["format"] == name
+
+
+def test_without_images(client: TestClient, photo: np.ndarray) -> None:
+    reply = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL, "send_images": False}).json()
+    assert reply["results"][0]["image"] is None and reply["restored"] == 2
+
+
+def test_null_means_the_default(client: TestClient, photo: np.ndarray) -> None:
+    body: dict[str, Any] = dict.fromkeys(("images", "overrides", "send_images", "format", "quality"))
+    body |= {"image": b64(png(photo)), "options": {"model": None, "max_faces": 1.0, "visibility": None}}
+    reply = client.post(f"{V1}/restore", json=body).json()
+    assert reply["restored"] == 1 and reply["results"][0]["image"]
+
+
+def test_nothing_to_do_returns_the_same_pixels(client: TestClient, photo: np.ndarray) -> None:
+    body = {"image": b64(png(photo)), "options": {"min_face": 5000}}
+    reply = client.post(f"{V1}/restore", json=body).json()
+    assert reply["restored"] == 0 and reply["skipped"] == 2 and not reply["results"][0]["changed"]
+    assert all("min_face" in face["reason"] for face in reply["results"][0]["faces"])
+    assert np.array_equal(np.asarray(opened(reply["results"][0]["image"])), photo)
+
+
+def test_detect(client: TestClient, photo: np.ndarray) -> None:
+    reply = client.post(f"{V1}/detect", json={"image": b64(png(photo)), "options": {"faces": "2"}}).json()
+    assert (reply["width"], reply["height"]) == (280, 200)
+    assert [(face["number"], face["selected"]) for face in reply["faces"]] == [(1, False), (2, True)]
+    assert reply["faces"][0]["reason"] and len(reply["faces"][0]["box"]) == 4
+
+
+def test_a_model_that_is_not_installed(client: TestClient, photo: np.ndarray) -> None:
+    body = {"image": b64(png(photo)), "options": {"model": "codeformer"}}
+    refused(client.post(f"{V1}/restore", json=body), 409, "codeformer", "not installed", "download")
+
+
+def test_what_the_service_raises_is_answered(client: TestClient, service: Service, photo: np.ndarray) -> None:
+    body = {"image": b64(png(photo))}
+    service.error = ModelFileError("small.safetensors: is damaged; get it again.")
+    refused(client.post(f"{V1}/restore", json=body), 409, "is damaged")
+    service.error = RuntimeError("out of memory\nmore lines")
+    refused(client.post(f"{V1}/restore", json=body), 500, "RuntimeError", "out of memory", "log")
+
+
+def add_queue(host: Host) -> threading.Lock:
+    module, lock = HostModule("modules.call_queue"), threading.Lock()
+    module.queue_lock = lock
+    host._put(module)
+    return lock
+
+
+@pytest.mark.parametrize("host", ["a1111", "forge", "sdnext"], indirect=True)
+def test_the_routes_of_a_webui(
+    host: Host, service: Service, downloads: DownloadManager, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under its queue's lock, as its current job: an old interrupt does not count."""
+    lock = add_queue(host)
+    state = host.shared.state
+    state.interrupted = True
+    seen: list[tuple[bool, bool, str]] = []
+    inner = service.restore
+
+    def restore(*args: Any, **named: Any) -> Any:
+        seen.append((lock.locked(), state.interrupted, state.job))
+        return inner(*args, **named)
+
+    monkeypatch.setattr(service, "restore", restore)
+    with make(service, downloads) as client:
+        assert client.get(f"{V1}/health").json()["webui"] == host.kind
+        reply = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL}).json()
+    assert reply["restored"] == 2 and seen == [(True, False, "Face Restore")]
+    assert not lock.locked() and state.job == ""
+
+
+def test_a_turn_ends_whatever_happens(host: Host) -> None:
+    lock = add_queue(host)
+
+    def work() -> None:
+        with webui_turn("job"):
+            assert lock.locked() and host.shared.state.job == "job"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert not lock.locked() and host.shared.state.job == ""
+
+
+def test_older_states_take_no_title_and_others_fail(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    for begin in (lambda: events.append("begin"), lambda title: 1 / 0):
+        state = SimpleNamespace(begin=begin, end=lambda: events.append("end"))
+        monkeypatch.setattr(host.shared, "state", state)
+        with webui_turn("job"):
+            events.append("work")
+    assert events == ["begin", "work", "end", "work"]
