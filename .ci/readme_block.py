@@ -18,11 +18,11 @@ def bash_block(text: str, heading: str) -> str:
         ValueError: the text has no such heading, several, or no ```bash block under it.
     """
     level = heading.split(" ", 1)[0]
-    sections = re.split(rf"^{re.escape(heading)}[ \t]*\n", text, flags=re.M)
+    sections = re.split(rf"^{re.escape(heading)}[ \t]*\n", text, flags=re.MULTILINE)
     if len(sections) != 2:
         raise ValueError(f"the README has {len(sections) - 1} headings {heading!r}, where one is expected")
-    section = re.split(rf"^{level} ", sections[1], maxsplit=1, flags=re.M)[0]
-    block = re.search(r"^```bash\n(.*?)^```", section, flags=re.M | re.S)
+    section = re.split(rf"^{level} ", sections[1], maxsplit=1, flags=re.MULTILINE)[0]
+    block = re.search(r"^```bash\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
     if block is None:
         raise ValueError(f"the README's section {heading!r} has no ```bash block")
     return block.group(1)

@@ -43,7 +43,7 @@ def broken_contracts(folder: Path) -> tuple[set[str], str]:
     environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
     said = done.stdout + done.stderr
-    outcomes = dict(re.findall(r"^(.+) (KEPT|BROKEN)", said, flags=re.M))
+    outcomes = dict(re.findall(r"^(.+) (KEPT|BROKEN)", said, flags=re.MULTILINE))
     assert set(outcomes) == {LAYERS, CIRCLES, HOSTS}, said
     broken = {name for name, outcome in outcomes.items() if outcome == "BROKEN"}
     assert done.returncode == (1 if broken else 0), said

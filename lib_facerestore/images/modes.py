@@ -100,7 +100,7 @@ def to_pil(picture: Picture, *, upright: bool = True) -> Image.Image:
 def decode_mode(image: Image.Image, orientation: int) -> dict[str, Any]:
     """The fields pixels, alpha, mode, native and palette of a loaded Pillow image, turned upright."""
     mode = image.mode
-    if mode in ("RGBX",):
+    if mode == "RGBX":
         image, mode = image.convert("RGB"), "RGB"
     elif mode in ("RGBa", "La"):
         image = image.convert(mode[:-1] + "A")

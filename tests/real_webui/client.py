@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import re
@@ -117,10 +118,8 @@ class WebUI:
 
     def axes(self, tab: str) -> list[str]:
         """The labels of all axes."""
-        try:
+        with contextlib.suppress(KeyError):
             self.axis(tab, "")
-        except KeyError:
-            pass
         return self._axes.get(tab, [])
 
     def forget_axes(self) -> None:

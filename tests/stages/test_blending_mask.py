@@ -24,7 +24,7 @@ def test_mask_is_bounded_and_zero_on_the_rim(kind: MaskKind, feather: float, siz
     mask = blending.build_mask(size, alignment.ffhq_template(size), labels, kind, feather, ())
     assert mask.dtype == np.float32
     assert mask.shape == (size, size)
-    assert 0 <= mask.min()
+    assert mask.min() >= 0
     assert mask.max() <= 1
     assert mask[size // 2, size // 2] > 0.4
     assert not mask[:2].any()

@@ -118,7 +118,7 @@ def check_start(answer: dict[str, Any]) -> None:
     """The start, whatever is missing."""
     assert answer["caught"] == answer["errors"] == []
     assert answer["inputs"][0] == answer["inputs"][1] > 10 and answer["tabs"] == 2
-    assert ["auto"] == answer["settings"][0]["choices"][:1]
+    assert answer["settings"][0]["choices"][:1] == ["auto"]
     assert answer["health"][0] == answer["options"][0] == 200
     assert not answer["changed"]
 

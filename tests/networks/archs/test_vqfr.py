@@ -85,7 +85,7 @@ def test_v2_equals_the_original_for_every_fidelity() -> None:
     assert network.knobs == {"fidelity"}
     last = network.module.decoder.conv_out  # type: ignore[union-attr]
     features: list[torch.Tensor] = []
-    last.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0][:1].clone()))  # type: ignore
+    last.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0][:1].clone()))  # type: ignore[union-attr]
 
     three = network(faces(3, 512), fidelity=0.5)
     assert_golden(gold, "out_f0.5", three[:1])
@@ -105,7 +105,7 @@ def test_fidelity_turns_the_warped_branch() -> None:
     picture = faces(1, 32)
     features: list[torch.Tensor] = []
     last = network.decoder.conv_out  # type: ignore[union-attr]
-    last.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].clone()))  # type: ignore
+    last.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].clone()))  # type: ignore[union-attr]
     results = [network(picture, fidelity=value) for value in (0.0, 0.5, 1.0)]
     torch.testing.assert_close(features[1], (features[0] + features[2]) / 2, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(network(picture), results[1])
