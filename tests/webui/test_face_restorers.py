@@ -11,7 +11,7 @@ import pytest
 from lib_facerestore.webui import face_restorers, infotext, service
 
 from .double import Host
-from .generation.test_script import arrays, equal, keys
+from .generation.helpers import arrays, equal, keys
 from .helpers import Known, photo, without_face
 
 FIRST = "Auto (Face Restore)"

@@ -1,4 +1,4 @@
-"""The Script in the host double: every stage, inpaint, batches, infotext, what must not happen."""
+"""The Script in the host double: every stage, arguments, infotext, what must not happen."""
 
 from __future__ import annotations
 
@@ -17,34 +17,7 @@ from lib_facerestore.webui.request import ARGUMENTS, STAGES
 from ..double import Host
 from ..double.host import EXTENSION
 from ..helpers import LEFT, OPTIONS, Known, photo, without_face
-
-KINDS = ["a1111", "forge", "sdnext"]
-every_kind = pytest.mark.parametrize("host", KINDS, indirect=True)
-TITLE = "Face Restore"
-
-
-def args(**values: Any) -> dict[str, list[Any]]:
-    return {TITLE: [OPTIONS | values]}
-
-
-def start(host: Host) -> Any:
-    """The host with the Script alone, loaded as the WebUI loads it."""
-    host.start()
-    return host
-
-
-def arrays(done: Any) -> list[np.ndarray]:
-    return [np.asarray(image) for image in done.images[done.index_of_first_image :]]
-
-
-def keys(text: str) -> dict[str, str]:
-    from modules.infotext_utils import parse_generation_parameters
-
-    return {k: v for k, v in parse_generation_parameters(text).items() if k.startswith("Face rest")}
-
-
-def equal(first: Any, second: Any) -> bool:
-    return bool(np.array_equal(np.asarray(first), np.asarray(second)))
+from .helpers import KINDS, TITLE, args, arrays, equal, every_kind, keys, mask_of, start
 
 
 @every_kind
@@ -129,44 +102,6 @@ def test_decoding_changes_only_the_values_that_differ(host: Host, known: Known) 
     assert torch.equal(before[0].permute(1, 2, 0)[same], after[0].permute(1, 2, 0)[same])
 
 
-def test_a_batch_of_four_is_one_call_of_the_network(host: Host, known: Known) -> None:
-    start(host)
-    pictures = [photo(seed) for seed in range(4)]
-    expected = [known.restored(picture) for picture in pictures]
-    done = host.run("txt2img", args=args(), decoded=pictures, batch_size=4)
-    assert known.batches == [8]
-    assert all(equal(a, b) for a, b in zip(arrays(done), expected, strict=True))
-
-
-def test_batches_keep_their_own_texts_and_the_grid_gets_no_stale_one(host: Host, known: Known) -> None:
-    start(host)
-    pictures = [photo(0), without_face(1), photo(2), without_face(3)]
-    for stage in STAGES:
-        done = host.run("txt2img", args=args(stage=stage), decoded=pictures, batch_size=2, n_iter=2)
-        told = [keys(text)[infotext.RESULT] for text in done.infotexts]
-        assert told[1:] == ["2 restored", "no face was found"] * 2
-        assert told[0].startswith("4 restored") and "in 4 pictures" in told[0]
-    again = host.run("txt2img", args={TITLE: [False]}, decoded=pictures, batch_size=2)
-    assert all(not keys(text) for text in again.infotexts)
-
-
-def test_a_job_of_several_generations_is_kept_together_for_the_strip(host: Host, known: Known) -> None:
-    """As img2img's tab Batch does: the same `p`, once for each picture."""
-    start(host)
-    process, state = host.modules.processing.process_images, host.shared.state
-    for _ in range(2):
-        state.begin(job="img2img")
-        p = host.make_p("txt2img", args(), decoded=[photo()])
-        for picture in (photo(0), without_face(), photo(1)):
-            p.decoded = [picture]
-            told = process(p).infotexts
-        state.end()
-        kept = service.last_run("txt2img")
-        assert [len(one.faces) for one in kept] == [2, 0, 2] and keys(told[0])[infotext.RESULT] == "2 restored"
-    host.run("txt2img", args=args(), decoded=[photo()])
-    assert len(service.last_run("txt2img")) == 1
-
-
 def test_infotext_is_exact_and_pastes_back(host: Host, known: Known) -> None:
     start(host)
     values = {"visibility": 0.5, "stage": "last", "faces": "2", "overrides": {"2": {"grain": 0.25}}}
@@ -246,90 +181,6 @@ def test_interrupt_and_skip(host: Host, known: Known, stage: str) -> None:
     assert "1 restored, 1 skipped (stopped)" in keys(done.infotexts[0])[infotext.RESULT]
 
 
-def mask_of(box: tuple[int, int, int, int], size: tuple[int, int] = (192, 128)) -> PIL.Image.Image:
-    mask = PIL.Image.new("L", size)
-    mask.paste(255, box)
-    return mask
-
-
-@pytest.mark.parametrize("host", ["a1111", "forge"], indirect=True)
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("whole", [True, False])
-@pytest.mark.parametrize("overlay", [True, False])
-def test_inpaint_leaves_what_is_outside_of_the_mask(
-    host: Host, known: Known, stage: str, whole: bool, overlay: bool
-) -> None:
-    """`init` and what is generated differ everywhere; the mask covers the upper part of the left face."""
-    start(host)
-    host.set_opts(overlay_inpaint=overlay)
-    box = (16, 20, 92, 60)
-    fields: dict[str, Any] = {
-        "init_images": [PIL.Image.fromarray(photo(5))], "mask": mask_of(box), "mask_blur": 3,
-        "inpaint_full_res": not whole, "inpaint_full_res_padding": 16, "decoded": [photo(6)],
-    }  # fmt: skip
-    plain = np.asarray(host.run("img2img", **fields).images[0])
-    done = host.run("img2img", args=args(stage=stage), **fields)
-    image = np.asarray(done.images[0])
-    p = host.saved[-1].p
-    assert image.shape == plain.shape
-    mask = p.mask_for_overlay
-    if not (overlay or whole):  # the crop comes out as it is
-        x, y, width, height = p.paste_to
-        mask = mask.crop((x, y, x + width, y + height)).resize(done.images[0].size, PIL.Image.Resampling.BILINEAR)
-    outside = np.asarray(mask) == 0
-    assert outside.any() and equal(image[outside], plain[outside])
-    assert not equal(image, plain)
-    if whole:
-        assert keys(done.infotexts[0])[infotext.RESULT] == "1 restored, 1 skipped (it lies outside of the inpaint mask)"
-
-
-@pytest.mark.parametrize("overlay", [True, False])
-def test_inpaint_only_masked_at_the_last_stage_is_soft_along_the_mask(host: Host, known: Known, overlay: bool) -> None:
-    start(host)
-    host.set_opts(overlay_inpaint=overlay)
-    fields: dict[str, Any] = {
-        "init_images": [PIL.Image.fromarray(photo(5))], "mask": mask_of((0, 0, 96, 60)), "mask_blur": 6,
-        "inpaint_full_res": True, "decoded": [photo(6)], "width": 192, "height": 128,
-    }  # fmt: skip
-    plain = np.asarray(host.run("img2img", **fields).images[0])
-    done = host.run("img2img", args=args(stage="last"), **fields)
-    p = host.saved[-1].p
-    drawn = p.mask_for_overlay
-    if not overlay:  # without it, the crop is not put back
-        x, y, width, height = p.paste_to
-        drawn = drawn.crop((x, y, x + width, y + height)).resize((192, 128), PIL.Image.Resampling.BILINEAR)
-    mask = np.asarray(drawn)[..., None]
-    assert 0 < (mask == 0).mean() < 0.9 and (mask == 255).any()
-    free = known.restored(plain, faces="1" if overlay else "all")  # both faces touch the mask in the crop
-    image = np.asarray(done.images[0])
-    assert equal(image[mask[..., 0] == 255], free[mask[..., 0] == 255])
-    assert equal(image[mask[..., 0] == 0], plain[mask[..., 0] == 0])
-    assert np.abs(image - (plain + (free.astype(float) - plain) * (mask / 255))).max() <= 0.5
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_with_a_mask_a_picture_is_detected_once(host: Host, known: Known, stage: str) -> None:
-    start(host)
-    fields: dict[str, Any] = {
-        "init_images": [PIL.Image.fromarray(photo(5))], "mask": mask_of((0, 0, 96, 128)), "inpaint_full_res": False,
-        "decoded": [photo(6)],
-    }  # fmt: skip
-    host.run("img2img", args=args(stage=stage), **fields)
-    assert known.detector.seen == [(192,)] and known.batches == [1]
-
-
-def test_a_mask_without_a_face_changes_nothing(host: Host, known: Known) -> None:
-    start(host)
-    fields: dict[str, Any] = {
-        "init_images": [PIL.Image.fromarray(photo(5))], "mask": mask_of((90, 100, 110, 120)), "mask_blur": 0,
-        "inpaint_full_res": False, "decoded": [photo(6)],
-    }  # fmt: skip
-    plain = host.run("img2img", **fields)
-    for stage in STAGES:
-        assert equal(host.run("img2img", args=args(stage=stage), **fields).images[0], plain.images[0])
-    assert known.batches == []
-
-
 def test_alpha_is_kept_bit_for_bit(host: Host, known: Known) -> None:
     from modules import scripts
 
@@ -370,20 +221,6 @@ def test_the_picture_before_is_saved_beside_the_result(host: Host, known: Known,
     host.saved.clear()
     host.run("img2img", args=given, **fields, decoded=[photo()])
     assert equal(host.saved[0].image, plain.images[0])
-
-
-def test_img2img_batch_uses_p_again(host: Host, known: Known) -> None:
-    start(host)
-    fields: dict[str, Any] = {"init_images": [PIL.Image.fromarray(photo(5))]}
-    p = host.make_p("img2img", args(), decoded=[photo()], **fields)
-    first = host.modules.processing.process_images(p)
-    p.decoded = [without_face()]
-    second = host.modules.processing.process_images(p)
-    assert keys(first.infotexts[0])[infotext.RESULT] == "2 restored"
-    assert keys(second.infotexts[0])[infotext.RESULT] == "no face was found" and equal(second.images[0], without_face())
-    host.shared.state.interrupt()
-    third = host.modules.processing.process_images(p)
-    assert third.images == [] and keys(third.infotexts[0]) == {}
 
 
 def test_xyz_cells_have_values_of_their_own(host: Host, known: Known) -> None:
