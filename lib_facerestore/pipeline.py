@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import numpy as np
 import PIL.Image
@@ -30,8 +30,8 @@ from .options.table import Options
 from .results import Image, ImageT, Result, add_timings, as_given, give_back, hints_on, notes_on
 from .stages import face_job
 from .stages.detection import Detector
-from .stages.face_job import Job
-from .stages.loaded_models import LoadedModels, Restorer
+from .stages.face_job import FaceJob
+from .stages.loaded_models import ChosenRestorer, LoadedModels
 from .stages.parsing import Parser
 from .stages.picture_work import Caller, PictureWork, Progress, cut_faces, enlarge_pictures
 
@@ -168,7 +168,7 @@ class FaceRestorer:
         with self._lock:
             self.loaded.unload()
 
-    def _choose(self, options: Options, plans: Sequence[Overrides], there: Inventory) -> dict[str, Restorer]:
+    def _choose(self, options: Options, plans: Sequence[Overrides], there: Inventory) -> dict[str, ChosenRestorer]:
         """The restorers that the call needs, by the names by which the options ask for them. All are loaded once, so
         that an error comes before any work."""
         changes = [change for plan in plans for change in plan.values()]
@@ -189,9 +189,9 @@ class FaceRestorer:
                 work.faces, work.detecting = faces, seconds
             caller.report("detect", start + len(group), len(works))
 
-    def _restore(self, works: Sequence[PictureWork], jobs: Sequence[Job], caller: Caller) -> None:
+    def _restore(self, works: Sequence[PictureWork], jobs: Sequence[FaceJob], caller: Caller) -> None:
         """Put every job's crop through its network, at most `batch_size` at a time."""
-        groups: dict[tuple[Restorer, float | None], list[Job]] = {}
+        groups: dict[tuple[ChosenRestorer, float | None], list[FaceJob]] = {}
         for job in jobs:
             groups.setdefault((job.restorer, job.fidelity), []).append(job)
         done = 0
@@ -209,7 +209,7 @@ class FaceRestorer:
         caller.report("restore", done, len(jobs))
 
     def _paste(
-        self, works: Sequence[PictureWork], jobs: Sequence[Job], there: Inventory, caller: Caller
+        self, works: Sequence[PictureWork], jobs: Sequence[FaceJob], there: Inventory, caller: Caller
     ) -> tuple[bool, str]:
         """Blend the restored faces into the canvases. Returns whether there is a parser, and what is wrong with it."""
         ready = [job for job in jobs if job.restored is not None]
@@ -255,7 +255,7 @@ def _faces_of(pictures: Sequence[Picture], detector: Detector, options: Options)
     return [number_faces(faces, options.order) for faces in found]
 
 
-def _restore(network: Network, batch: Sequence[Job], fidelity: float | None) -> None:
+def _restore(network: Network, batch: Sequence[FaceJob], fidelity: float | None) -> None:
     """Put the crops of the jobs through the network at once."""
     started = time.perf_counter()
     crops = torch.from_numpy(np.stack([job.crop for job in batch])).permute(0, 3, 1, 2) * 2 - 1
@@ -269,7 +269,7 @@ def _restore(network: Network, batch: Sequence[Job], fidelity: float | None) -> 
             job.reason = f"face {job.face.number}: left alone, the network gave values that are not numbers"
 
 
-def _parse(jobs: Sequence[Job], parser: Parser | None) -> list[NDArray[np.uint8] | None]:
+def _parse(jobs: Sequence[FaceJob], parser: Parser | None) -> list[NDArray[np.uint8] | None]:
     """The parsing classes of the restored crops that need them, None for the others."""
     labels: list[NDArray[np.uint8] | None] = [None] * len(jobs)
     if parser is None:
@@ -281,8 +281,8 @@ def _parse(jobs: Sequence[Job], parser: Parser | None) -> list[NDArray[np.uint8]
 
 
 def _result(
-    image: Image, work: PictureWork, jobs: Sequence[Job], options: Options, model: str, hints: tuple[str, ...]
-) -> Result[Any]:
+    image: Image, work: PictureWork, jobs: Sequence[FaceJob], options: Options, model: str, hints: tuple[str, ...]
+) -> Result[Image]:
     """The result of one picture, its faces in order."""
     reports = work.reports | {job.face.number: job.report for job in jobs}
     faces = [reports[number] for number in sorted(reports)]

@@ -16,7 +16,7 @@ from .images.files import Picture
 from .images.metadata import turn_back_points
 from .options.per_face import Overrides
 from .options.table import SPECS, Options
-from .stages.face_job import Job
+from .stages.face_job import FaceJob
 
 STOPPED = "stopped"
 NO_PARSER = "keep hair has no effect without a parsing model (`facerestore models download bisenet`)"
@@ -67,7 +67,7 @@ def notes_on(faces: Sequence[Face], plan: Overrides, options: Options, stopped: 
     return tuple(notes) if faces else (*notes, "no face was found")
 
 
-def hints_on(jobs: Sequence[Job], parser_is_there: bool, parser_fault: str) -> tuple[str, ...]:
+def hints_on(jobs: Sequence[FaceJob], parser_is_there: bool, parser_fault: str) -> tuple[str, ...]:
     """Options of the faces of one picture that could have no effect, or not their usual one.
 
     Each face is judged by its own options and restorer; a hint names the faces unless it is true of all of them.
@@ -77,14 +77,14 @@ def hints_on(jobs: Sequence[Job], parser_is_there: bool, parser_fault: str) -> t
         parser_is_there: whether there is a parsing network.
         parser_fault: why the one that is installed cannot be used, else "".
     """
-    concerned: dict[str, list[Job]] = {}
+    concerned: dict[str, list[FaceJob]] = {}
     for job in jobs:
         for text in _hints_on_face(job, parser_is_there, parser_fault):
             concerned.setdefault(text, []).append(job)
     return tuple(_faces_named(own, len(jobs)) + text for text, own in concerned.items())
 
 
-def _hints_on_face(job: Job, parser_is_there: bool, parser_fault: str) -> list[str]:
+def _hints_on_face(job: FaceJob, parser_is_there: bool, parser_fault: str) -> list[str]:
     found = []
     value = job.options.fidelity
     if job.fidelity is None and value != SPECS["fidelity"].default:
@@ -96,7 +96,7 @@ def _hints_on_face(job: Job, parser_is_there: bool, parser_fault: str) -> list[s
     return found
 
 
-def _faces_named(jobs: Sequence[Job], of: int) -> str:
+def _faces_named(jobs: Sequence[FaceJob], of: int) -> str:
     """ "face 2: ", or "" where it is all of them."""
     if len(jobs) == of:
         return ""

@@ -34,6 +34,30 @@ def until(condition: Callable[[], T], what: str, seconds: float = 60.0) -> T:
         time.sleep(0.1)
 
 
+class Elements:
+    """What is on the page that a driver shows. `patience`: how many seconds an element is waited for."""
+
+    patience = 60.0
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def js(self, code: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(code, *arguments)
+
+    def all(self, rule: str) -> list[Any]:
+        return self.driver.find_elements("css selector", rule)
+
+    def one(self, rule: str) -> Any:
+        return until(lambda: self.all(rule), rule, self.patience)[0]
+
+    def in_view(self, rule: str) -> Any:
+        """The element, scrolled to."""
+        element = self.one(rule)
+        self.js("arguments[0].scrollIntoView({block: 'center'})", element)
+        return element
+
+
 def open_chromium(profile: Path, *flags: str) -> Any:
     """A selenium driver, which logs the page's console; its `quit` ends the browser. profile: an empty folder."""
     try:

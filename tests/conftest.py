@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,6 +81,16 @@ def narrow_original(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vgg, "vgg19", lambda init_weights: SimpleNamespace(features=vgg.make_layers(layers)))
     monkeypatch.setattr(arch, "AttentionBlock", lambda width: attention(width // 16))
     monkeypatch.setattr(arch, "DFDNet", lambda width, dictionaries: network(width // 16, dictionaries))
+
+
+@pytest.fixture
+def process_put_back() -> Iterator[None]:
+    """What the command line sets for its whole process, logging and the number of threads, is put back afterwards."""
+    root, threads = logging.getLogger(), torch.get_num_threads()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -198,12 +198,7 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Train, or export."""
     arguments = options().parse_args()
-    training.prepare(arguments.threads, arguments.log)
-    if arguments.export:
-        trainer = Path(__file__).name
-        training.export(arguments.checkpoints / CHECKPOINT, arguments.export, trainer, "retinaface mobile0.25")
-    else:
-        train(arguments)
+    training.run(arguments, train, CHECKPOINT, (Path(__file__).name, "retinaface mobile0.25"), arguments.log)
 
 
 if __name__ == "__main__":

@@ -157,11 +157,7 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Train, or export."""
     arguments = options().parse_args()
-    training.prepare(arguments.threads)
-    if arguments.export:
-        training.export(arguments.checkpoints / CHECKPOINT, arguments.export, Path(__file__).name, "LandmarkNet")
-    else:
-        train(arguments)
+    training.run(arguments, train, CHECKPOINT, (Path(__file__).name, "LandmarkNet"))
 
 
 if __name__ == "__main__":

@@ -214,11 +214,9 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Train, or export."""
     arguments = options().parse_args()
-    training.prepare(arguments.threads, arguments.checkpoints / "restorer.log")
-    if arguments.export:
-        training.export(arguments.checkpoints / CHECKPOINT, arguments.export, Path(__file__).name, "LiteRestorer")
-    else:
-        train(arguments)
+    training.run(
+        arguments, train, CHECKPOINT, (Path(__file__).name, "LiteRestorer"), arguments.checkpoints / "restorer.log"
+    )
 
 
 if __name__ == "__main__":

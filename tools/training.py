@@ -11,7 +11,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -183,6 +183,29 @@ class Means:
         means = np.mean(self._rows, axis=0)
         self._rows.clear()
         return means
+
+
+def run(
+    arguments: argparse.Namespace,
+    train: Callable[[argparse.Namespace], None],
+    checkpoint: str,
+    about: tuple[str, str],
+    log: Path | None = None,
+) -> None:
+    """What a trainer does once its options are read: train, or with --export write what was trained.
+
+    Args:
+        arguments: those of `parser`, and the trainer's own.
+        train: trains.
+        checkpoint: name of the checkpoint's file.
+        about: name of the script, and kind of network, for the metadata of an export.
+        log: where the log goes besides standard error.
+    """
+    prepare(arguments.threads, log)
+    if arguments.export:
+        export(arguments.checkpoints / checkpoint, arguments.export, *about)
+    else:
+        train(arguments)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

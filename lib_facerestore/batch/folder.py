@@ -34,9 +34,12 @@ FileProgress = Callable[[float, int, str], None]
 
 @dataclass(frozen=True)
 class Task:
-    """A file to restore and where the result goes.
+    """A file to restore.
 
-    problem: why it cannot be restored at all, else "".
+    Attributes:
+        source: the file.
+        target: where the result goes.
+        problem: why it cannot be restored at all, else "".
     """
 
     source: Path
@@ -82,9 +85,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Input:
-    """A picture file that an input stands for.
+    """A picture file that was named, or lies in a folder that was.
 
-    relative: its path below the input folder; its name if it was named itself. problem: what is wrong with it, else "".
+    Attributes:
+        source: the file.
+        relative: its path below the input folder; its name if it was named itself.
+        problem: what is wrong with it, else "".
     """
 
     source: Path

@@ -32,7 +32,7 @@ from ..pipeline import FaceRestorer
 from ..stages.detection.pieces import Piece
 from ..stages.detection.postprocess import Detections
 from ..stages.detection.retinaface import RESNET50, RetinaFaceDetector, build_network
-from ..stages.loaded_models import LoadedModels, Restorer
+from ..stages.loaded_models import ChosenRestorer, LoadedModels
 from ..stages.parsing import Parser, network_parser
 from ..system import facexlib_import, heap
 from . import reference_job
@@ -224,11 +224,11 @@ class _GivenNetworks(LoadedModels):
         super().__init__(network.device, "auto", detector)
         self._given, self._given_parser = network, parser
 
-    def restorer(self, model: str, there: Inventory) -> Restorer:
+    def restorer(self, model: str, there: Inventory) -> ChosenRestorer:
         """The given one, whatever is asked for."""
-        return Restorer("bench", Path(), self._given.size, self._given.template, self._given.knobs)
+        return ChosenRestorer("bench", Path(), self._given.size, self._given.template, self._given.knobs)
 
-    def network(self, restorer: Restorer) -> Network:
+    def network(self, restorer: ChosenRestorer) -> Network:
         """The given one."""
         return self._given
 

@@ -4,7 +4,7 @@ runs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ..checks.replaced import replaced
 from ..faces.face import Face
+from ..networks.cpu_batches import Restore
 from ..system import facexlib_import
 
-Restore = Callable[[torch.Tensor], torch.Tensor]
 SHORT_SIDE = 640
 """Short side at which the WebUI's built-in restorer looks for faces."""
 

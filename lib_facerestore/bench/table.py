@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 BATCH = 4
 """Faces of the batch that is measured beside the single face."""
@@ -48,7 +47,7 @@ class Row:
         """How many times faster ours is at batch 4."""
         return self.reference_batch / self.ours_batch if self.reference_batch and self.ours_batch else None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self) | {"ratio": self.ratio, "ratio_batch": self.ratio_batch}
 

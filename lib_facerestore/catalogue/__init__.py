@@ -6,7 +6,7 @@ says what a file is, from what `peek` and `fingerprints` read of it; `download` 
 
 from __future__ import annotations
 
-from .entries import Kind, ModelEntry, ModelFile, known_model, known_models, recognise
+from .entries import Kind, ModelEntry, ModelFile, entry_of, known_model, known_models, recognise
 from .identify import IdentifiedFile, identify
 from .inventory import BUILT_IN, Inventory, misfit_message, package_is_there
 from .store import ENVIRONMENT, MODEL_SUFFIXES, Store, default_models_folder, inventory_of, webui_folders
@@ -23,6 +23,7 @@ __all__ = [
     "ModelFile",
     "Store",
     "default_models_folder",
+    "entry_of",
     "identify",
     "inventory_of",
     "known_model",

@@ -20,7 +20,7 @@ from ..errors import DownloadError, ModelFileError
 from ..images.atomic_write import put_in_place
 from .connection import open_client
 from .entries import ModelEntry, ModelFile
-from .fingerprints import Progress, hash_file
+from .fingerprints import ByteProgress, hash_file
 from .peek import describe, peek, sniff_file
 from .terms import Verified
 from .transfer import NextMirrorError, drop, fetch
@@ -62,7 +62,9 @@ def is_offline(offline: bool | None = None) -> bool:
 def addresses(file: ModelFile, mirror: str | None = None) -> list[str]:
     """The file's addresses in the order in which they are tried; a mirror's copy of Hugging Face goes first.
 
-    mirror: its address, e.g. "https://hf-mirror.com"; "" means none, None asks HF_ENDPOINT.
+    Args:
+        file: a published file.
+        mirror: the mirror's address, e.g. "https://hf-mirror.com"; "" means none, None asks HF_ENDPOINT.
     """
     mirror = (os.environ.get(MIRROR, "") if mirror is None else mirror).strip().rstrip("/")
     urls = list(file.urls)
@@ -86,9 +88,16 @@ def published_file(entry: ModelEntry, name: str | None = None) -> ModelFile:
 
 
 def check_available(entry: ModelEntry, file: ModelFile, folder: Path, offline: bool | None = None) -> None:
-    """DownloadError unless a file is in the folder already, or has an address and may be downloaded.
+    """Check that a file is in the folder already, or has an address and may be downloaded.
 
-    offline: True refuses to use the network; None asks FACERESTORE_OFFLINE.
+    Args:
+        entry: the model.
+        file: one of its published files.
+        folder: where it goes.
+        offline: True refuses to use the network; None asks FACERESTORE_OFFLINE.
+
+    Raises:
+        DownloadError: it is not, and there is none or the network may not be used; the message says what to do.
     """
     if (folder / file.name).exists():
         return
@@ -111,7 +120,7 @@ def download(
     *,
     name: str | None = None,
     offline: bool | None = None,
-    progress: Progress | None = None,
+    progress: ByteProgress | None = None,
     lock_seconds: float = -1,
     mirror: str | None = None,
 ) -> Downloaded:
@@ -212,7 +221,7 @@ def _already(target: Path, file: ModelFile) -> Downloaded:
 
 
 def _from_mirrors(
-    entry: ModelEntry, file: ModelFile, target: Path, progress: Progress | None, mirror: str | None
+    entry: ModelEntry, file: ModelFile, target: Path, progress: ByteProgress | None, mirror: str | None
 ) -> Downloaded:
     failures = []
     urls = addresses(file, mirror)
@@ -231,7 +240,7 @@ def _from_mirrors(
 
 
 def _from_one(
-    client: httpx.Client, url: str, file: ModelFile, part: Path, target: Path, progress: Progress | None
+    client: httpx.Client, url: str, file: ModelFile, part: Path, target: Path, progress: ByteProgress | None
 ) -> Downloaded:
     """The file from one address, under its name. Raises NextMirrorError."""
     continued = part.exists()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ..errors import ModelFileError
+from ..wording import did_you_mean
 from .peek import views
 
 Kind = Literal["restorer", "detector", "parser", "upscaler"]
@@ -168,6 +170,19 @@ def known_models(kind: Kind | None = "restorer") -> tuple[ModelEntry, ...]:
 def known_model(name: str) -> ModelEntry | None:
     """The entry of an id, in any case."""
     return next((entry for entry in _all() if entry.id == name.lower()), None)
+
+
+def entry_of(name: str, among: Sequence[ModelEntry], remedy: str) -> ModelEntry:
+    """The entry of an id, in any case, of those `among` which one may choose.
+
+    Raises:
+        ModelFileError: there is none; the message names the nearest id, and ends with the remedy.
+    """
+    found = next((entry for entry in among if entry.id == name.lower()), None)
+    if found is None:
+        near = did_you_mean(name, [entry.id for entry in among])
+        raise ModelFileError(f"model {name} is not known.{near} {remedy}")
+    return found
 
 
 @lru_cache(maxsize=1)

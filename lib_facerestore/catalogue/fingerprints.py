@@ -20,7 +20,7 @@ from ..errors import InputError, ModelFileError
 from ..images.atomic_write import write_atomically
 from .peek import Format, Peeked, peek, sniff_file
 
-Progress = Callable[[int, int | None], None]
+ByteProgress = Callable[[int, int | None], None]
 """Called with the bytes done and the bytes in all (None where nobody knows)."""
 Stamp = tuple[int, ...]
 Remembered = TypeVar("Remembered")
@@ -77,7 +77,7 @@ def stamp(path: Path) -> Stamp:
         return (0, 0, 0, 0)
 
 
-def sha256_of(path: Path, progress: Progress | None = None) -> str:
+def sha256_of(path: Path, progress: ByteProgress | None = None) -> str:
     """SHA-256 of a file, from memory where the file has not changed. Raises OSError."""
     name, now = str(path.resolve()), _stamp(path)
     with _lock:
@@ -95,7 +95,7 @@ def sha256_of(path: Path, progress: Progress | None = None) -> str:
     return digest
 
 
-def hash_file(path: Path, progress: Progress | None = None) -> str:
+def hash_file(path: Path, progress: ByteProgress | None = None) -> str:
     """SHA-256 of a file, always read. Raises OSError."""
     digest = hashlib.sha256()
     size = path.stat().st_size

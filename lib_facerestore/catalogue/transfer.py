@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DownloadError
 from .entries import ModelFile
-from .fingerprints import Progress
+from .fingerprints import ByteProgress
 
 if TYPE_CHECKING:
     import httpx
@@ -41,7 +41,7 @@ class _RetryError(Exception):
     """This request did not complete the file, another may; the message says why."""
 
 
-def fetch(client: httpx.Client, url: str, file: ModelFile, part: Path, progress: Progress | None) -> None:
+def fetch(client: httpx.Client, url: str, file: ModelFile, part: Path, progress: ByteProgress | None) -> None:
     """Bring `part` to its full length from one address, continuing what is there. Its bytes are not verified.
 
     Raises:
@@ -81,7 +81,7 @@ def drop(part: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _request(client: httpx.Client, url: str, file: ModelFile, part: Path, progress: Progress | None) -> None:
+def _request(client: httpx.Client, url: str, file: ModelFile, part: Path, progress: ByteProgress | None) -> None:
     """One request that completes `part`. Raises _RetryError, NextMirrorError, httpx's errors."""
     have = _size(part)
     if file.bytes and have > file.bytes:
@@ -175,7 +175,7 @@ def _keep_tag(response: httpx.Response, part: Path, start: int) -> None:
         _tag(part).unlink(missing_ok=True)
 
 
-def _save(response: httpx.Response, part: Path, start: int, length: int | None, progress: Progress | None) -> None:
+def _save(response: httpx.Response, part: Path, start: int, length: int | None, progress: ByteProgress | None) -> None:
     """Write the answer's bytes into `part`, from byte `start` on. Raises _RetryError, NextMirrorError."""
     done = start
     with open(part, "r+b" if start else "wb") as out:

@@ -23,6 +23,7 @@ from torch.nn import functional
 from ..errors import FaceRestoreError
 from ..networks.archs.dfdnet import DFDNet
 from ..networks.archs.dfdnet_parts import COMPONENTS, SCALES, dictionary_file, entry_shapes
+from ..networks.cpu_batches import Restore
 from ..networks.load import Network, find_family
 from ..networks.strict import HARMLESS_EXTRAS
 from ..system import facexlib_import
@@ -31,7 +32,6 @@ from .replaced import replaced
 FIDELITY = 0.5
 """What both sides run with, where the network has the knob."""
 
-Call = Callable[[torch.Tensor], torch.Tensor]
 Tensors = Mapping[str, torch.Tensor]
 
 
@@ -46,7 +46,7 @@ class Original:
     """
 
     source: str
-    run: Call
+    run: Restore
     module: torch.nn.Module | None = None
 
 
@@ -157,7 +157,7 @@ def _import(module: str, package: str) -> Any:
         ) from error
 
 
-def _ready(module: torch.nn.Module, state: dict[str, torch.Tensor], package: str, run: Call) -> Original:
+def _ready(module: torch.nn.Module, state: dict[str, torch.Tensor], package: str, run: Restore) -> Original:
     try:
         module.load_state_dict(state)
     except RuntimeError as error:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["required", "optional"]
+ALONE = "--no-deps"
+"""For packages whose dependencies would change what is there: torch, numpy, OpenCV."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Package:
         options: arguments of `pip install` besides the name.
         tried: whether it is imported to see that it works; not where that takes seconds.
         torchvision: whether it imports torchvision, which `facexlib_import.prepare` may have to mend first.
+        in_webui: arguments of `pip install` besides the name where install.py adds it to a WebUI; None where that never
+            does: the WebUI brings it, or works without it.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Package:
     options: str = ""
     tried: bool = True
     torchvision: bool = False
+    in_webui: str | None = None
 
     @property
     def install(self) -> str:
@@ -45,12 +50,16 @@ PACKAGES: tuple[Package, ...] = (
     Package("numpy", "numpy", "required", "every picture"),
     Package("opencv-python", "cv2", "required", "warps, masks and 16-bit pictures"),
     Package("Pillow", "PIL", "required", "reading and writing pictures"),
-    Package("safetensors", "safetensors", "required", "reading model files, the embedded ones too"),
-    Package("platformdirs", "platformdirs", "required", "finding the model folder"),
-    Package("tqdm", "tqdm", "required", "the progress bars of `restore` and `models download`"),
-    Package("httpx", "httpx", "required", "downloading models"),
-    Package("filelock", "filelock", "required", "downloading models"),
-    *(() if sys.version_info >= (3, 11) else (Package("tomli", "tomli", "required", "the list of known models"),)),
+    Package("safetensors", "safetensors", "required", "reading model files, the embedded ones too", in_webui=""),
+    Package("platformdirs", "platformdirs", "required", "finding the model folder", in_webui=""),
+    Package("tqdm", "tqdm", "required", "the progress bars of `restore` and `models download`", in_webui=""),
+    Package("httpx", "httpx", "required", "downloading models", in_webui=""),
+    Package("filelock", "filelock", "required", "downloading models", in_webui=""),
+    *(
+        ()
+        if sys.version_info >= (3, 11)  # Python has had tomllib since then
+        else (Package("tomli", "tomli", "required", "the list of known models", in_webui=""),)
+    ),
     Package(
         "spandrel", "spandrel", "optional", "models that enlarge the background",
         "it can be enlarged without a model only", torchvision=True,
@@ -61,20 +70,23 @@ PACKAGES: tuple[Package, ...] = (
     ),
     Package(
         "facexlib", "facexlib", "optional", "the detector retinaface-resnet50 and the parsers bisenet and parsenet",
-        "other detectors work, masks are ellipses", torchvision=True,
+        "other detectors work, masks are ellipses", torchvision=True, in_webui=ALONE,
     ),
     Package("onnxruntime", "onnxruntime", "optional", ".onnx models", "those cannot be used"),
-    Package("tifffile", "tifffile", "optional", "planar 16-bit TIFF pictures", "those cannot be read, others can"),
+    Package(
+        "tifffile", "tifffile", "optional", "planar 16-bit TIFF pictures", "those cannot be read, others can",
+        in_webui=ALONE,
+    ),
     Package(
         "gradio", "gradio", "optional", "the controls in a WebUI, which brings it", "all else works", tried=False
     ),
     Package(
         "gfpgan", "gfpgan", "optional", "comparing GFPGAN and RestoreFormer with the originals",
-        "they are not compared", options="--no-deps", tried=False,
+        "they are not compared", options=ALONE, tried=False,
     ),
     Package(
         "basicsr", "basicsr", "optional", "comparing DFDNet with the original, and for what gfpgan imports",
-        "it is not compared", options="--no-deps", tried=False,
+        "it is not compared", options=ALONE, tried=False,
     ),
     Package(
         "spandrel-extra-arches", "spandrel_extra_arches", "optional", "comparing CodeFormer with the original",
@@ -83,7 +95,7 @@ PACKAGES: tuple[Package, ...] = (
 )  # fmt: skip
 
 
-def missing_package(error: ModuleNotFoundError) -> Package | None:
-    """The package whose absence raised this error; None where it is none of ours."""
+def package_of(error: ImportError) -> Package | None:
+    """The package that could not be imported; None where it is none of ours."""
     module = (error.name or "").partition(".")[0]
     return next((package for package in PACKAGES if package.module == module), None)

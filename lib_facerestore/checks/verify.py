@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..catalogue import BUILT_IN, known_models
+from ..catalogue import BUILT_IN, known_models, package_is_there
 from ..catalogue.fingerprints import hash_file, look_into
 from ..errors import FaceRestoreError, ModelFileError
 
@@ -36,7 +35,7 @@ def verify(path: Path, entry: ModelEntry | None, device: str = "cpu", against_re
     checks = _published_checks(path, entry)
     network = None
     try:
-        package = missing_package(path, entry)
+        package = package_lacking(path, entry)
         if package:
             checks.append(Check("skipped", "load", f"needs the package {package}: pip install {package}"))
         elif entry and not entry.used:
@@ -67,10 +66,10 @@ def verify(path: Path, entry: ModelEntry | None, device: str = "cpu", against_re
     return checks
 
 
-def missing_package(path: Path, entry: ModelEntry | None) -> str:
+def package_lacking(path: Path, entry: ModelEntry | None) -> str:
     """The package without which this file cannot be loaded, if it is missing here. Raises ModelFileError."""
     needs = entry.needs if entry else "onnxruntime" if look_into(path).is_onnx else ""
-    return needs if needs and importlib.util.find_spec(needs) is None else ""
+    return needs if needs and not package_is_there(needs) else ""
 
 
 def load(path: Path, entry: ModelEntry | None, device: str = "cpu") -> Network | None:

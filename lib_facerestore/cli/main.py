@@ -79,9 +79,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         print_error(error)
         return FAILED
     except ModuleNotFoundError as error:
-        from ..checks.packages import missing_package
+        from ..checks.packages import package_of
 
-        package = missing_package(error)
+        package = package_of(error)
         if package is None:
             raise
         logger.debug("failed", exc_info=True)

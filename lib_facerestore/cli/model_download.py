@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DownloadError, ModelFileError
+from ..errors import DownloadError
 from .arguments import store_of
 from .output import FAILED, OK, print_error, print_json
 from .progress import Bar
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..catalogue import ModelEntry, ModelFile, Store
     from ..catalogue.download import Downloaded
 
-Row = dict[str, str | None]
+JsonRow = dict[str, str | None]
 
 
 def run(settings: argparse.Namespace) -> int:
@@ -25,29 +25,35 @@ def run(settings: argparse.Namespace) -> int:
     Raises:
         ModelFileError: an id is not known; nothing is downloaded then.
     """
+    from ..catalogue import entry_of, known_models
+
     store = store_of(settings)
-    entries = [_known(name) for name in settings.ids]
+    there = known_models(None)
+    entries = [entry_of(name, there, "`facerestore models list --all` shows all ids.") for name in settings.ids]
     rows = [_get(entry, store, settings) for entry in entries]
     if settings.json:
         print_json(rows)
     return FAILED if any("error" in row for row in rows) else OK
 
 
-def _get(entry: ModelEntry, store: Store, settings: argparse.Namespace) -> Row:
+def _get(entry: ModelEntry, store: Store, settings: argparse.Namespace) -> JsonRow:
     """Get one model, and say so; its row for JSON has an "error" where it could not be had, or was declined."""
-    from ..catalogue.download import download
+    from ..catalogue.download import download, published_file
 
     there = _there_already(entry, settings.file, store)
     if there is not None:
         if not settings.json:
             print(f"{entry.id}: was there already, {there.path} ({_verified(there)})")
         return {"id": entry.id, "file": str(there.path), "verified": there.verified, "url": ""}
-    chosen = _published(entry, settings.file)
+    try:
+        chosen = published_file(entry, settings.file)
+    except DownloadError as error:  # a part of this package, or it has no such file
+        return _failed(entry, str(error))
     _show_terms(entry, chosen, store.folders[0])
     if not _agreed(settings):
         return _failed(entry, f"{entry.id} was not downloaded: its terms were declined")
     try:
-        with Bar.of_bytes(chosen.name if chosen else entry.id) as bar:
+        with Bar.of_bytes(chosen.name) as bar:
             done = download(entry, store.folders[0], name=settings.file, offline=settings.offline, progress=bar.move)
     except DownloadError as error:
         return _failed(entry, str(error))
@@ -56,7 +62,7 @@ def _get(entry: ModelEntry, store: Store, settings: argparse.Namespace) -> Row:
     return {"id": entry.id, "file": str(done.path), "verified": done.verified, "url": done.url}
 
 
-def _failed(entry: ModelEntry, message: str) -> Row:
+def _failed(entry: ModelEntry, message: str) -> JsonRow:
     print_error(message)
     return {"id": entry.id, "file": None, "verified": None, "error": message}
 
@@ -88,35 +94,19 @@ def _verified(done: Downloaded) -> str:
     return VERIFIED[done.verified]
 
 
-def _known(name: str) -> ModelEntry:
-    from ..catalogue import known_model, known_models
-    from ..wording import did_you_mean
-
-    entry = known_model(name)
-    if entry is None:
-        near = did_you_mean(name, [entry.id for entry in known_models(None)])
-        raise ModelFileError(f"model {name} is not known.{near} `facerestore models list --all` shows all ids.")
-    return entry
-
-
-def _published(entry: ModelEntry, name: str | None) -> ModelFile | None:
-    """The published file of that name, or the first; None where there is none, which `download` then explains."""
-    return next((file for file in entry.published if name is None or file.name.lower() == name.lower()), None)
-
-
-def _show_terms(entry: ModelEntry, file: ModelFile | None, folder: Path) -> None:
+def _show_terms(entry: ModelEntry, file: ModelFile, folder: Path) -> None:
     from ..catalogue.terms import COMMERCIAL_USE
     from .model_page import about, megabytes
 
-    size = megabytes(file.bytes) if file and file.bytes else about(entry)
-    lines = [f"{entry.id}: {file.name if file else 'no file'}, {size}, into {folder}"]
-    if file and file.urls:
+    size = megabytes(file.bytes) if file.bytes else about(entry)
+    lines = [f"{entry.id}: {file.name}, {size}, into {folder}"]
+    if file.urls:
         lines.append(f"  from      {file.urls[0]}")
         if len(file.urls) > 1:
             lines.append(f"            {len(file.urls) - 1} more address(es) if that fails")
     lines += [f"  licence   {entry.licence}", f"            {entry.licence_note}"]
     lines.append(f"  business  {COMMERCIAL_USE[entry.commercial]}")
-    if file and file.note:
+    if file.note:
         lines.append(f"  note      {file.note}")
     print("\n".join(lines), file=sys.stderr)
 

@@ -105,10 +105,10 @@ def _in_words(found: IdentifiedFile) -> str:
 def _check_usable(source: Path, entry: ModelEntry | None) -> None:
     """Refuse a file that no stage could load; one that only lacks a package here is welcome. Raises ModelFileError."""
     from ..catalogue.fingerprints import look_into
-    from ..checks.verify import load, missing_package
+    from ..checks.verify import load, package_lacking
 
     look_into(source)
-    if missing_package(source, entry) or (entry is not None and not entry.used):
+    if package_lacking(source, entry) or (entry is not None and not entry.used):
         return
     try:
         load(source, entry)

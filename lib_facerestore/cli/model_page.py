@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..catalogue import BUILT_IN, IdentifiedFile, ModelEntry, Store, identify, known_models
+from ..catalogue import BUILT_IN, IdentifiedFile, ModelEntry, Store, identify, known_models, package_is_there
 from ..catalogue.terms import COMMERCIAL_USE
 
 _HEADINGS = {
@@ -179,7 +178,7 @@ def _model(entry: ModelEntry, path: Path | None, folders: tuple[Path, ...], widt
         yield from _indented(f"not installed, wants {entry.files[0]}{hint}", width)
     if not entry.used:
         yield "      known, but nothing here uses it"
-    elif entry.needs and importlib.util.find_spec(entry.needs) is None:
+    elif entry.needs and not package_is_there(entry.needs):
         yield f"      needs the package {entry.needs}, which is not installed"
 
 

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -23,7 +23,8 @@ from . import parsing
 
 logger = logging.getLogger(__name__)
 
-Image = NDArray[np.float32]
+FloatImage = NDArray[np.float32]
+Values = TypeVar("Values", float, FloatImage)
 
 FACE_SHARE = 0.7
 """Side of the face over the side of an FFHQ crop."""
@@ -37,7 +38,7 @@ _YCC = np.array(
 _RGB = np.linalg.inv(_YCC.astype(np.float64)).astype(np.float32)
 
 
-def gaussian(image: Image, sigma: float) -> Image:
+def gaussian(image: FloatImage, sigma: float) -> FloatImage:
     """Gaussian blur (sigma in pixels) of H×W or H×W×C floats; wide kernels run on a reduced copy."""
     if sigma <= 0.05:
         return image.copy()
@@ -54,8 +55,9 @@ def gaussian(image: Image, sigma: float) -> Image:
     return small.reshape(image.shape)
 
 
-def _smoothstep(x: Any) -> Any:
-    t = np.clip(x, 0.0, 1.0)
+def _smoothstep(x: Values) -> Values:
+    """3t² − 2t³ of what is cut to 0 … 1."""
+    t: Values = np.clip(x, 0.0, 1.0)
     return t * t * (3 - 2 * t)
 
 
@@ -67,7 +69,7 @@ def build_mask(
     mask: MaskKind = "parsing",
     feather: float = 0.1,
     keep: Sequence[str] = (),
-) -> Image:
+) -> FloatImage:
     """How much of the restored crop is pasted where.
 
     Args:
@@ -102,7 +104,7 @@ def build_mask(
     return np.asarray(np.clip(result, 0.0, 1.0), np.float32)
 
 
-def _parsed_region(labels: NDArray[np.uint8] | None, landmarks: NDArray[np.float64], size: int) -> Image | None:
+def _parsed_region(labels: NDArray[np.uint8] | None, landmarks: NDArray[np.float64], size: int) -> FloatImage | None:
     """1 on the face that the landmarks belong to, without a neighbour's skin; None if there is almost none."""
     if labels is None:
         return None
@@ -127,7 +129,7 @@ def _parsed_region(labels: NDArray[np.uint8] | None, landmarks: NDArray[np.float
     return own
 
 
-def _feathered(region: Image, width: float) -> Image:
+def _feathered(region: FloatImage, width: float) -> FloatImage:
     """Soft edge about `width` pixels wide, drawn inwards by a quarter of it so that little spills over the outline."""
     if width < 0.5:
         return region.copy()
@@ -140,12 +142,12 @@ def _feathered(region: Image, width: float) -> Image:
     return np.asarray(soft / max(float(soft.max()), 0.25), np.float32)
 
 
-def _distance_inside(region: Image) -> Image:
+def _distance_inside(region: FloatImage) -> FloatImage:
     padded = np.pad((region > 0.5).astype(np.uint8), 1)
     return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1], np.float32)
 
 
-def _rim(size: int, width: float) -> Image:
+def _rim(size: int, width: float) -> FloatImage:
     """0 on the outermost pixels, 1 from `width` pixels further in."""
     margin = max(2.0, size / 128)
     distance = np.minimum(np.arange(size), np.arange(size)[::-1]).astype(np.float32)
@@ -153,7 +155,7 @@ def _rim(size: int, width: float) -> Image:
     return np.asarray(np.minimum(line[:, None], line[None, :]), np.float32)
 
 
-def _outside(part: Image, width: float) -> Image:
+def _outside(part: FloatImage, width: float) -> FloatImage:
     """Exactly 0 on the part and a little beyond, rising to 1 over `width` pixels."""
     if not (part > 0).any():
         return np.ones_like(part)
@@ -162,7 +164,7 @@ def _outside(part: Image, width: float) -> Image:
 
 
 # ------------------------------------------------------------------------------------------------------------ colour
-def match_color(restored: Image, original: Image, mask: Image) -> Image:
+def match_color(restored: FloatImage, original: FloatImage, mask: FloatImage) -> FloatImage:
     """The restored crop in the original's colours; texture and edges stay restored.
 
     Inside the mask, first mean and standard deviation of each YCbCr channel are matched (Reinhard et al., Color
@@ -199,11 +201,11 @@ def match_color(restored: Image, original: Image, mask: Image) -> Image:
     return np.asarray(np.clip(_mixed(result, _RGB), 0.0, 1.0), np.float32)
 
 
-def _mixed(image: Image, matrix: Image) -> Image:
+def _mixed(image: FloatImage, matrix: FloatImage) -> FloatImage:
     return np.asarray(cv2.transform(np.asarray(image, np.float32), matrix), np.float32)
 
 
-def _statistics(ycc: Image, weight: Image) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+def _statistics(ycc: FloatImage, weight: FloatImage) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Mean and deviation of each channel and root mean square chroma over the mask, of a copy of at most 64 pixels:
     noise and texture say nothing about contrast."""
     side = min(64, ycc.shape[0])
@@ -215,7 +217,7 @@ def _statistics(ycc: Image, weight: Image) -> tuple[NDArray[np.float64], NDArray
     return mean, deviation, math.sqrt(float((share * small[..., 1:] ** 2).sum()))
 
 
-def _low_band(difference: Image, weight: Image, sigma: float) -> Image:
+def _low_band(difference: FloatImage, weight: FloatImage, sigma: float) -> FloatImage:
     """Gaussian average of the difference over the mask alone, on a reduced copy that the width of the kernel allows.
 
     The second round corrects what averaging on one side of the mask's edge leaves there.
@@ -233,10 +235,13 @@ def _low_band(difference: Image, weight: Image, sigma: float) -> Image:
     return np.asarray(cv2.resize(total, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def mix_detail(restored: Image, original: Image, detail: float) -> Image:
-    """The restored crop with the share `detail` (0 to 1) of its high band taken from the original instead.
+def mix_detail(restored: FloatImage, original: FloatImage, detail: float) -> FloatImage:
+    """The restored crop with a share of its high band taken from the original instead.
 
-    restored, original: size×size×3. The bands are split by a Gaussian of 1.5 % of the face's side.
+    Args:
+        restored: size×size×3.
+        original: size×size×3.
+        detail: the share, 0 to 1. The bands are split by a Gaussian of 1.5 % of the face's side.
     """
     if detail == 0:
         return restored
@@ -249,7 +254,7 @@ def mix_detail(restored: Image, original: Image, detail: float) -> Image:
 _NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 
 
-def noise_covariance(image: Image, where: NDArray[np.bool_]) -> NDArray[np.float64]:
+def noise_covariance(image: FloatImage, where: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Covariance (3×3) of the noise of a picture (H×W×3, [0, 1]) at the pixels `where` (H×W), float64.
 
     After Immerkær, Fast noise variance estimation, 1996: the difference-of-Laplacians response of noise alone has the
@@ -276,7 +281,9 @@ def noise_covariance(image: Image, where: NDArray[np.bool_]) -> NDArray[np.float
     return np.asarray(correlation * np.outer(sigma, sigma), np.float64)
 
 
-def _grain(before: Image, after: Image, alpha: Image, matrix: NDArray[np.float64], amount: float) -> Image:
+def _grain(
+    before: FloatImage, after: FloatImage, alpha: FloatImage, matrix: NDArray[np.float64], amount: float
+) -> FloatImage:
     """Noise, H×W×3, that raises the pasted face's noise to the picture's; the same for the same face."""
     around = alpha < 0.02
     if int(around.sum()) < 400:
@@ -295,9 +302,9 @@ def _grain(before: Image, after: Image, alpha: Image, matrix: NDArray[np.float64
 # ------------------------------------------------------------------------------------------------------------- paste
 def paste(
     image: NDArray[Any],
-    restored: Image,
-    original: Image,
-    mask: Image,
+    restored: FloatImage,
+    original: FloatImage,
+    mask: FloatImage,
     matrix: ArrayLike,
     visibility: float = 1.0,
     detail: float = 0.0,
@@ -352,7 +359,7 @@ def paste(
     return x0 + int(columns[0]), y0 + int(rows[0]), x0 + int(columns[-1]) + 1, y0 + int(rows[-1]) + 1
 
 
-def _check(image: NDArray[Any], restored: Image, original: Image, mask: Image) -> None:
+def _check(image: NDArray[Any], restored: FloatImage, original: FloatImage, mask: FloatImage) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16, np.float32):
         raise InputError(f"picture: H×W×3 of uint8, uint16 or float32 is needed, got {image.shape} {image.dtype}")
     size = mask.shape[0]
@@ -364,7 +371,7 @@ def _check(image: NDArray[Any], restored: Image, original: Image, mask: Image) -
         raise InputError("paste: the restored face holds values that are not finite; restore it in float32")
 
 
-def _mask_box(mask: Image, matrix: NDArray[np.float64], shape: Sequence[int]) -> PixelBox | None:
+def _mask_box(mask: FloatImage, matrix: NDArray[np.float64], shape: Sequence[int]) -> PixelBox | None:
     """The part of the picture that the mask can touch, with the reach of the filters."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
@@ -375,7 +382,7 @@ def _mask_box(mask: Image, matrix: NDArray[np.float64], shape: Sequence[int]) ->
     return box if box[2] > box[0] and box[3] > box[1] else None
 
 
-def _to_depth(pixels: Image, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _to_depth(pixels: FloatImage, dtype: np.dtype[Any]) -> NDArray[Any]:
     """[0, 1] floats in the picture's type: clipped, and rounded to the nearest level."""
     if dtype.kind == "f":
         return np.clip(pixels, 0.0, 1.0).astype(dtype)

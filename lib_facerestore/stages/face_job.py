@@ -15,7 +15,7 @@ from ..faces import alignment
 from ..faces.face import Face, FaceReport
 from ..options.table import Options
 from . import blending
-from .loaded_models import Restorer
+from .loaded_models import ChosenRestorer
 
 TEMPLATES: dict[str, Callable[[int], NDArray[np.float64]]] = {
     "ffhq": alignment.ffhq_template,
@@ -25,7 +25,7 @@ TEMPLATES: dict[str, Callable[[int], NDArray[np.float64]]] = {
 
 
 @dataclass
-class Job:
+class FaceJob:
     """One face that is to be restored, from its crop to its paste.
 
     Attributes:
@@ -39,7 +39,7 @@ class Job:
 
     picture: int
     face: Face
-    restorer: Restorer
+    restorer: ChosenRestorer
     options: Options
     matrix: NDArray[np.float64]
     crop: NDArray[np.float32]
@@ -68,12 +68,12 @@ class Job:
         self.restored, self.reason = None, f"face {self.face.number}: skipped, stopped"
 
 
-def cut(picture: int, face: Face, restorer: Restorer, options: Options, pixels: NDArray[Any]) -> Job:
+def cut(picture: int, face: Face, restorer: ChosenRestorer, options: Options, pixels: NDArray[Any]) -> FaceJob:
     """A job with the face's aligned crop.
 
     Args:
         picture: index of its picture.
-        face, restorer, options: as in `Job`.
+        face, restorer, options: as in `FaceJob`.
         pixels: H×W×3 or H×W×4, uint8 or uint16, RGB(A).
 
     Raises:
@@ -83,10 +83,10 @@ def cut(picture: int, face: Face, restorer: Restorer, options: Options, pixels: 
     size = restorer.size
     matrix = alignment.face_transform(face, size, TEMPLATES[restorer.template](size))
     crop = alignment.crop_face(pixels, matrix, size)
-    return Job(picture, face, restorer, options, matrix, crop, {"align": time.perf_counter() - started})
+    return FaceJob(picture, face, restorer, options, matrix, crop, {"align": time.perf_counter() - started})
 
 
-def paste(job: Job, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], size_before: tuple[int, int]) -> None:
+def paste(job: FaceJob, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], size_before: tuple[int, int]) -> None:
     """Blend the restored face into the canvas, in place, and say in the job how it went.
 
     Args:

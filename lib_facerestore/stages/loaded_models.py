@@ -25,7 +25,7 @@ Version = tuple[tuple[Path, Stamp], ...]
 
 
 @dataclass(frozen=True)
-class Restorer:
+class ChosenRestorer:
     """A restorer that a call uses. Its network is asked for again before each use, since it may be moved or let go.
 
     Attributes:
@@ -62,7 +62,7 @@ class LoadedModels:
         self._parser: tuple[Version, Parser | None, str] | None = None
         self._warned: set[str] = set()
 
-    def restorer(self, model: str, there: Inventory) -> Restorer:
+    def restorer(self, model: str, there: Inventory) -> ChosenRestorer:
         """The restorer of that id, name or path; auto takes the best one that can be used. It is loaded.
 
         Raises:
@@ -81,7 +81,7 @@ class LoadedModels:
                 self._warn(f"auto passes over {name}: {error}")
         raise ModelFileError("no restorer is installed; install lib_facerestore again, it ships one.")
 
-    def network(self, restorer: Restorer) -> Network:
+    def network(self, restorer: ChosenRestorer) -> Network:
         """Its network, on the device. Raises ModelFileError."""
         return self._shelf.network(restorer.path)
 
@@ -142,9 +142,9 @@ class LoadedModels:
         self._parser = None
         self._shelf.park()
 
-    def _load(self, name: str, path: Path) -> Restorer:
+    def _load(self, name: str, path: Path) -> ChosenRestorer:
         network = self._shelf.network(path)
-        return Restorer(name, path, network.size, network.template, network.knobs)
+        return ChosenRestorer(name, path, network.size, network.template, network.knobs)
 
     def _load_parser(self, there: Inventory) -> tuple[Parser | None, str]:
         try:

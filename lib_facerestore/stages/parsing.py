@@ -19,7 +19,7 @@ from ..errors import InputError, ModelFileError
 
 if TYPE_CHECKING:
     import torch
-
+    from torch import nn
 
 CLASSES = (
     "background", "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "left ear", "right ear",
@@ -54,11 +54,11 @@ class Parser(Protocol):
 class _NetworkParser:
     """A parsing network behind the `Parser` protocol; `side` is the resolution it runs at."""
 
-    def __init__(self, name: str, network: Any, side: int, device: str | torch.device) -> None:
+    def __init__(self, name: str, network: nn.Module, side: int, device: str | torch.device) -> None:
         self.name = name
         self.side = side
         self.device = device
-        self._network = network
+        self._network: Any = network  # facexlib has no types
 
     def masks(self, crops: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint8]]:
         """See `Parser.masks`; crops may differ in size and share batches."""
@@ -150,7 +150,7 @@ def load_parser(path: Path, device: str | torch.device = "cpu") -> Parser:
     return _NetworkParser(name, network.eval().requires_grad_(False).to(device), side, device)
 
 
-def network_parser(name: str, network: Any, device: str | torch.device = "cpu") -> Parser:
+def network_parser(name: str, network: nn.Module, device: str | torch.device = "cpu") -> Parser:
     """A parser around a network; `name` is "bisenet" or "parsenet", whose inputs and classes differ."""
     return _NetworkParser(name, network, 512 if name == "bisenet" else 256, device)
 

@@ -15,8 +15,8 @@ from ..options.per_face import SKIP, Overrides, for_face
 from ..options.table import Options
 from . import face_job
 from .background import Upscaler, enlarge
-from .face_job import Job
-from .loaded_models import Restorer
+from .face_job import FaceJob
+from .loaded_models import ChosenRestorer
 
 
 class Progress(Protocol):
@@ -77,9 +77,9 @@ class Caller:
 def cut_faces(
     works: Sequence[PictureWork],
     options: Options,
-    restorers: Mapping[str, Restorer],
+    restorers: Mapping[str, ChosenRestorer],
     leave_alone: Callable[[int, Face], str] | None = None,
-) -> list[Job]:
+) -> list[FaceJob]:
     """A job for every face that is to be restored; why the others are left alone is noted in their pictures.
 
     Args:
@@ -116,7 +116,7 @@ def _left_alone(face: Face, options: Options, skip: bool) -> str:
 
 
 def enlarge_pictures(
-    works: Sequence[PictureWork], jobs: Sequence[Job], factor: float, upscaler: Upscaler | None, caller: Caller
+    works: Sequence[PictureWork], jobs: Sequence[FaceJob], factor: float, upscaler: Upscaler | None, caller: Caller
 ) -> None:
     """Make the canvases. With an upscaler, pictures whose turn did not come before a stop have none."""
     if upscaler is None:

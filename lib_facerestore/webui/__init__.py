@@ -1,1 +1,1 @@
-"""What the WebUI sees: the only room that may import `modules.*` (inside functions, as hosts differ) and gradio."""
+"""What the WebUI sees: everything that imports `modules.*` (inside functions, as hosts differ) and gradio."""

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ..catalogue import ModelEntry, known_model, known_models
+from ..catalogue import ModelEntry, entry_of, known_models
 from ..catalogue import download as downloading
 from ..catalogue.terms import VERIFIED, licence_text, sentence
-from ..errors import DownloadError, FaceRestoreError, ModelFileError
-from ..wording import did_you_mean
+from ..errors import DownloadError, FaceRestoreError
 from . import packages, service, settings
 
 logger = logging.getLogger(__name__)
@@ -70,13 +69,10 @@ class Download:
         return f"{self.id}: {self.state}{'. ' + self.message if self.message else ''}"
 
 
-def entry_of(model: str) -> ModelEntry:
-    """The catalogue's entry. ModelFileError with the nearest id where there is none."""
-    entry = known_model(model)
-    if entry is None or not entry.used:
-        ids = [one.id for one in known_models(None) if one.used]
-        raise ModelFileError(f"model {model} is not known.{did_you_mean(model, ids)} Known: {', '.join(ids)}.")
-    return entry
+def downloadable(model: str) -> ModelEntry:
+    """The catalogue's entry of a model that something here uses. Raises ModelFileError, which names them all."""
+    used = [entry for entry in known_models(None) if entry.used]
+    return entry_of(model, used, f"Known: {', '.join(entry.id for entry in used)}.")
 
 
 class DownloadManager:
@@ -122,7 +118,7 @@ class DownloadManager:
         missing = packages.note("download")
         if missing:
             raise packages.MissingPackageError(missing)
-        entry, folder = entry_of(model), self._folder()
+        entry, folder = downloadable(model), self._folder()
         chosen = downloading.published_file(entry, file)
         if not accept_licence:
             raise LicenceError(f"{licence_text(entry)} Accept the licence to download it.")

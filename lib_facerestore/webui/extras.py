@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 from modules import scripts_postprocessing
@@ -17,6 +17,9 @@ from ..errors import FaceRestoreError, OptionError
 from ..wording import did_you_mean, shown
 from . import host, infotext
 from .request import Request, is_wanted, request_from_values
+
+if TYPE_CHECKING:
+    from ..results import Result
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +161,7 @@ def _tell(pp: Any, message: str) -> None:
     host.notify(text)
 
 
-def _remember(before: PIL.Image.Image, result: Any) -> None:
+def _remember(before: PIL.Image.Image, result: Result[PIL.Image.Image]) -> None:
     """Keep the pair for the face strip and the slider. Never raises."""
     try:
         from . import service

@@ -137,7 +137,7 @@ _TEXTS = {
 _COUNTED = ("restore", "enlarge")
 
 
-class Bar:
+class StageBar:
     """What `progress_bar` gives: call it with a stage, and the units done and in all."""
 
     def __init__(self, state: Any | None) -> None:
@@ -153,7 +153,7 @@ class Bar:
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Bar]:
+def progress_bar() -> Iterator[StageBar]:
     """One more job of the WebUI's progress bar while it lasts; the text and steps are put back afterwards.
 
     The WebUI has counted its own jobs before it calls an extension, so that the bar would not move at the end.
@@ -161,13 +161,13 @@ def progress_bar() -> Iterator[Bar]:
     state = getattr(module("shared"), "state", None)
     counted = getattr(state, "job_count", 0) or 0
     if state is None or not hasattr(state, "sampling_step"):
-        yield Bar(state)
+        yield StageBar(state)
         return
     before = state.sampling_step, state.sampling_steps, getattr(state, "textinfo", None)
     if counted > 0:
         state.job_count = counted + 1
     try:
-        yield Bar(state)
+        yield StageBar(state)
     finally:
         if counted > 0:
             state.job_no = getattr(state, "job_no", 0) + 1

@@ -10,16 +10,19 @@ import json
 import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..errors import OptionError
 from ..options.per_face import show_overrides
 from ..options.table import SPECS
 from .request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
 
+if TYPE_CHECKING:
+    from ..results import Result
+
 logger = logging.getLogger(__name__)
 
-Line: TypeAlias = str | int | float
+LineValue: TypeAlias = str | int | float
 Text = TypeVar("Text", bound="CallableText")
 
 PREFIX = "Face restore"
@@ -42,7 +45,7 @@ _FOLDERS = re.compile(r"""(?:(?<=[\s"'`(])|^)(?:[A-Za-z]:)?[\\/](?:[^\\/,;:"'`\n
 _LEAD = re.compile(r"face \d+: (?:skipped|left alone), ")
 
 
-def write(request: Request, results: Sequence[Any], knobs: Collection[str]) -> dict[str, Line]:
+def write(request: Request, results: Sequence[Result[Any]], knobs: Collection[str]) -> dict[str, LineValue]:
     """The lines of a run, in table order; {} when nothing ran.
 
     Args:
@@ -54,7 +57,7 @@ def write(request: Request, results: Sequence[Any], knobs: Collection[str]) -> d
     if not request.enabled or not model:
         return {}
     always = {*_ALWAYS, *({"fidelity"} & set(knobs))}
-    lines: dict[str, Line] = {}
+    lines: dict[str, LineValue] = {}
     for name in OPTION_NAMES:
         value = model if name == "model" else getattr(request.options, name)
         if name in always or value != SPECS[name].default:
@@ -69,7 +72,7 @@ def write(request: Request, results: Sequence[Any], knobs: Collection[str]) -> d
     return lines
 
 
-def describe(results: Sequence[Any]) -> str:
+def describe(results: Sequence[Result[Any]]) -> str:
     """What came of a run, on one line: "3 restored, 1 skipped (412 px is above max_face 400)"."""
     reports = [report for result in results for report in result.faces]
     empty = sum(not result.faces for result in results)
@@ -89,7 +92,7 @@ def describe(results: Sequence[Any]) -> str:
     return text if len(text) <= _LONGEST_RESULT else text[: _LONGEST_RESULT - 3].rstrip() + "..."
 
 
-def error_line(message: str) -> dict[str, Line]:
+def error_line(message: str) -> dict[str, LineValue]:
     """The line of a run that failed."""
     return {ERROR: _guarded(without_folders(message))}
 
@@ -122,7 +125,8 @@ class CallableText(str):
 def paste_fields(controls: Any) -> list[tuple[Any, CallableText]]:
     """`Script.infotext_fields`: each component that is an argument, with what finds its value in a parsed infotext.
 
-    controls: an object whose `by_name` maps names of arguments to components.
+    Args:
+        controls: an object whose `by_name` maps names of arguments to components.
     """
     return [(controls.by_name[name], PASTE_KEYS[name]) for name in ARGUMENTS if name in controls.by_name]
 
@@ -168,7 +172,7 @@ def _text(name: str, params: Mapping[str, object]) -> str | None:
     return None
 
 
-def _guarded(value: Line) -> Line:
+def _guarded(value: LineValue) -> LineValue:
     """Text in quotation marks would lose them in the WebUI's parser, unless the WebUI itself quotes it."""
     if isinstance(value, str) and value[:1] == value[-1:] == '"' and not re.search(r"[,:\n]", value):
         return json.dumps(value, ensure_ascii=False)

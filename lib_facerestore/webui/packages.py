@@ -7,20 +7,20 @@ becomes a sentence for the user.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import sys
 from collections.abc import Iterator
 from typing import Literal
 
+from ..catalogue import package_is_there
+from ..checks.packages import ALONE, PACKAGES, package_of
 from ..errors import FaceRestoreError
 
 Use = Literal["restore", "list", "download"]
 
-SMALL: tuple[str, ...] = ("safetensors", "tqdm", "filelock", "platformdirs", "httpx", "tifffile", "facexlib", "tomli")
-"""Every package that install.py adds."""
+SMALL: dict[str, str] = {package.name: package.in_webui for package in PACKAGES if package.in_webui is not None}
+"""Every package that install.py adds, with the arguments of `pip install` besides its name."""
 
-_WITHOUT_DEPENDENCIES = ("tifffile", "facexlib")  # as in install.py: theirs would change the WebUI's torch and numpy
-_TOML = () if sys.version_info >= (3, 11) else ("tomli",)  # Python has had tomllib since then
+_TOML = tuple(name for name in SMALL if name == "tomli")
 _NEEDED: dict[Use, tuple[tuple[str, ...], str]] = {
     "restore": (("safetensors", *_TOML), "no face can be restored"),
     "list": (_TOML, "the models cannot be listed"),
@@ -46,17 +46,17 @@ def needed() -> Iterator[None]:
 
 def explain(error: ImportError) -> MissingPackageError | None:
     """The error for the user, where the package that cannot be imported is one of `SMALL`; else None."""
-    package = (error.name or "").partition(".")[0]
-    if package not in SMALL:
+    package = package_of(error)
+    if package is None or package.name not in SMALL:
         return None
-    problem = "is missing" if _is_missing(package) else f"cannot be imported ({error})"
-    return MissingPackageError(f"the package {package} {problem}; {_remedy([package])}")
+    problem = f"cannot be imported ({error})" if package_is_there(package.module) else "is missing"
+    return MissingPackageError(f"the package {package.name} {problem}; {_remedy([package.name])}")
 
 
 def note(use: Use) -> str:
     """What the page says where packages for `use` are missing, e.g. "The package httpx is missing, so …"; else ""."""
     packages, cost = _NEEDED[use]
-    missing = [package for package in packages if _is_missing(package)]
+    missing = [package for package in packages if not package_is_there(package)]
     if not missing:
         return ""
     several = len(missing) > 1
@@ -65,14 +65,7 @@ def note(use: Use) -> str:
 
 
 def _remedy(packages: list[str]) -> str:
-    alone = "--no-deps " if all(package in _WITHOUT_DEPENDENCIES for package in packages) else ""
+    alone = f"{ALONE} " if all(SMALL[package] == ALONE for package in packages) else ""
     them = "them" if len(packages) > 1 else "it"
     command = f"{sys.executable} -m pip install {alone}{' '.join(packages)}"
     return f"install {them} with `{command}`, then restart the WebUI."
-
-
-def _is_missing(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is None
-    except (ImportError, ValueError):  # a half removed package has a name and no spec
-        return True

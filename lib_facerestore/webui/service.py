@@ -19,6 +19,7 @@ from ..catalogue import BUILT_IN, IdentifiedFile, Inventory, Store, known_model,
 from ..catalogue.fingerprints import stamp
 from ..catalogue.peek import Peeked
 from ..errors import FaceRestoreError, ModelFileError
+from ..options.per_face import OverridesLike
 from ..options.table import Options
 from . import host, packages
 from .runs import RunPicture, Runs
@@ -116,7 +117,7 @@ def with_default_model(options: Options) -> Options:
 def restore(
     images: Sequence[Any],
     options: Options,
-    overrides: Sequence[Mapping[Any, Any]] | None = None,
+    overrides: Sequence[OverridesLike] | None = None,
     origin: str = "",
     leave_alone: LeaveAlone | None = None,
 ) -> list[Result[Any]]:
@@ -239,7 +240,7 @@ def follow(call: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def _remedies_of_the_page() -> Iterator[None]:
-    """Where a message sends its reader to the command line, send him to the page's tab, if there is a page."""
+    """Where there is a page, messages name its tab in place of the command line's `models download`."""
     try:
         yield
     except ModelFileError as error:

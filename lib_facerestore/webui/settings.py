@@ -148,7 +148,8 @@ def _call(changed: Callable[[], None]) -> None:
 def read(values: Mapping[str, object] | None = None) -> Settings:
     """The settings as they are now; defaults where the WebUI has none or something unusable. Never raises.
 
-    values: read these in place of the WebUI's, by their keys ("facerestore_device", …).
+    Args:
+        values: read these in place of the WebUI's, by their keys ("facerestore_device", …).
     """
     found: dict[str, Any] = {}
     for row in ROWS:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import lib_facerestore
-from lib_facerestore.checks.packages import PACKAGES, missing_package
+from lib_facerestore.checks.packages import PACKAGES, package_of
 
 ROOT = Path(lib_facerestore.__file__).parent
 OF_THE_HOST = {"modules", "modules_forge", "fastapi", "pydantic", "starlette", "anyio", "uvicorn"}
@@ -35,7 +35,7 @@ def test_every_package_that_the_code_imports_is_listed() -> None:
 
 @pytest.mark.parametrize(("raised", "name"), [("httpx", "httpx"), ("cv2.gapi", "opencv-python"), ("nonsense", None)])
 def test_a_missing_module_is_traced_to_its_package(raised: str, name: str | None) -> None:
-    package = missing_package(ModuleNotFoundError(f"No module named {raised!r}", name=raised))
+    package = package_of(ModuleNotFoundError(f"No module named {raised!r}", name=raised))
     assert (package and package.name) == name
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
-import torch
 from PIL import Image
 
 from lib_facerestore.catalogue import ModelEntry, ModelFile, fingerprints, known_models
@@ -27,12 +25,8 @@ BISENET_LAST = ("conv_out.conv_out.weight", shapes_of("bisenet")["conv_out.conv_
 
 
 @pytest.fixture(autouse=True)
-def _process_put_back() -> Iterator[None]:
-    root, threads = logging.getLogger(), torch.get_num_threads()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    torch.set_num_threads(threads)
+def _process_put_back(process_put_back: None) -> None:
+    pass
 
 
 @pytest.fixture

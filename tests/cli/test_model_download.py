@@ -14,7 +14,6 @@ import safetensors.torch
 from lib_facerestore.catalogue import ModelEntry, ModelFile, known_models
 from lib_facerestore.catalogue import download as downloads
 from lib_facerestore.cli import main as cli
-from lib_facerestore.cli import model_download
 from lib_facerestore.errors import DownloadError
 
 from ..conftest import small_lite
@@ -91,7 +90,10 @@ def test_download_errors_name_the_remedy(run: Run, capsys: pytest.CaptureFixture
     assert run("download", "dfdnet") == cli.FAILED
     assert "get it by hand from https://drive.google.com" in capsys.readouterr().err
     assert run("download", "lite") == cli.FAILED
-    assert "part of this package" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "part of this package" in shown and "licence" not in shown  # nothing is to be had on any terms
+    assert run("download", "codeformer", "--file", "codefomer.pth") == cli.FAILED
+    assert "codeformer: has no file codefomer.pth; the files it has: codeformer.pth" in capsys.readouterr().err
 
 
 def test_a_declined_model_has_a_row_that_says_so(
@@ -139,11 +141,10 @@ def test_two_published_files_of_one_model_are_both_its_own(
     assert "as published for lite-like.safetensors" in capsys.readouterr().out
 
 
-def test_every_published_file_can_be_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_published_file_can_be_asked_for() -> None:
     got: list[str] = []
     for entry in known_models(None):
         for file in entry.published:
-            chosen = model_download._published(entry, file.name)
-            assert chosen is not None
+            chosen = downloads.published_file(entry, file.name.upper())
             got.append(chosen.sha256 or chosen.urls[0] if chosen.urls else chosen.name)
     assert len(got) == len(set(got))

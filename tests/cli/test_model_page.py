@@ -49,8 +49,8 @@ def test_the_page_keeps_to_its_width(models: Path, width: int) -> None:
 
 def test_a_missing_package_is_named_and_no_other(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     survey = model_page.survey(Store([models]))
-    monkeypatch.setattr(model_page.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(model_page, "package_is_there", lambda name: False)
     text = model_page.page(survey, everything=True)
     assert text.count("needs the package spandrel") == 3 and "needs the package onnxruntime" in text
-    monkeypatch.setattr(model_page.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(model_page, "package_is_there", lambda name: True)
     assert "needs the package" not in model_page.page(survey, everything=True)

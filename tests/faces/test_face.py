@@ -41,14 +41,12 @@ some_faces = st.lists(
     max_size=8,
 )
 some_options = st.builds(
-    lambda low, high, faces, most: Options(
-        min_face=min(low, high or low), max_face=high, faces=faces, max_faces=most
-    ),
+    lambda low, high, faces, most: Options(min_face=min(low, high or low), max_face=high, faces=faces, max_faces=most),
     low=st.sampled_from([0, 8, 9, 20]),
     high=st.sampled_from([0, 20, 64]),
     faces=st.sampled_from(["all", "largest", "1", "2,4", "1-3,9"]),
     most=st.integers(0, 3),
-)  # fmt: skip
+)
 
 
 # Face

@@ -20,33 +20,25 @@ def until(condition: Callable[[], T], what: str) -> T:
     return chromium.until(condition, what, PATIENCE)
 
 
-class Page:
+class Page(chromium.Elements):
     """The page, just loaded."""
 
+    patience = PATIENCE
+
     def __init__(self, driver: Any, url: str, shots: Path | None = None) -> None:
-        self.driver, self.shots = driver, shots
+        super().__init__(driver)
+        self.shots = shots
         driver.get_log("browser")
         driver.get(url)
         until(lambda: self.all("#txt2img_prompt textarea"), "the page")
         until(lambda: self.all("#facerestore_txt2img_detect"), "our scripts")
         time.sleep(1)  # the page's own scripts go on for a moment
 
-    def js(self, code: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(code, *arguments)
-
-    def all(self, rule: str) -> list[Any]:
-        return self.driver.find_elements("css selector", rule)
-
-    def one(self, rule: str) -> Any:
-        return until(lambda: self.all(rule), rule)[0]
-
     def shown(self, rule: str) -> bool:
         return any(element.is_displayed() for element in self.all(rule))
 
     def click(self, rule: str) -> None:
-        element = self.one(rule)
-        self.js("arguments[0].scrollIntoView({block: 'center'})", element)
-        self.js("arguments[0].click()", element)
+        self.js("arguments[0].click()", self.in_view(rule))
 
     def tab(self, name: str) -> None:
         """Open one of the tabs at the top."""

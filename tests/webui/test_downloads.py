@@ -173,7 +173,7 @@ def test_a_real_download_by_way_of_the_mirror(server: str, tmp_path: Path, monke
     monkeypatch.delenv(OFFLINE, raising=False)
     file = ModelFile("t.pth", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), ("https://huggingface.co/a/t.pth",))
     entry = ModelEntry("tiny", 1, ("t.pth",), licence="MIT", commercial="yes", published=(file,))
-    monkeypatch.setattr(downloads, "known_model", lambda name: entry if name == "tiny" else None)
+    monkeypatch.setattr(downloads, "known_models", lambda kind: (entry,))
     made = DownloadManager(lambda: tmp_path / "models", mirror=lambda: server)
     made.start("tiny", True)
     end = ended(made, "tiny")

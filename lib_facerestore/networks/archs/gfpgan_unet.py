@@ -26,14 +26,18 @@ def plain_conv(inputs: int, outputs: int, side: int, *, bias: bool = True) -> nn
     return cast(nn.Conv2d, conv)
 
 
-class CleanDown(nn.Module):
-    """Residual block of the clean network to half the side: B×inputs×H×W → B×outputs×H/2×W/2."""
+class _CleanBlock(nn.Module):
+    """The convolutions of a residual block of the clean network, with their names in the public files."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv1 = plain_conv(inputs, inputs, 3)
         self.conv2 = plain_conv(inputs, outputs, 3)
         self.skip = plain_conv(inputs, outputs, 1, bias=False)
+
+
+class CleanDown(_CleanBlock):
+    """Residual block of the clean network to half the side: B×inputs×H×W → B×outputs×H/2×W/2."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # bilinear resizing to exactly one half is the mean of each 2×2 square
@@ -41,14 +45,8 @@ class CleanDown(nn.Module):
         return out.add_(self.skip(functional.avg_pool2d(x, 2)))
 
 
-class CleanUp(nn.Module):
+class CleanUp(_CleanBlock):
     """Residual block of the clean network to twice the side: B×inputs×H×W → B×outputs×2H×2W."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv1 = plain_conv(inputs, inputs, 3)
-        self.conv2 = plain_conv(inputs, outputs, 3)
-        self.skip = plain_conv(inputs, outputs, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = leaky(self.conv2(double(leaky(self.conv1(x)))))

@@ -85,7 +85,10 @@ class Turnstile:
 def guarded_route(credentials: Credentials, limits: Limits, turnstile: Turnstile | None = None) -> type[APIRoute]:
     """A class of route with these checks, for `add_api_route(…, route_class_override=…)`.
 
-    turnstile: given for routes that run networks.
+    Args:
+        credentials: gives the names and passwords that are accepted, None where none are asked for.
+        limits: what a request may be at most.
+        turnstile: for routes that run networks: counts their requests.
     """
 
     class GuardedRoute(APIRoute):

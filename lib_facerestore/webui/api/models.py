@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from ...catalogue.terms import licence_text
 from ...errors import ModelFileError
 from ...options.spec import OptionSpec, Scope
 from ...options.table import PER_FACE, specs_in
-from ..downloads import Download, DownloadManager, LicenceError, entry_of
+from ..downloads import Download, DownloadManager, LicenceError, downloadable
 from .guard import RefusedError
 from .schema import DownloadState, ModelInfo, ModelList, OptionInfo, OptionList
 
@@ -27,7 +27,7 @@ class Choice(Protocol):
     def knobs(self) -> frozenset[str]: ...
 
 
-def list_models(store: Store, choices: list[Choice], downloads: DownloadManager) -> ModelList:
+def list_models(store: Store, choices: Sequence[Choice], downloads: DownloadManager) -> ModelList:
     """Every model that this package can use, restorers first, and the files that the user has added."""
     inventory = store.scan()
     installed = inventory.installed(None)
@@ -86,13 +86,15 @@ def start_download(downloads: DownloadManager, model: str, accepted: bool, file:
     except ModelFileError as error:
         raise RefusedError(404, str(error)) from error
     except LicenceError as error:
-        raise RefusedError(403, f"{licence_text(entry_of(model))} Send accept_licence: true to accept it.") from error
+        raise RefusedError(
+            403, f"{licence_text(downloadable(model))} Send accept_licence: true to accept it."
+        ) from error
 
 
 def download_state(downloads: DownloadManager, model: str) -> DownloadState:
     """A model's last download; `state` is "none" where there was none. Raises RefusedError (404)."""
     try:
-        entry = entry_of(model)
+        entry = downloadable(model)
     except ModelFileError as error:
         raise RefusedError(404, str(error)) from error
     state = downloads.state(entry.id)

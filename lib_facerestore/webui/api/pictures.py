@@ -6,7 +6,6 @@ import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import PIL.Image
 
@@ -70,7 +69,7 @@ def _megapixels(data: bytes, name: str) -> float:
     return width * height / 1e6
 
 
-def read_options(values: Mapping[str, Any] | None, scope: Scope, store: Store) -> Options:
+def read_options(values: Mapping[str, object] | None, scope: Scope, store: Store) -> Options:
     """The options of a request: only those offered in `scope`, and no paths.
 
     Raises:

@@ -133,7 +133,15 @@ def _add(
 ) -> None:
     """Add one route.
 
-    statuses, may: the errors that all such routes, and this one, may answer with, for the OpenAPI page.
+    Args:
+        app: the WebUI's.
+        route_class: what its requests pass through; see `guarded_route`.
+        statuses: the errors that all such routes may answer with, for the OpenAPI page.
+        path: its address below `PREFIX`.
+        endpoint: what answers.
+        method: of HTTP.
+        may: the errors that this one may answer with besides.
+        more: further arguments of FastAPI's `add_api_route`.
     """
     app.router.add_api_route(
         PREFIX + path,

@@ -7,18 +7,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...catalogue import Store
 from ...errors import InputError
 from ...faces.face import Face, select_faces
 from ...images.files import Picture, to_bytes
+from ...options.per_face import OverridesLike
 from ...options.spec import Scope
 from ...options.table import Options
 from .. import data_url, host
 from . import pictures as api_pictures
 from .guard import Limits, Turnstile
 from .schema import DetectAnswer, DetectedFace, Format, RestoreAnswer, RestoredFace, RestoredPicture
+
+if TYPE_CHECKING:
+    from ...results import Result
+    from ..service import ModelChoice
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +32,19 @@ class RestoreService(Protocol):
     """What detects and restores: the module `service`, or anything with these functions."""
 
     def restore(
-        self, images: Sequence[Any], options: Options, overrides: Sequence[Any] | None = None, origin: str = ""
-    ) -> list[Any]:
-        """A `pipeline.Result` for each image (a `Picture`)."""
+        self,
+        images: Sequence[Picture],
+        options: Options,
+        overrides: Sequence[OverridesLike] | None = None,
+        origin: str = "",
+    ) -> list[Result[Picture]]:
+        """A result for each picture."""
 
-    def detect(self, image: Any, options: Options) -> list[Face]:
-        """The faces of one image (a `Picture`)."""
+    def detect(self, image: Picture, options: Options) -> list[Face]:
+        """The faces of one picture."""
 
-    def models(self) -> list[Any]:
-        """The restorers that can be chosen: `service.ModelChoice`."""
+    def models(self) -> list[ModelChoice]:
+        """The restorers that can be chosen."""
 
 
 @contextmanager
@@ -77,7 +86,7 @@ class Sent:
     files: Sequence[bytes]
     names: Sequence[str]
     single: bool
-    options: Mapping[str, Any] | None = None
+    options: Mapping[str, object] | None = None
     overrides: object = None
 
 
@@ -161,7 +170,7 @@ def _check_format(picture: Picture, format_name: str, name: str) -> None:
         raise InputError(f"{name}: has transparency, which jpeg cannot hold; ask for png or webp.")
 
 
-def _picture(result: Any, image: str | None, format_name: Format) -> RestoredPicture:
+def _picture(result: Result[Picture], image: str | None, format_name: Format) -> RestoredPicture:
     return RestoredPicture(
         image=image,
         format=format_name,

@@ -32,14 +32,21 @@ CELL = "_facerestore_xyz"
 class Line(infotext.CallableText):
     """A value in `p.extra_generation_params` that is ours, so that it can be taken out again without a list of names.
 
-    group: "run" (what the Script has done) or "restorer" (what the WebUI's own "Restore faces" has done).
+    Attributes:
+        group: "run" (what the Script has done) or "restorer" (what the WebUI's own "Restore faces" has done).
     """
 
     group: str
 
     @classmethod
     def written(cls, text: str, grid: str | None, group: str) -> Line:
-        """text: for the picture in hand. grid: for the grid of all pictures; None leaves the line out there."""
+        """A line.
+
+        Args:
+            text: for the picture in hand.
+            grid: for the grid of all pictures; None leaves the line out there.
+            group: see `Line`.
+        """
 
         def value(use_main_prompt: bool = False, **_: object) -> str | None:
             return grid if use_main_prompt else text
@@ -212,7 +219,11 @@ def finish(p: Any, job: Job, done: Done | None, index: int, tab: str) -> None:
 def save_before(p: Any, before: Any, index: int, stage: str) -> None:
     """Save the picture before restoration beside the result, where the WebUI saves pictures at all. Never raises.
 
-    stage: what is still to come at that stage, the composite with the original, is done for the copy too.
+    Args:
+        p: the generation.
+        before: an array or a PIL image.
+        index: its place in the batch.
+        stage: what is still to come at that stage, the composite with the original, is done for the copy too.
     """
     try:
         import numpy as np

@@ -39,7 +39,10 @@ _EXAMPLE = '{"2": {"visibility": 0.5}, "3": {"skip": true}}'
 class StripParts:
     """The hidden components through which the scripts of the face strip talk to `face_strip`.
 
-    html: holds the answers. image: takes messages. detect, last: pressed for the faces of a picture, and the last run.
+    Attributes:
+        html: holds the answers.
+        image: takes messages.
+        detect, last: pressed for the faces of a picture, and for the last run.
     """
 
     html: Any

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from ...chromium import until
+from ...chromium import Elements, until
 
 
-class Page:
+class Page(Elements):
     """One tab of the page, used as a user does."""
 
     def __init__(self, driver: Any, url: str, tab: str = "txt2img") -> None:
-        self.driver, self.tab = driver, tab
+        super().__init__(driver)
+        self.tab = tab
         driver.get_log("browser")
         driver.get(url)
         until(lambda: self.all("#txt2img_generate"), "the page")
@@ -26,19 +27,8 @@ class Page:
         until(lambda: self.all(f"#facerestore_{tab}_faces textarea, #facerestore_{tab}_faces input"), "the Faces box")
         until(lambda: self.all(f"#facerestore_{tab}_detect"), "the face strip")
 
-    def js(self, code: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(code, *arguments)
-
-    def all(self, rule: str) -> list[Any]:
-        return self.driver.find_elements("css selector", rule)
-
-    def one(self, rule: str) -> Any:
-        return until(lambda: self.all(rule), rule)[0]
-
     def click(self, rule: str) -> None:
-        element = self.one(rule)
-        self.js("arguments[0].scrollIntoView({block: 'center'})", element)
-        element.click()
+        self.in_view(rule).click()
 
     @property
     def box(self) -> Any:
