@@ -85,7 +85,7 @@ class Shelf:
             network.to(self.device, dtype)
         return network
 
-    def park(self) -> None:
+    def free_device(self) -> None:
         """Move every network to the computer's memory; the next use brings it back without reading its file."""
         for path in list(self._kept):
             self._move_away(path)

@@ -130,7 +130,7 @@ class Upscaler:
 
         Args:
             pixels: H×W×3 RGB, uint8, uint16 or float in [0, 1].
-            progress: told of every tile.
+            progress: called for every tile.
             stop: asked before every tile.
 
         Returns:
@@ -345,7 +345,7 @@ def enlarge(
         pixels: H×W×3 or H×W×4 uint8 or uint16, RGB(A).
         factor: from 1. 1 gives a copy.
         upscaler: what enlarges the colours; None means Lanczos.
-        progress: told of every tile of the upscaler; never called without one.
+        progress: called for every tile of the upscaler; never without one.
         stop: asked before every tile.
 
     Returns:

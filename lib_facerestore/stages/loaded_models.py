@@ -140,7 +140,7 @@ class LoadedModels:
         self._detectors.clear()
         self._upscalers.clear()
         self._parser = None
-        self._shelf.park()
+        self._shelf.free_device()
 
     def _load(self, name: str, path: Path) -> ChosenRestorer:
         network = self._shelf.network(path)

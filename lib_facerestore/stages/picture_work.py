@@ -57,7 +57,7 @@ class PictureWork:
 
 
 class Caller:
-    """The caller's functions: told how far the call has come, and asked whether to stop. A stop is final."""
+    """The caller's functions: one learns how far the call has come, one is asked whether to stop. A stop is final."""
 
     def __init__(self, progress: Progress | None, stop: Callable[[], bool] | None) -> None:
         self._progress, self._stop = progress, stop

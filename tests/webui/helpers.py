@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 
-from lib_facerestore import pipeline
+from lib_facerestore.networks.load import Network
 from lib_facerestore.pipeline import FaceRestorer
 from lib_facerestore.webui import service
 
@@ -41,14 +42,14 @@ class Known:
         self.restorer = FaceRestorer(folder, "cpu", 8, detector=self.detector, precision="float32")
         self.batches: list[int] = []
         self.before: Callable[[], None] = lambda: None
-        run = pipeline._restore
+        run = Network.__call__
 
-        def counted(network: Any, batch: Sequence[Any], fidelity: float | None) -> None:
+        def counted(network: Network, faces: torch.Tensor, **knobs: float | None) -> torch.Tensor:
             self.before()
-            self.batches.append(len(batch))
-            run(network, batch, fidelity)
+            self.batches.append(len(faces))
+            return run(network, faces, **knobs)
 
-        monkeypatch.setattr(pipeline, "_restore", counted)
+        monkeypatch.setattr(Network, "__call__", counted)
         monkeypatch.setattr(service, "restorer", lambda: self.restorer)
 
     def restored(self, picture: np.ndarray, **options: Any) -> np.ndarray:

@@ -57,8 +57,10 @@ def test_the_setting_takes_them_away(host: Host, listed: Any, monkeypatch: pytes
 
 @pytest.mark.parametrize("host", ["sdnext"], indirect=True)
 def test_sdnext_has_no_list(host: Host, listed: Any) -> None:
+    before = dict(vars(host.shared))
     face_restorers.register()
     face_restorers.unregister()
+    assert vars(host.shared) == before and "face_restorers" not in before
 
 
 def test_no_name_is_taken_twice(host: Host) -> None:

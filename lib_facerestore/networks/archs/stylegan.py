@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .winograd import Kept, Winograd
+from .winograd import WeightCache, Winograd
 
 SQRT2 = math.sqrt(2.0)
 EPSILON = 1e-8
@@ -207,7 +207,7 @@ class ModulatedConv(nn.Module):
         self.blur = Blur(4.0, stored=blur == "stored") if blur else None
         self.scale = 1.0 / math.sqrt(inputs * side * side) if equalised else 1.0
         self._winograd = Winograd()
-        self._power = Kept(_power)
+        self._power = WeightCache(_power)
 
     def forward(
         self, x: torch.Tensor, style: torch.Tensor, *, bilinear: bool = False

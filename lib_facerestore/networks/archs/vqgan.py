@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from .groupnorm import GroupNorm
-from .winograd import Conv3x3, Kept, winograd_layout
+from .winograd import Conv3x3, WeightCache, winograd_layout
 
 
 def group_norm(channels: int) -> GroupNorm:
@@ -73,7 +73,7 @@ class Upsample(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self._kernels = Kept(_phase_kernels)
+        self._kernels = WeightCache(_phase_kernels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, channels, height, width = x.shape

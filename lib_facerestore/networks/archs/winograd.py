@@ -71,7 +71,7 @@ def winograd_layout(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-class Kept(nn.Module):
+class WeightCache(nn.Module):
     """What is computed of a layer's weight, kept on a CPU until the weight changes: it is the same for every face.
 
     Other devices compute it anew, which takes them no time, and memory is scarce there.
@@ -101,7 +101,7 @@ class Kept(nn.Module):
         """Give the memory back."""
         self._kept = None
 
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Kept:
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> WeightCache:
         self.forget()  # the weight gets another type or place
         return super()._apply(fn, recurse)
 
@@ -114,7 +114,7 @@ class Winograd(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._kernels = Kept(transform)
+        self._kernels = WeightCache(transform)
 
     def forward(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, gain: float = 1.0
@@ -123,7 +123,7 @@ class Winograd(nn.Module):
 
         Args:
             x: B×inputs×H×W.
-            weight: outputs×inputs×3×3, always the same one (`Kept` says which changes are seen).
+            weight: outputs×inputs×3×3, always the same one (`WeightCache` says which changes are seen).
             bias: one value for each output.
             gain: factor of the weight, not of the bias.
 

@@ -200,7 +200,7 @@ def test_kernels_are_made_once_and_leave_with_the_network(used: list[torch.Size]
         made.append(gain)
         return weight * gain
 
-    kept, weight = winograd.Kept(compute), noise(4)
+    kept, weight = winograd.WeightCache(compute), noise(4)
     assert torch.equal(kept(weight, 2.0), weight * 2.0)
     assert kept(weight, 2.0) is kept(weight, 2.0)
     kept(weight, 3.0)
@@ -225,7 +225,7 @@ def test_kernels_are_made_once_and_leave_with_the_network(used: list[torch.Size]
 
 
 def test_a_weight_at_an_old_ones_address_is_another_one(used: list[torch.Size]) -> None:
-    kept = winograd.Kept(lambda weight, gain: weight * gain)
+    kept = winograd.WeightCache(lambda weight, gain: weight * gain)
     for number in range(20):  # each is freed before the next is made, but for what is kept
         assert torch.equal(kept(torch.full((64,), float(number)), 1.0), torch.full((64,), float(number)))
 
@@ -249,7 +249,7 @@ def test_faces_side_by_side_may_make_the_kernels_at_once(used: list[torch.Size])
 
 
 def kept_by(layer: nn.Module) -> int:
-    return sum(one._kept is not None for one in layer.modules() if isinstance(one, winograd.Kept))
+    return sum(one._kept is not None for one in layer.modules() if isinstance(one, winograd.WeightCache))
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {

@@ -131,8 +131,9 @@ def test_nothing_happens_without_a_plot(host: Host, caplog: pytest.LogCaptureFix
     assert caplog.text == ""
 
 
-def test_nothing_happens_without_a_webui() -> None:
+def test_nothing_happens_without_a_webui(caplog: pytest.LogCaptureFixture) -> None:
     xyz.add_axes()
+    assert caplog.text == ""
 
 
 def test_forge_classic_keeps_its_axes_in_another_module(host: Host) -> None:
