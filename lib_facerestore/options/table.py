@@ -176,9 +176,9 @@ class Options:
         return () if self.faces in get_args(FacesWord) else tuple(map(int, self.faces.split(",")))
 
     @property
-    def keep_parts(self) -> tuple[str, ...]:
+    def keep_parts(self) -> tuple[Part, ...]:
         """The parts that `keep` names, in table order; empty for "none"."""
-        return () if self.keep == "none" else tuple(self.keep.split(","))
+        return () if self.keep == "none" else cast("tuple[Part, ...]", tuple(self.keep.split(",")))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Options:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InputError
 from ..faces import alignment
 from ..faces.alignment import PixelBox
-from ..options.table import MaskKind
+from ..options.table import MaskKind, Part
 from . import parsing
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def build_mask(
     labels: NDArray[np.uint8] | None = None,
     mask: MaskKind = "parsing",
     feather: float = 0.1,
-    keep: Sequence[str] = (),
+    keep: Sequence[Part] = (),
 ) -> FloatImage:
     """How much of the restored crop is pasted where.
 

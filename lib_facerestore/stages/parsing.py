@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..catalogue import Inventory, inventory_of
 from ..errors import InputError, ModelFileError
+from ..options.table import Part
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +31,8 @@ PARSENET_TO_BISENET = np.array([0, 1, 10, 6, 4, 5, 2, 3, 7, 8, 11, 12, 13, 17, 1
 
 # What is pasted: the face with its ears, no earring, neck, hair, hat or cloth.
 _FACE = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
-# Parts that can be kept, in the order of the option table.
-PARTS: dict[str, tuple[int, ...]] = {
+# The classes of each part that can be kept.
+PARTS: dict[Part, tuple[int, ...]] = {
     "eyes": (4, 5),
     "mouth": (11, 12, 13),
     "teeth": (11,),
@@ -191,19 +192,9 @@ def _choose(labels: NDArray[np.uint8], classes: Iterable[int]) -> NDArray[np.flo
     return table[labels]
 
 
-def parts_of(keep: str | Sequence[str]) -> tuple[str, ...]:
-    """Part names of a `keep` value ("none", "eyes,mouth" or a sequence), in table order; InputError for others."""
-    names = [part.strip() for part in keep.split(",")] if isinstance(keep, str) else list(keep)
-    names = [name for name in names if name not in ("", "none")]
-    unknown = [name for name in names if name not in PARTS]
-    if unknown:
-        raise InputError(f"keep: {', '.join(unknown)} is not a part of the face; choose from {', '.join(PARTS)}")
-    return tuple(name for name in PARTS if name in names)
-
-
 def part_mask(
     labels: NDArray[np.uint8] | None,
-    parts: str | Sequence[str],
+    parts: Sequence[Part],
     landmarks: ArrayLike | None = None,
     size: int | None = None,
 ) -> NDArray[np.float32]:
@@ -215,14 +206,13 @@ def part_mask(
 
     Args:
         labels: label map, or None.
-        parts: names of `PARTS`; a `keep` value such as "eyes,mouth", or a sequence.
+        parts: which, e.g. `Options.keep_parts`.
         landmarks: 5×2, in pixels of the crop.
         size: side of the crop; not needed with `labels`.
 
     Raises:
-        InputError: a part is not known, there is neither a label map nor a size, or all landmarks coincide.
+        InputError: there is neither a label map nor a size, or all landmarks coincide.
     """
-    names = parts_of(parts)
     if labels is not None:
         side = labels.shape[0]
     elif size is not None:
@@ -230,7 +220,7 @@ def part_mask(
     else:
         raise InputError("part mask: give a label map, or landmarks and the size of the crop")
     mask = np.zeros((side, side), np.float32)
-    for name in names:
+    for name in parts:
         found = np.zeros_like(mask) if labels is None else _choose(labels, PARTS[name])
         visible = labels is not None and (found.any() or name not in ("eyes", "mouth"))
         if not visible and landmarks is not None:

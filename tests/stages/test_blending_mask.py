@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lib_facerestore.errors import InputError
 from lib_facerestore.faces import alignment
-from lib_facerestore.options.table import MaskKind
+from lib_facerestore.options.table import MaskKind, Part
 from lib_facerestore.stages import blending, parsing
 
 from .blending_helpers import MASK, SIZE, TEMPLATE, labels_with
@@ -65,7 +65,7 @@ def test_no_face_in_the_labels_falls_back_on_the_ellipse() -> None:
 
 @pytest.mark.parametrize("kind", ["parsing", "ellipse", "box"])
 @pytest.mark.parametrize("part", list(parsing.PARTS))
-def test_kept_parts_are_exactly_zero(kind: MaskKind, part: str) -> None:
+def test_kept_parts_are_exactly_zero(kind: MaskKind, part: Part) -> None:
     where = np.s_[110:130, 80:110]
     labels = labels_with((parsing.PARTS[part][0], where))
     mask = blending.build_mask(SIZE, TEMPLATE, labels, kind, 0.1, (part,))
@@ -73,7 +73,7 @@ def test_kept_parts_are_exactly_zero(kind: MaskKind, part: str) -> None:
     assert mask[200, 128] > 0.9 or part == "mouth"
     if part != "hair":
         shape = parsing.part_mask(None, (part,), TEMPLATE, SIZE) > 0
-        assert not blending.build_mask(SIZE, TEMPLATE, None, kind, 0.1, part)[shape].any()
+        assert not blending.build_mask(SIZE, TEMPLATE, None, kind, 0.1, (part,))[shape].any()
 
 
 def test_bad_mask_arguments() -> None:

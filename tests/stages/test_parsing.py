@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
-from lib_facerestore.errors import FaceRestoreError, InputError, ModelFileError
+from lib_facerestore.errors import FaceRestoreError, InputError, ModelFileError, OptionError
 from lib_facerestore.faces import alignment
+from lib_facerestore.options.table import Options, Part
 from lib_facerestore.stages import parsing
 from lib_facerestore.system import facexlib_import
 
@@ -52,10 +53,16 @@ def test_face_mask_takes_the_face_only() -> None:
 def test_part_mask_from_labels() -> None:
     labels = np.arange(19, dtype=np.uint8)[None].repeat(19, axis=0)
     assert np.flatnonzero(parsing.part_mask(labels, ("mouth",))[0]).tolist() == [11, 12, 13]
-    assert np.flatnonzero(parsing.part_mask(labels, "teeth,glasses")[0]).tolist() == [6, 11]
-    assert not parsing.part_mask(labels, "none").any()
-    with pytest.raises(InputError, match="eyes, mouth, teeth, glasses, hair"):
-        parsing.part_mask(labels, ("nose",))
+    assert np.flatnonzero(parsing.part_mask(labels, ("teeth", "glasses"))[0]).tolist() == [6, 11]
+    assert not parsing.part_mask(labels, ()).any()
+
+
+def test_every_part_that_can_be_kept_has_classes() -> None:
+    """So that an `Options`, which has checked its parts, is all that a mask needs."""
+    assert set(parsing.PARTS) == set(get_args(Part))
+    assert Options(keep="hair, eyes").keep_parts == ("eyes", "hair")
+    with pytest.raises(OptionError, match="keep"):
+        Options(keep="nose")
 
 
 def test_eyes_behind_glasses_are_still_eyes() -> None:
@@ -73,7 +80,9 @@ def test_eyes_behind_glasses_are_still_eyes() -> None:
     ("glasses", [(193, 240), (256, 245), (140, 245), (319, 270)], [(257, 330), (256, 180)]),
     ("hair", [], [(256, 60), (256, 256)]),
 ])  # fmt: skip
-def test_part_shapes_without_a_parser(part: str, inside: list[tuple[int, int]], outside: list[tuple[int, int]]) -> None:
+def test_part_shapes_without_a_parser(
+    part: Part, inside: list[tuple[int, int]], outside: list[tuple[int, int]]
+) -> None:
     mask = parsing.part_mask(None, (part,), TEMPLATE, 512)
     assert all(mask[y, x] == 1 for x, y in inside)
     assert all(mask[y, x] == 0 for x, y in outside)
@@ -147,6 +156,17 @@ def test_bisenet_against_the_oracle(tmp_path: Path) -> None:
     assert (labels[0][::8, ::8] == gold["mask_argmax"][0, ::8, ::8])[sure].all()
     assert (labels[0] == gold["mask_argmax"][0]).mean() > 0.999
     assert_logits(parser, synth.pseudo_image_01(0, 512, 512), gold)
+
+
+def test_a_parser_is_recognised_under_any_prefix_and_wrapping_key(tmp_path: Path) -> None:
+    state, synth, _ = oracle("parsing_bisenet")
+    path = tmp_path / "any name.pth"
+    crops = [np.ascontiguousarray(synth.pseudo_image_01(0, 64, 64)[0].transpose(1, 2, 0))]
+    torch.save(state, path)
+    (expected,) = parsing.load_parser(path).masks(crops)
+    torch.save({"params": {f"module.{name}": value for name, value in state.items()}}, path)
+    (labels,) = parsing.load_parser(path).masks(crops)
+    assert len(np.unique(expected)) > 1 and (labels == expected).all()
 
 
 def assert_logits(parser: Any, batch: np.ndarray, gold: Any) -> None:
