@@ -36,7 +36,7 @@ NETWORKS: dict[str, Callable[[], Network]] = {
 
 @pytest.fixture(autouse=True)
 def two_threads_and_enough_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(cpu_batches, "room", lambda bytes_a_pixel: cpu_batches.PIXELS)
+    monkeypatch.setattr(cpu_batches, "pixels_that_fit", lambda bytes_a_pixel: 2 * 2048**2)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
