@@ -38,7 +38,7 @@ def main() -> None:
     for module in [name for name in WANTED if not is_there(name)]:
         try:
             install(module, WANTED[module])
-        except Exception as error:  # the WebUI must start whatever pip says
+        except Exception as error:  # the WebUI must start even where pip fails
             print(f"Face Restore: {module} could not be installed ({error}).")
             print(f"Face Restore: run {sys.executable} -m pip install {' '.join(WANTED[module])}")
 

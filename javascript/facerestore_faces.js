@@ -31,7 +31,7 @@
         return chosen;
     }
 
-    /** The text for the Faces box; "" for no face at all, which the box cannot say. */
+    /** The text for the Faces box; "" for no face at all, for which the box has no text. */
     function toText(chosen, faces) {
         if (faces.every((face) => chosen.has(face.number))) return "all";
         return Array.from(chosen).sort((one, other) => one - other).join(",");

@@ -55,13 +55,13 @@
             else if (state.faces.length) strip.say(state.source, "·", "faces:", String(state.faces.length));
         }
 
-        /** Put some of all faces into the Faces box; none at all cannot be said there, so it is only shown. */
+        /** Put some of all faces into the Faces box; no face at all cannot be written there, so it is only shown. */
         function write(faces, all) {
             const numbers = new Set(faces.map((face) => face.number));
             state.nothing = numbers.size === 0;
             const written = state.nothing || page.setText(ids.faces, parts.faces.toText(numbers, all));
             if (written) describe();
-            else strip.say("The Faces box is not on the page yet: open the part that it stands in."); // gradio 6
+            else strip.say("The Faces box is not on the page yet: open the section that it is in."); // gradio 6
             press();
         }
 
@@ -172,7 +172,7 @@
             panel.hide();
         }
 
-        /** The gallery has changed, and this is what the server has to say of the last run with restored faces. */
+        /** The gallery has changed, and the server has answered about the last run with restored faces. */
         function finished(answer) {
             const sources = page.gallerySources(name);
             if (answer.peek || !sources.length) {
@@ -213,7 +213,7 @@
             const holder = page.find(ids.data);
             if (holder && !strip.element.isConnected) {
                 holder.after(strip.element);
-                // a run of before this page was opened is not shown below a picture that has nothing to do with it
+                // a run from before this page was opened is not shown: the gallery holds no picture of it
                 ask(ids.last, JSON.stringify({peek: true}));
                 look();
             }
@@ -225,7 +225,7 @@
             }
             if (state.gallery !== gallery) {
                 state.gallery = gallery;
-                // choosing another picture changes attributes only, which the page's own observer does not tell
+                // choosing another picture changes attributes only, which the page's own observer does not report
                 const observer = new MutationObserver(look);
                 observer.observe(gallery, {
                     subtree: true, childList: true, attributes: true,

@@ -1,6 +1,6 @@
-"""What the WebUI calls at its start and at "Reload UI", each piece by itself: one that fails never disturbs another.
+"""The functions that the WebUI calls at its start and at "Reload UI". An error in one does not stop the others.
 
-Imports nothing of ours before it is called: the WebUI measures how long an extension takes to load.
+Their modules are imported when they are called: the WebUI measures how long an extension takes to load.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-CALLBACKS: tuple[tuple[str, str, str, int], ...] = (
-    ("ui_settings", "wiring", "connect", 0),
-    ("before_ui", "face_restorers", "register", 0),
-    ("before_ui", "generation.xyz", "add_axes", 0),
-    ("ui_tabs", "page.models_tab", "tabs", 0),
-    ("app_started", "wiring", "connect", 0),  # once more: with --nowebui nobody fires ui_settings
-    ("app_started", "api.routes", "register", 1),
-    ("script_unloaded", "face_restorers", "unregister", 0),
+CALLBACKS: tuple[tuple[str, str, str, str, int], ...] = (
+    ("ui_settings", "facerestore-settings", "wiring", "connect", 0),
+    ("before_ui", "facerestore-checkbox", "face_restorers", "register", 0),
+    ("before_ui", "facerestore-xyz", "generation.xyz", "add_axes", 0),
+    ("ui_tabs", "facerestore-downloads-panel", "page.models_tab", "tabs", 0),
+    ("app_started", "facerestore-settings", "wiring", "connect", 0),  # again: --nowebui does not call ui_settings
+    ("app_started", "facerestore-api", "api.routes", "register", 1),
+    ("script_unloaded", "facerestore-checkbox", "face_restorers", "unregister", 0),
 )
-"""When, the module beside this one, its function, and how many of the last arguments it gets.
+"""When, the name, the module in this folder, its function, and how many of the last arguments it gets.
 
-app_started gives the page, None with --nowebui, and then the app."""
+The names are kept in the WebUI's settings, where users order callbacks by them: they do not follow the modules' names.
+app_started gives two arguments: the page (None with --nowebui), and the app."""
 
 
 def register() -> None:
-    """Register everything with the WebUI; for a file in scripts/, which is run anew at "Reload UI". Never raises."""
+    """Register all callbacks with the WebUI; called again at every "Reload UI". Never raises."""
     try:
         from modules import script_callbacks
     except Exception:  # a WebUI without callbacks: the script itself still works
         logger.exception("nothing can be registered")
         return
-    for kind, module, function, takes in CALLBACKS:
+    for kind, name, module, function, takes in CALLBACKS:
         call = guarded(module, function, takes)
-        name = f"facerestore-{module.rpartition('.')[2].replace('_', '-')}"
         try:
             if not _added(script_callbacks, kind, call, name):
                 _add(script_callbacks, kind, call, name)
@@ -70,7 +70,7 @@ def _add(script_callbacks: Any, kind: str, call: Callable[..., Any], name: str) 
 def guarded(module: str, function: str, takes: int = 0) -> Callable[..., Any]:
     """A function that imports `module` and calls its `function` with the last `takes` of its arguments.
 
-    What goes wrong is logged and goes no further.
+    An exception is logged; the function returns None then.
     """
 
     def call(*arguments: Any) -> Any:

@@ -1,6 +1,6 @@
-"""The downloads that the page and the API start: one background thread each, with progress, cancelling and an end.
+"""The downloads that the page and the API start: a background thread for each, with progress and cancelling.
 
-Only `DownloadManager.start` starts one, and only for somebody who accepts the licence.
+Only `DownloadManager.start` starts one, and only when the licence is accepted.
 """
 
 from __future__ import annotations
@@ -99,11 +99,11 @@ class DownloadManager:
         self._stops: dict[str, threading.Event] = {}
 
     def start(self, model: str, accept_licence: bool, file: str | None = None) -> Download:
-        """Start a download; where one of this model is under way already, nothing is started.
+        """Start a download; nothing is started where one of this model is under way already.
 
         Args:
             model: id in the catalogue.
-            accept_licence: whether whoever asks has read and accepts its licence.
+            accept_licence: whether the user has read its licence and accepts it.
             file: another of the files that are published for it.
 
         Returns:

@@ -1,7 +1,7 @@
 """The Extras tab: "Face Restore" as a step of the WebUI's postprocessing, for single pictures, uploads and folders.
 
-The step's class derives from the WebUI's own, so that this can be imported only inside of one. The step raises nothing,
-since the WebUI would stop the whole job.
+The step's class derives from the WebUI's own, so this module can be imported only inside a WebUI. The step raises
+nothing, since the WebUI would stop the whole job.
 """
 
 from __future__ import annotations
@@ -125,14 +125,14 @@ def _run(pp: Any, values: Mapping[str, object]) -> None:
         if request.enabled:
             _restore(pp, request)
     except FaceRestoreError as error:
-        _tell(pp, str(error))
+        _report(pp, str(error))
     except Exception as error:
         logger.exception("restoring the faces of a picture failed")
-        _tell(pp, f"{type(error).__name__}: {error}")
+        _report(pp, f"{type(error).__name__}: {error}")
 
 
 def _restore(pp: Any, request: Request) -> None:
-    from . import service  # not at the WebUI's start, whose time is measured
+    from . import service  # imported late: the WebUI measures its start
 
     before = pp.image
     plan = [request.overrides] if request.overrides else None
@@ -155,7 +155,7 @@ def _add_original(pp: Any, before: PIL.Image.Image) -> None:
         logger.warning("this WebUI cannot save a second picture in Extras; the one before restoration is not kept.")
 
 
-def _tell(pp: Any, message: str) -> None:
+def _report(pp: Any, message: str) -> None:
     text = " ".join(message.split())
     pp.info.update(infotext.error_line(text))
     host.notify(text)

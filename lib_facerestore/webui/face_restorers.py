@@ -65,14 +65,14 @@ def unregister() -> None:
 
 
 def take_summary() -> str:
-    """What the last restore in this thread has done, e.g. "gfpgan-1.4, 2 restored"; "" if it was asked for already."""
+    """What the last restore in this thread has done, e.g. "gfpgan-1.4, 2 restored"; a second call gives ""."""
     summary = getattr(_last, "summary", "")
     _last.summary = ""
     return summary
 
 
 def _make(model: str) -> Any:
-    """An entry for a model. Its class derives from the WebUI's, which can be imported only inside of that."""
+    """An entry for a model. Its class derives from the WebUI's, so it is made in here, where that can be imported."""
     base: type = getattr(host.module("face_restoration"), "FaceRestoration", object)
     name = title_of(model)
 

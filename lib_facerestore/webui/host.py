@@ -1,4 +1,4 @@
-"""What is asked of the WebUI and shown in it: folders, device, settings, progress, interrupts.
+"""Access to the WebUI: its folders, device, settings, progress bar and interrupts.
 
 Every function works, with a sensible answer, where `modules` is absent or lacks something (SD.Next, the own page,
 tests). Nothing of the WebUI is imported before it is needed, since some of it takes seconds.
@@ -116,14 +116,18 @@ def job_start() -> object:
 
 
 def set_text(text: str) -> None:
-    """Show a line beside the progress bar."""
+    """Show a line beside the progress bar. Never raises."""
     state = getattr(module("shared"), "state", None)
-    if state is not None:
+    if state is None:
+        return
+    try:
         state.textinfo = text
+    except Exception as error:  # a message that cannot be shown must not cost the picture it is about
+        logger.debug("shared.state.textinfo: %s", error)
 
 
 def notify(message: str) -> None:
-    """Tell the user something that went otherwise than asked: in the console, and beside the progress bar."""
+    """Show a message to the user, in the console and beside the progress bar. Never raises."""
     logger.warning("Face Restore: %s", message)
     set_text(f"Face Restore: {message}")
 

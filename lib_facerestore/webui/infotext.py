@@ -105,8 +105,8 @@ def without_folders(message: str) -> str:
 class CallableText(str):
     """Text that can also be called.
 
-    The WebUI calls whatever it can call among the keys and values that an extension gives it, and compares and writes
-    them as text all the same. A plain function would be left out of "Send to", or written with its address.
+    The WebUI calls those keys and values of an extension that can be called, and also compares and writes them as
+    text. A plain function would be left out of "Send to", or be written as "<function … at 0x…>".
     """
 
     function: Callable[..., object]
@@ -134,8 +134,8 @@ def paste_fields(controls: Any) -> list[tuple[Any, CallableText]]:
 def pasted(name: str, params: Mapping[str, object]) -> Any:
     """The value that the component of argument `name` gets from a parsed infotext, in the component's own type.
 
-    What is absent or unreadable gives the default. None leaves the component alone: the model, where the text is of no
-    run of ours.
+    What is absent or unreadable gives the default. None leaves the component alone, as for the model where
+    the text has none of our lines.
     """
     if name == "enabled":
         return _text("model", params) is not None

@@ -1,6 +1,6 @@
-"""What one generation asks for: the arguments of the Script, as a list or as one dict, read into a `Request`.
+"""The arguments of the Script for one generation, a list or one dict, checked and read into a `Request`.
 
-Types are never relied on: the WebUI's API checks none, and settings and plots turn whole numbers into floats.
+Every type is checked here: the WebUI's API checks none, and settings and plots turn whole numbers into floats.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class Request:
 
 
 def request_from_args(args: Sequence[object], changes: Mapping[str, object] | None = None) -> Request:
-    """Read what the WebUI or a program hands to the Script.
+    """Read the arguments that the WebUI or a program passes to the Script.
 
     Args:
         args: values in the order of `ARGUMENTS`; what is missing or None takes its default. Or one dict of names and
-            values first, which means enabled unless it says otherwise.
-        changes: values by name that count in place of those in `args`.
+            values first, which switches the restoration on unless its "enabled" is false.
+        changes: values by name that replace those in `args`.
 
     Raises:
         OptionError: an unknown name, or a value that is not allowed.
@@ -85,9 +85,9 @@ def request_from_values(values: Mapping[str, object]) -> Request:
 
 
 def is_wanted(args: Sequence[object], changes: Mapping[str, object] | None = None) -> bool:
-    """Whether `request_from_args` may say enabled. Cheap, since it is asked for every picture of the WebUI.
+    """Whether the request may be enabled. Cheap, since it is called for every picture of the WebUI.
 
-    A switch that cannot be understood counts as yes, so that reading the request says what is wrong.
+    A switch that cannot be understood counts as on: `request_from_args` then raises an error that names it.
     """
     value = args[0] if args else False
     if isinstance(value, Mapping):
@@ -97,7 +97,7 @@ def is_wanted(args: Sequence[object], changes: Mapping[str, object] | None = Non
 
 
 def read_switch(value: object) -> bool | None:
-    """What a value says of a switch: True and False, 1 and 0 (also as floats), yes and no. None: it says neither."""
+    """The value of a switch: True and False, 1 and 0 (also as floats), words such as "yes". None for anything else."""
     if isinstance(value, str):
         word = value.strip().lower()
         return True if word in _TRUE else False if word in _FALSE else None

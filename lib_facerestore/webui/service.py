@@ -1,7 +1,7 @@
 """The one `FaceRestorer` that everything in the WebUI shares: script, Extras, "Restore faces", API and page.
 
-It is made from the settings when it is first needed, and anew when they change. Also here: which models can be chosen.
-torch is loaded only when a picture is restored.
+It is made from the settings when it is first needed, and made again when they change. This module also lists the
+models that can be chosen. torch is loaded only when a picture is restored.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class ModelChoice:
 
 _restorer: _Memo[FaceRestorer] = _Memo()
 _choices: _Memo[list[ModelChoice]] = _Memo()
-_followers: list[Callable[[], None]] = []
-_at_work = threading.RLock()  # one job at a time; lists and the last run are given meanwhile
+_after_reset: list[Callable[[], None]] = []
+_at_work = threading.RLock()  # one job at a time; the lists and the last run do not wait for it
 _runs = Runs()
 remember = _runs.remember
 last_run = _runs.last
@@ -129,7 +129,7 @@ def restore(
         images: arrays or PIL images.
         options: the same for all.
         overrides: one plan for each picture.
-        origin: who asks, for the log.
+        origin: the name of the caller, for the log.
         leave_alone: asked for each face, as `FaceRestorer.restore_many` does.
 
     Raises:
@@ -195,7 +195,7 @@ def model_ids() -> list[str]:
 
 @packages.needed()
 def knobs_of(model: str) -> frozenset[str]:
-    """The knobs of a model that can be chosen; of one that is not installed, what the catalogue says.
+    """The knobs of a model that can be chosen; of one that is not installed, those of the catalogue.
 
     Raises FaceRestoreError as `models`.
     """
@@ -219,23 +219,21 @@ def knobs_of_run(results: Sequence[Result[Any]]) -> frozenset[str]:
 
 
 def reset() -> None:
-    """Forget the restorer and the list of models, since settings or files have changed; then tell the followers.
-
-    A job that is under way keeps its restorer until it is done. Never raises.
-    """
+    """Forget the restorer and the list of models when settings or files have changed, and make the calls that were
+    asked for. A running job keeps its restorer until it is done. Never raises."""
     _restorer.forget()
     _choices.forget()
-    for call in list(_followers):
+    for call in list(_after_reset):
         try:
             call()
         except Exception:  # raising would make the WebUI take back the setting that was changed
             logger.exception("a change takes effect after a restart only")
 
 
-def follow(call: Callable[[], None]) -> None:
-    """Have `call` called after every `reset`; once, even if it is asked for at every "Reload UI"."""
-    if call not in _followers:
-        _followers.append(call)
+def call_after_reset(call: Callable[[], None]) -> None:
+    """Make `call` at the end of every `reset`; only once each, although "Reload UI" asks for it again."""
+    if call not in _after_reset:
+        _after_reset.append(call)
 
 
 @contextlib.contextmanager
@@ -282,7 +280,7 @@ def _other(what: IdentifiedFile) -> ModelChoice | None:
 
 
 def _by_family(path: Path, content: Peeked) -> ModelChoice | None:
-    """A checkpoint of a supported family that nobody has published, such as one of the user's own training."""
+    """A checkpoint of a supported family that is not in the catalogue, such as one that the user has trained."""
     if not content.shapes or content.asks_for:
         return None
     from ..networks.load import find_family  # needs torch, which a WebUI has loaded long before
@@ -295,6 +293,7 @@ def _by_family(path: Path, content: Peeked) -> ModelChoice | None:
 
 
 __all__ = [
-    "AUTO", "BUILT_IN", "ModelChoice", "RunPicture", "detect", "folders", "follow", "knobs_of", "knobs_of_run",
-    "last_run", "model_ids", "models", "remember", "reset", "restore", "restorer", "store", "with_default_model",
+    "AUTO", "BUILT_IN", "ModelChoice", "RunPicture", "call_after_reset", "detect", "folders", "knobs_of",
+    "knobs_of_run", "last_run", "model_ids", "models", "remember", "reset", "restore", "restorer", "store",
+    "with_default_model",
 ]  # fmt: skip

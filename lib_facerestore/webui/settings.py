@@ -179,7 +179,9 @@ def _folders(text: str) -> tuple[Path, ...]:
     for line in lines:
         if line:
             try:
+                if "\0" in line:
+                    raise ValueError("it has a null character")
                 folders.append(Path(line).expanduser())
-            except (RuntimeError, ValueError):  # a home that nobody has
-                logger.warning("settings: the model folder %s cannot be used", line)
+            except (RuntimeError, ValueError) as error:  # RuntimeError: a home folder of an unknown user
+                logger.warning("settings: the model folder %r cannot be used: %s", line, error)
     return tuple(dict.fromkeys(folders))

@@ -1,5 +1,6 @@
-"""What follows what in the WebUI: the settings name the models, and a change of theirs, or a file that has arrived,
-renews the list of face restorers. None of the modules that are joined here imports another for it.
+"""Connects the settings, the shared restorer and the list of face restorers, which do not import each other for it.
+
+The settings offer the models that can be chosen; a changed setting or a new model file updates the list.
 """
 
 from __future__ import annotations
@@ -8,6 +9,6 @@ from . import face_restorers, service, settings
 
 
 def connect() -> None:
-    """Register the settings and join the modules; for the WebUI's start, and again after "Reload UI". Never raises."""
-    service.follow(face_restorers.register)
+    """Register the settings and connect the modules, at the WebUI's start and after "Reload UI". Never raises."""
+    service.call_after_reset(face_restorers.register)
     settings.register(models=service.model_ids, changed=service.reset)

@@ -40,6 +40,25 @@ def test_everything_is_registered(host: Host, named: bool) -> None:
     module.fire("script_unloaded")
 
 
+def test_the_names_by_which_users_order_callbacks_do_not_follow_the_modules(host: Host) -> None:
+    """A1111's Settings keep an order of callbacks by name."""
+    named: dict[str, list[str]] = {}
+
+    def add_callback(listed: list[Any], call: Any, *, name: str, category: str, filename: str) -> None:
+        listed.append(call)
+        named.setdefault(category, []).append(name)
+
+    host.modules.script_callbacks.add_callback = add_callback
+    callbacks.register()
+    assert named == {
+        "ui_settings": ["facerestore-settings"],
+        "before_ui": ["facerestore-checkbox", "facerestore-xyz"],
+        "ui_tabs": ["facerestore-downloads-panel"],
+        "app_started": ["facerestore-settings", "facerestore-api"],
+        "script_unloaded": ["facerestore-checkbox"],
+    }
+
+
 @pytest.mark.parametrize("host", ["a1111", "forge", "sdnext"], indirect=True)
 def test_reloading_the_page_twice(host: Host) -> None:
     """Each start has an app of its own; what persists is not there twice."""

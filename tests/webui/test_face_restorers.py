@@ -110,6 +110,23 @@ def test_nothing_is_ever_raised(host: Host, known: Known, given: Any, monkeypatc
     assert "no memory" in face_restorers.take_summary() and face_restorers.take_summary() == ""
 
 
+def test_a_message_that_cannot_be_shown_does_not_fail_the_job(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        interrupted = skipped = False
+
+        @property
+        def textinfo(self) -> str:
+            return ""
+
+    def broken(*a: Any, **k: Any) -> Any:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(service, "restore", broken)
+    monkeypatch.setattr(host.shared, "state", Closed())
+    given = photo()
+    assert face_restorers.restore_picture(given, "auto") is given
+
+
 def test_an_interrupted_job_is_left_alone(host: Host, known: Known) -> None:
     host.shared.state.interrupt()
     given = photo()

@@ -91,6 +91,7 @@ def test_without_a_webui_there_are_defaults() -> None:
         ("mirror", None, ""),
         ("folders", '/a\n\n  "/b c" \n/a\n', (Path("/a"), Path("/b c"))),
         ("folders", 7, ()),
+        ("folders", "/a\n/b\0c", (Path("/a"),)),
         ("accordion_open", True, True),
     ],
 )

@@ -13,7 +13,7 @@ from .double import Host
 
 @pytest.fixture
 def followers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "_followers", [])
+    monkeypatch.setattr(service, "_after_reset", [])
 
 
 def names(host: Host) -> list[str]:
@@ -56,14 +56,14 @@ def test_what_fails_after_a_reset_is_logged_and_the_others_are_called(
         raise RuntimeError("broken")
 
     called: list[int] = []
-    service.follow(fail)
-    service.follow(lambda: called.append(1))
+    service.call_after_reset(fail)
+    service.call_after_reset(lambda: called.append(1))
     with caplog.at_level(logging.ERROR):
         service.reset()
     assert called == [1] and "a change takes effect after a restart only" in caplog.text
 
 
 def test_a_start_connects_them(host: Host, followers: None) -> None:
-    assert ("ui_settings", "wiring", "connect", 0) in callbacks.CALLBACKS
+    assert ("ui_settings", "facerestore-settings", "wiring", "connect", 0) in callbacks.CALLBACKS
     host.start()
-    assert service._followers == [face_restorers.register]
+    assert service._after_reset == [face_restorers.register]

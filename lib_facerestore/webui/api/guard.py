@@ -1,7 +1,7 @@
-"""Checks in front of every route: the password, the size of the request, how many wait; and the form of errors.
+"""Checks before every route: the password, the size of the request, the number of waiting ones; and how errors look.
 
-This is a class of route, since some WebUIs refuse middleware, and FastAPI reads the whole body before it asks a
-dependency, which would be too late.
+The checks are in a class of route: some WebUIs refuse middleware, and FastAPI reads the whole body before it calls
+a dependency, which would be too late.
 """
 
 import base64
@@ -27,7 +27,7 @@ from ..packages import MissingPackageError, explain
 logger = logging.getLogger(__name__)
 
 Credentials = Callable[[], Mapping[str, str] | None]
-"""Gives user names and their passwords; empty: nobody is asked for one; None: everybody is refused."""
+"""Gives user names and their passwords. Empty: no login is needed. None: every request is refused."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def guarded_route(credentials: Credentials, limits: Limits, turnstile: Turnstile
                     if turnstile is not None:
                         turnstile.check()
                     return await inner(Request(request.scope, counted.receive))
-                except Exception as error:  # answered here, since the host's handlers give errors another form
+                except Exception as error:  # answered here, since the WebUI's own handlers give errors another form
                     return error_answer(counted.error or error)
 
             return handle

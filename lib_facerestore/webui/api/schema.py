@@ -144,8 +144,8 @@ class ModelInfo(BaseModel):
     installed: bool
     file: str = Field(description="Name of its file.")
     wanted: list[str] = Field(description="Every name that its file may have, the usual one first.")
-    bytes: int | None = Field(description="Size of the file; null where nobody states it.")
-    bytes_about: int | None = Field(description="Roughly its size, from its tensors, where nobody states it.")
+    bytes: int | None = Field(description="Size of the file; null where it is not published.")
+    bytes_about: int | None = Field(description="Roughly its size, from its tensors, where it is not published.")
     knobs: list[str] = Field(description='Options that only some models have, e.g. "fidelity".')
     good_for: str
     licence: str

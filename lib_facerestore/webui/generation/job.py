@@ -1,6 +1,6 @@
-"""What the Script knows of one generation: its request, what has been restored so far, and the lines of each picture.
+"""The state of one generation: its request, the pictures that were restored so far, and their infotext lines.
 
-All of it is kept on the generation's own `p`, so that nothing outlives it or leaks into another.
+All of it is kept on the generation's own `p`, so it ends with it and never mixes with that of another generation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CELL = "_facerestore_xyz"
 
 
 class Line(infotext.CallableText):
-    """A value in `p.extra_generation_params` that is ours, so that it can be taken out again without a list of names.
+    """A value that we have put into `p.extra_generation_params`; by its class we find it when it is to be removed.
 
     Attributes:
         group: "run" (what the Script has done) or "restorer" (what the WebUI's own "Restore faces" has done).
@@ -134,18 +134,19 @@ def job_of(p: Any, args: Sequence[object]) -> Job | None:
         try:
             job.request = request_from_args(args, cell)
         except OptionError as error:
-            tell(p, job, str(error))
+            report(p, job, str(error))
     return job if job.request is None or job.request.enabled else None
 
 
 def forget(p: Any) -> None:
-    """Drop the job of `p`: a new generation begins, which may use an object that has been through one."""
+    """Drop the job of `p`, which may have been used for an earlier generation."""
     if getattr(p, JOB, None) is not None:
         setattr(p, JOB, None)
 
 
-def tell(p: Any, job: Job, message: str) -> None:
-    """Show a message to the user, once for each generation: in the console, beside the bar, and under the picture."""
+def report(p: Any, job: Job, message: str) -> None:
+    """Show a message to the user, once for each generation: in the console, beside the progress bar, and below the
+    picture."""
     if message == job.problem:
         return
     job.problem = message
@@ -189,15 +190,15 @@ def run(p: Any, job: Job, images: Sequence[Any], masks: Sequence[Any], apply_mas
             made.append(Done(image, after, replace(result, image=None)))
         return made
     except FaceRestoreError as error:
-        tell(p, job, str(error))
+        report(p, job, str(error))
     except Exception as error:  # a face that cannot be restored must not cost the user the picture
         logger.exception("%s: nothing was restored", tab)
-        tell(p, job, f"nothing was restored ({type(error).__name__}: {error}).")
+        report(p, job, f"nothing was restored ({type(error).__name__}: {error}).")
     return [Done(image, image, None) for image in images]
 
 
 def finish(p: Any, job: Job, done: Done | None, index: int, tab: str) -> None:
-    """After a picture: its copy from before if that is wanted, its lines, and what the face strip shows of it."""
+    """After a picture: its copy from before if that is wanted, its lines, and its entry in the face strip."""
     if done is None:
         return
     if done.result is None:
@@ -217,13 +218,13 @@ def finish(p: Any, job: Job, done: Done | None, index: int, tab: str) -> None:
 
 
 def save_before(p: Any, before: Any, index: int, stage: str) -> None:
-    """Save the picture before restoration beside the result, where the WebUI saves pictures at all. Never raises.
+    """Save the picture before restoration next to the result, unless saving is off in the WebUI. Never raises.
 
     Args:
         p: the generation.
         before: an array or a PIL image.
         index: its place in the batch.
-        stage: what is still to come at that stage, the composite with the original, is done for the copy too.
+        stage: before the stage "last" the copy still needs the composite with the original, which is done here.
     """
     try:
         import numpy as np
@@ -290,6 +291,6 @@ __all__ = [
     "forget",
     "job_of",
     "put_lines",
+    "report",
     "run",
-    "tell",
 ]

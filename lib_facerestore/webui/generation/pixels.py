@@ -24,7 +24,7 @@ OUTSIDE = "skipped, it lies outside of the inpaint mask"
 
 
 def is_decoded(image: object) -> bool:
-    """Whether `image` is what A1111 hands to postprocess_batch_list: a tensor 3×H×W."""
+    """Whether `image` is a tensor 3×H×W, as A1111 gives it to postprocess_batch_list."""
     return hasattr(image, "cpu") and getattr(image, "ndim", 0) == 3 and getattr(image, "shape", (0,))[0] == 3
 
 

@@ -1,6 +1,6 @@
-"""The Script "Face Restore" of txt2img and img2img: which hook does what, and when nothing at all is done.
+"""The Script "Face Restore" of txt2img and img2img: its controls and its hooks.
 
-It can only be imported inside of a WebUI. The three stages are three hooks; where a WebUI lacks one, the next that it
+It can only be imported inside a WebUI. The three stages are three hooks; where a WebUI lacks one, the next that it
 has does the work. Nothing is raised: the WebUI would go on, but half of the hooks would have run.
 """
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 TITLE = "Face Restore"
 RESTORER_KEY = "Face restoration result"
-"""Infotext key beside the WebUI's own "Face restoration", which is written whatever happened."""
+"""Infotext key beside the WebUI's own "Face restoration", which is written even where nothing was restored."""
 
 
 def _careful(hook: Callable[..., None]) -> Callable[..., None]:
@@ -80,7 +80,7 @@ class FaceRestoreScript(scripts.Script):
         if job is None or job.request is None or job.request.stage != "decode":
             return
         if not pp.images or not all(is_decoded(image) for image in pp.images):
-            return  # some hosts hand over pictures of another kind: they are restored one by one, in the next hook
+            return  # some WebUIs give pictures of another kind here: they are restored one by one, in the next hook
         job.decoded, job.decoded_in = {}, getattr(p, "iteration", 0)
         pixels = [pixels_of(image) for image in pp.images]
         masks, apply_mask = self._masks(p, [(one.shape[1], one.shape[0]) for one in pixels])
@@ -98,7 +98,7 @@ class FaceRestoreScript(scripts.Script):
             return
         job.mask, job.crop = getattr(p, "mask_for_overlay", None), None
         if job.request is None:
-            self._tell_problem(p, job)
+            self._show_problem(p, job)
             return
         index = _index(p, pp)
         if job.request.stage == "decode" and job.decoded_in == getattr(p, "iteration", 0):
@@ -141,7 +141,7 @@ class FaceRestoreScript(scripts.Script):
         return [mask_for(mask, size, paste_to) for size in sizes], not host.option("overlay_inpaint", True)
 
     @staticmethod
-    def _tell_problem(p: Any, job: Job) -> None:
+    def _show_problem(p: Any, job: Job) -> None:
         from .. import infotext
 
         put_lines(p, infotext.error_line(job.problem), infotext.error_line(job.problem))
@@ -158,6 +158,6 @@ def _index(p: Any, pp: Any) -> int:
 
 def _restorer_lines(p: Any) -> dict[str, str]:
     """What the WebUI's own "Restore faces" has done with the picture in hand, if it was one of our restorers."""
-    restorers = sys.modules.get(f"{__package__.rpartition('.')[0]}.face_restorers")  # not loaded: it has done nothing
+    restorers = sys.modules.get(f"{__package__.rpartition('.')[0]}.face_restorers")  # None where it was never loaded
     text = restorers.take_summary() if restorers is not None else ""
     return {RESTORER_KEY: text} if text and getattr(p, "restore_faces", False) else {}

@@ -18,7 +18,7 @@ from .job import CELL
 logger = logging.getLogger(__name__)
 
 PREFIX = "[Face Restore] "
-_DIGITS = 8  # a range such as 0.1-1 (+0.1) is added up by the plot script, which leaves 0.7999999999999999
+_DIGITS = 8  # for a range such as 0.1-1 (+0.1) the plot script adds up steps, which gives 0.7999999999999999
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Axis:
         return getattr(request if hasattr(request, self.name) else request.options, self.name)
 
     def apply(self, p: Any, x: object, xs: Sequence[object]) -> None:
-        """Set the value in a cell. Choosing an axis of ours means restoring, unless another axis says otherwise."""
+        """Set the value in a cell. One of our axes switches restoration on, unless the axis Enabled is False."""
         setattr(p, CELL, {"enabled": True, **getattr(p, CELL, {}), self.name: self.value(x)})
 
     def confirm(self, p: Any, xs: Sequence[object]) -> None:
@@ -66,7 +66,7 @@ def axes() -> list[Axis]:
 def add_axes() -> None:
     """Add our axes to the X/Y/Z plot, once; for `script_callbacks.on_before_ui`. Never raises.
 
-    "Reload UI" runs the plot's script anew, with a list without our axes.
+    "Reload UI" runs the plot's script again, whose new list lacks our axes.
     """
     try:
         for module in _plot_modules():

@@ -1,1 +1,1 @@
-"""What a page shows: the accordion with its face strip, and the models tab."""
+"""The controls in the WebUI's page: the accordion with its face strip, and the models tab."""

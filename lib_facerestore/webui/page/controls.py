@@ -133,7 +133,8 @@ def _model_rows(made: dict[str, Any], tab: str, prefix: str) -> tuple[Any, Any]:
 
 
 def _more(made: dict[str, Any], prefix: str) -> Any:
-    """The accordion "More" with all other options, put into `made`; returns the line about text that is no use."""
+    """The accordion "More" with all other options, put into `made`; returns the line that says which text cannot be
+    used."""
     with compat.accordion("More", f"{prefix}_more"):
         for row in option_rows():
             with compat.form_row():
@@ -247,7 +248,7 @@ _CHECKED = ("faces", "min_face", "max_face", "overrides")
 
 
 def on_text_change(*values: object) -> Any:
-    """The sentence with which a run would end, where the text cannot be used."""
+    """The error that a run would give for this text, or nothing."""
     try:
         request_from_values(dict(zip(_CHECKED, values, strict=True)))
     except OptionError as error:

@@ -43,7 +43,7 @@ MOST_FACES = 64
 """Faces of one picture that are sent to the page."""
 
 DETECTION_OPTIONS = ("detector", "confidence", "order", "max_faces", "min_face", "max_face")
-"""The controls that decide which faces are found, how they are numbered, and which are skipped whatever is chosen."""
+"""The controls that decide which faces are found, how they are numbered, and which are skipped by size or count."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _MEDIA_TYPES = tuple(f"image/{name.lower()}" for name in _FORMATS)

@@ -1,6 +1,6 @@
-"""What differs between the gradios of the hosts: 3.41 (A1111, reForge, Forge Classic), 4.40 (Forge), 4 to 6 (others).
+"""The differences between gradio 3.41 (A1111, reForge, Forge Classic), 4.40 (Forge), and 4 to 6 (others).
 
-The other files of this folder make whatever differs through these functions, so that none of them asks for a version.
+The other files of this folder make such components through these functions, so that none of them checks a version.
 gradio is imported inside the functions: the WebUI measures what an extension adds to its start, and the API without a
 page needs none of it.
 """
@@ -28,7 +28,7 @@ def listen(
     """Attach `function` to an event. The outputs do not show that work is under way.
 
     listener: e.g. `dropdown.change` or `button.click`.
-    queue: False answers at once, also while a picture is being made; long work should wait its turn.
+    queue: False answers at once, also while a picture is being made; long work should be queued.
     """
     listener(fn=function, inputs=list(inputs), outputs=list(outputs), queue=queue, show_progress="hidden")
 

@@ -1,6 +1,6 @@
-"""What a page says about models: which can be chosen, which knobs they have, and what the user should know about one.
+"""What the page shows about models: the choices, their knobs, and a note on the chosen one.
 
-Nothing here raises: a page must open whatever is in a model folder.
+Nothing here raises, since the page must open even where a model folder is damaged.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _models() -> list[service.ModelChoice]:
     except FaceRestoreError as error:
         logger.warning("the models cannot be listed: %s", error)
         return []
-    except Exception:  # whatever is in a model folder, the page must open
+    except Exception:  # the page must open even where a model folder is damaged
         logger.exception("the models cannot be listed")
         return []
 

@@ -1,4 +1,4 @@
-"""The tab "Face Restore": which models there are and on which terms, and their download, which starts on a click only.
+"""The tab "Face Restore": the models, their licences, and their downloads, which start only on a click.
 
 Progress comes from a generator, which every gradio of the hosts runs in its queue; without a queue the user presses the
 refresh button.
@@ -155,7 +155,7 @@ def _active(downloads: DownloadManager, name: str) -> bool:
 def _installed() -> dict[str, Path]:
     try:
         return service.store().scan().installed(None)
-    except Exception:  # whatever is in a model folder, the tab shows what can be downloaded
+    except Exception:  # a damaged model folder must not hide what can be downloaded
         logger.exception("the model folders cannot be read")
         return {}
 
