@@ -12,6 +12,11 @@ def did_you_mean(text: str, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]}?" if near else ""
 
 
+def with_article(noun: str) -> str:
+    """The noun after "a" or "an"."""
+    return f"{'an' if noun.startswith(tuple('aeiou')) else 'a'} {noun}"
+
+
 def shown(value: object) -> str:
     """A value as Python writes it, cut to 80 characters."""
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ..errors import ModelFileError
-from ..wording import did_you_mean
+from ..wording import did_you_mean, with_article
 from .entries import Kind, ModelEntry, known_model, known_models
 from .identify import IdentifiedFile, models_named, name_rank
 from .weights import weights_path
@@ -88,15 +89,17 @@ class Inventory:
         for file in self.files:
             if model in (file.path.name, file.path.stem):
                 return file.path
-        if Path(model).is_file():
+        if os.path.isfile(model):  # unlike Path, no error for a name that is too long
             return Path(model)
         ids = [*self.installed(kind), *(file.path.name for file in self.files)]
         near = did_you_mean(model, [*ids, *(entry.id for entry in known_models(kind))])
-        raise ModelFileError(f"model {model} is not known.{near} Installed: {', '.join(dict.fromkeys(ids))}.")
+        there = ", ".join(dict.fromkeys(ids)) or "none"
+        raise ModelFileError(f"model {model} is not known.{near} Installed: {there}.")
 
     def _known(self, entry: ModelEntry, kind: Kind | None) -> Path:
         if kind is not None and entry.kind != kind:
-            raise ModelFileError(f"model {entry.id} is a {entry.kind}, not a {kind}; see `facerestore models list`.")
+            what = f"is {with_article(entry.kind)}, not {with_article(kind)}"
+            raise ModelFileError(f"model {entry.id} {what}; see `facerestore models list`.")
         installed = self.installed(entry.kind)
         if entry.id in installed:
             return installed[entry.id]

@@ -102,7 +102,7 @@ def load(path: Path, entry: ModelEntry | None, device: str = "cpu") -> Network |
         try:
             return load_network(state, where)  # not the path, which would also read the files beside it
         except ModelFileError as error:
-            raise ModelFileError(f"{path}: {error}") from error
+            raise ModelFileError(f"{path}: {str(error).removeprefix('the state dict: ')}") from error
     if entry.kind == "parser":
         from ..stages.parsing import load_parser
 

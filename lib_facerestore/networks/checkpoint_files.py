@@ -96,10 +96,20 @@ def named_tensors(content: object, name: str) -> dict[str, torch.Tensor]:
         seen = seen or f"a {type(content).__name__}, empty or of another kind"
         raise NotACheckpointError(f"{name}: holds no tensors of torch that have names ({seen}); choose another one.")
     for key, value in tensors.items():
-        if value.is_meta or value.layout is not torch.strided:
-            what = "has no values (device meta)" if value.is_meta else f"is not dense ({value.layout})"
+        if what := _oddity(value):
             raise WrongTensorsError(f"{name}: {key} {what}; give a checkpoint of ordinary tensors.")
     return tensors
+
+
+def _oddity(value: torch.Tensor) -> str:
+    """Why a tensor's values cannot be copied into a network, or ""."""
+    if value.is_meta:
+        return "has no values (device meta)"
+    if value.layout is not torch.strided:
+        return f"is not dense ({value.layout})"
+    if value.is_quantized or value.is_complex():
+        return f"is not of real numbers ({value.dtype})" if value.is_complex() else f"is quantized ({value.dtype})"
+    return ""
 
 
 def _check_zip(path: Path) -> None:

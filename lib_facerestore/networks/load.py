@@ -16,6 +16,7 @@ import torch
 from ..catalogue.entries import recognise
 from ..catalogue.peek import views
 from ..errors import InputError, ModelFileError, OptionError
+from ..wording import with_article
 from . import cpu_batches
 from .archs import FAMILIES, Family, Restorer, Shapes
 from .checkpoint_files import (
@@ -188,7 +189,7 @@ def _unknown(name: str, shapes: Shapes) -> str:
     models = recognise(shapes)
     if models and models[0].kind != "restorer":
         one = models[0]
-        return f"{name}: is {one.id}, a {one.kind}, not a restorer; the families of restorers: {known}."
+        return f"{name}: is {one.id}, {with_article(one.kind)}, not a restorer; the families of restorers: {known}."
     seen = ", ".join(list(shapes)[:4]) or "nothing"
     return (
         f"{name}: {len(shapes)} tensors ({seen}, …) of no family that is supported ({known}); choose another model "

@@ -363,6 +363,12 @@ def test_what_is_not_there_says_what_to_do(tmp_path: Path) -> None:
         Store([tmp_path]).scan().find("codeformer")
     with pytest.raises(ModelFileError, match=r"model whatever is not known\. Installed: lite"):
         Store([tmp_path]).scan().find("whatever")
+    with pytest.raises(ModelFileError, match=r"model whatever is not known\. Installed: none\."):
+        Store([tmp_path]).scan().find("whatever", "upscaler")
+    with pytest.raises(ModelFileError, match=r"model x+ is not known"):
+        Store([tmp_path]).scan().find("x" * 5000)
+    with pytest.raises(ModelFileError, match="model lite is a restorer, not an upscaler"):
+        Store([tmp_path]).scan().find("lite", "upscaler")
 
 
 def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,10 @@ def test_import_refuses_what_cannot_be_used(
     ):
         assert run("import", tmp_path / file) == cli.FAILED
         assert words in capsys.readouterr().err
+    empty_file(tmp_path / "other.safetensors", {"a.weight": (3, 3)})
+    assert run("import", tmp_path / "other.safetensors") == cli.FAILED
+    message = capsys.readouterr().err
+    assert f"{tmp_path / 'other.safetensors'}: 1 tensors" in message and "state dict" not in message
     assert [path.name for path in models.iterdir()] == ["small.safetensors"]
 
 

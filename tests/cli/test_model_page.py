@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -54,3 +56,8 @@ def test_a_missing_package_is_named_and_no_other(models: Path, monkeypatch: pyte
     assert text.count("needs the package spandrel") == 3 and "needs the package onnxruntime" in text
     monkeypatch.setattr(model_page, "package_is_there", lambda name: True)
     assert "needs the package" not in model_page.page(survey, everything=True)
+
+
+def test_a_half_removed_package_counts_as_missing(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))  # has no spec
+    assert "needs the package onnxruntime" in model_page.page(model_page.survey(Store([models])), everything=True)

@@ -7,6 +7,7 @@ import pickle
 import random
 import sys
 import types
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -121,6 +122,12 @@ def test_state_dicts_load_as_files_do() -> None:
         assert torch.equal(load_network(content)(faces), expected)  # type: ignore[arg-type]
 
 
+def quantized(value: torch.Tensor) -> torch.Tensor:
+    with warnings.catch_warnings():  # torch means to drop them; files of them stay
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.quantize_per_tensor(value, 0.1, 0, torch.qint8)
+
+
 def test_state_dicts_without_tensors_to_copy_say_so() -> None:
     state = small_lite().state_dict()
     first = next(iter(state))
@@ -134,6 +141,8 @@ def test_state_dicts_without_tensors_to_copy_say_so() -> None:
     for value, reason in (
         (state[first].to_sparse(), f"the state dict: {first} is not dense .*give a checkpoint of ordinary tensors"),
         (state[first].to("meta"), f"the state dict: {first} has no values"),
+        (state[first].to(torch.complex64), f"the state dict: {first} is not of real numbers .*complex64"),
+        (quantized(state[first]), f"the state dict: {first} is quantized .*qint8"),
     ):
         with pytest.raises(WrongTensorsError, match=reason):
             load_network(state | {first: value})

@@ -184,6 +184,8 @@ def build(shapes: Shapes) -> CodeFormer:
         return [_block(shapes, f"{prefix}.{i}", resample) for i in range(count_children(shapes, prefix))]
 
     tokens, width = shapes["position_emb"]
+    if math.isqrt(tokens) ** 2 != tokens:
+        raise ValueError(f"position_emb has {tokens} places, which is no square")
     number, channels = shapes["quantize.embedding.weight"]
     sides = {name.split(".")[1] for name in shapes if name.startswith("fuse_convs_dict.")}
     return CodeFormer(

@@ -188,8 +188,11 @@ def matches(shapes: Shapes) -> bool:
     marks = ("generator.input.input", "generator.conv1.conv.weight", "generator.conv1.activate.bias", "ecd0.0.0.weight")
     if not all(name in shapes for name in marks) or "final_linear.0.weight" not in shapes:
         return False
-    encoder, prior = _levels(shapes)
-    joined = shapes["generator.conv1.activate.bias"][0] == 2 * shapes["generator.conv1.conv.weight"][1]
+    try:
+        encoder, prior = _levels(shapes)
+        joined = shapes["generator.conv1.activate.bias"][0] == 2 * shapes["generator.conv1.conv.weight"][1]
+    except IndexError:  # a tensor of fewer dimensions than any GPEN's
+        return False
     return joined and len(encoder) == len(prior)
 
 

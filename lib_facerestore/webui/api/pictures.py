@@ -16,7 +16,7 @@ from ...images.files import Picture
 from ...options.per_face import Overrides, check_overrides
 from ...options.spec import Scope
 from ...options.table import SPECS, Options, specs_in
-from ...wording import did_you_mean, shown
+from ...wording import did_you_mean, shown, with_article
 from .. import data_url
 from .guard import Limits, RefusedError
 
@@ -128,7 +128,7 @@ def check_model(name: str, store: Store, option: str = "model") -> None:
         return
     if entry is not None:
         if entry.kind != kind:
-            raise RefusedError(422, f"{option}: {entry.id} is a {entry.kind}, not a {kind}.")
+            raise RefusedError(422, f"{option}: {entry.id} is {with_article(entry.kind)}, not {with_article(kind)}.")
         how = f"POST models/{entry.id}/download gets it, once its licence is accepted"
         raise RefusedError(409, f"{option}: {entry.id} is not installed; {how}.")
     files = [file.path for file in inventory.files]
@@ -136,7 +136,7 @@ def check_model(name: str, store: Store, option: str = "model") -> None:
         return
     ids = list(dict.fromkeys([*installed, *(path.name for path in files)]))
     near = did_you_mean(name, ids)
-    raise RefusedError(404, f"{option}: {shown(name)} is not known.{near} Installed: {', '.join(ids)}.")
+    raise RefusedError(404, f"{option}: {shown(name)} is not known.{near} Installed: {', '.join(ids) or 'none'}.")
 
 
 def file_name(name: str | None, number: int) -> str:

@@ -7,14 +7,13 @@ refresh button.
 from __future__ import annotations
 
 import html
-import importlib.util
 import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...catalogue import BUILT_IN, ModelEntry, known_model, known_models
+from ...catalogue import BUILT_IN, ModelEntry, known_model, known_models, package_is_there
 from ...catalogue.terms import licence_text
 from ...errors import FaceRestoreError
 from .. import host, packages, service
@@ -165,7 +164,7 @@ def _listed(installed: dict[str, Path]) -> list[ModelEntry]:
     return [
         entry
         for entry in known_models(None)
-        if entry.used and (entry.id in installed or not entry.needs or importlib.util.find_spec(entry.needs))
+        if entry.used and (entry.id in installed or not entry.needs or package_is_there(entry.needs))
     ]
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from lib_facerestore.errors import ModelFileError, OptionError
 from lib_facerestore.networks.archs import FAMILIES, codeformer
 from lib_facerestore.networks.archs.vqgan import Downsample, ResidualBlock, SelfAttention, Upsample, group_norm
-from lib_facerestore.networks.load import Network, load_network
+from lib_facerestore.networks.load import Network, WrongTensorsError, load_network
 from lib_facerestore.system import facexlib_import
 
 from ...oracle import check, synth
@@ -159,3 +159,10 @@ def test_no_other_public_file_is_taken_for_it(path: Path) -> None:
     shapes = {name: tuple(shape) for name, shape, _ in synth.load_spec(str(path))}
     assert codeformer.matches(shapes) == (path.stem == "codeformer")
     assert codeformer in FAMILIES
+
+
+def test_a_file_whose_places_make_no_square_is_refused() -> None:
+    state = narrow()
+    state["position_emb"] = state["position_emb"][:8]
+    with pytest.raises(WrongTensorsError, match=r"looks like codeformer, .*position_emb has 8 places"):
+        load_network(state)

@@ -171,7 +171,8 @@ def test_relatives_are_refused() -> None:
     state = narrow((4, 6, 8), (8, 6, 4), 8, 2)
     added = dict(state, **{"generator.conv1.activate.bias": torch.zeros(8)})  # features added, not joined
     larger = {name: value for name, value in state.items() if not name.startswith("ecd2.")}  # super-resolution
-    for relative in (added, larger):
+    scalars = [state | {name: torch.tensor(1.0)} for name in ("generator.conv1.activate.bias", "ecd0.0.0.weight")]
+    for relative in (added, larger, *scalars):
         assert not gpen.matches({name: tuple(value.shape) for name, value in relative.items()})
         with pytest.raises(ModelFileError, match="of no family"):
             load_network(relative)
