@@ -138,6 +138,7 @@ class Upscaler:
 
         Raises:
             InputError: it is not a colour picture with pixels.
+            ModelFileError: the network gave values that are not numbers.
         """
         if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise InputError(f"picture: shape {pixels.shape} cannot be enlarged; give H×W×3.")
@@ -177,6 +178,8 @@ class Upscaler:
         tensor = torch.from_numpy(np.ascontiguousarray(tile.transpose(2, 0, 1)))[None].to(self.device)
         with torch.inference_mode():
             output = self.network(tensor)[0]
+        if not bool(output.isfinite().all()):  # as a damaged file's, or a picture would be black without a word
+            raise ModelFileError("the upscaler gave values that are not numbers; choose another one, or upscaler none.")
         return output.float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
 
 

@@ -289,3 +289,9 @@ def test_without_spandrel_lanczos_works_and_the_remedy_is_named(monkeypatch: pyt
             with pytest.raises(ModelFileError, match=rf"{error}.*`pip install spandrel`, or choose upscaler none"):
                 load_upscaler({"body.0.weight": torch.zeros(2)})
             assert enlarge(noise(4, 4), 2, None).shape == (8, 8, 3)
+
+
+def test_values_that_are_not_numbers_are_an_error() -> None:
+    upscaler = background.Upscaler(lambda tile: tile.repeat(1, 1, 2, 2) * float("nan"), 2)
+    with pytest.raises(ModelFileError, match="not numbers; choose another one"):
+        upscaler(np.zeros((8, 8, 3), np.uint8))
