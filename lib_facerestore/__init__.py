@@ -3,7 +3,7 @@
     from lib_facerestore import FaceRestorer, Options
     result = FaceRestorer().restore(image, Options(visibility=0.8))
 
-The public names are loaded on first use, so that importing the package is quick and works without torch.
+The public names are imported on first use, so that importing the package is fast and works without torch.
 """
 
 from __future__ import annotations

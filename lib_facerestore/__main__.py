@@ -1,4 +1,4 @@
-"""`python -m lib_facerestore` and `facerestore`: the command line in a process of its own."""
+"""Entry point of `python -m lib_facerestore` and of the command `facerestore`."""
 
 import os
 import sys
@@ -8,9 +8,9 @@ from .system.heap import keep_freed_memory
 
 
 def run() -> int:
-    """The command line, in a process that is set up for it; returns the exit code."""
+    """Set up the process's memory, run the command line, and return the exit code."""
     if not keep_freed_memory():
-        # Read by torch at its first allocation, on Linux: large pages cost less where blocks are fetched anew.
+        # On Linux, torch reads this at its first allocation: large pages make repeated allocations cheaper.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     return main()
 

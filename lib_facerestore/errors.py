@@ -1,22 +1,21 @@
-"""The errors that this package raises on purpose.
+"""The errors that this package raises for wrong input.
 
-Every message names the thing that is wrong (the option, the file, the picture) and the remedy, and can be shown to
-users without change.
+Every message names what is wrong (the option, the file, the picture) and the remedy, and can be shown to users.
 """
 
 from __future__ import annotations
 
 
 class FaceRestoreError(Exception):
-    """Base of everything this package raises on purpose; catch it to catch them all."""
+    """Base class of the errors that this package raises for wrong input; catch it to catch them all."""
 
 
 class OptionError(FaceRestoreError, ValueError):
-    """An option has a name or a value that is not allowed; the message lists what is."""
+    """An option's name or value is not allowed; the message lists the allowed ones."""
 
 
 class InputError(FaceRestoreError, ValueError):
-    """A picture, folder or array that was handed in cannot be used; the message says which and why."""
+    """A picture, folder or array cannot be used; the message says which and why."""
 
 
 class ModelFileError(FaceRestoreError):
@@ -24,4 +23,4 @@ class ModelFileError(FaceRestoreError):
 
 
 class DownloadError(FaceRestoreError):
-    """A model file could not be downloaded; nothing is left under its final name."""
+    """A model file could not be downloaded; there is no file with its final name."""

@@ -1,7 +1,7 @@
-"""`FaceRestorer`: detect → select → align and crop → restore → enlarge → paste, for many pictures at once.
+"""`FaceRestorer`: detects, selects, crops, restores, enlarges and pastes the faces of many pictures at once.
 
-Faces of all pictures of a call share the network's batches. Everything is chosen lazily and kept: detector, networks
-and parser are loaded on first use. Options are arguments; no global state is read. Safe to call from threads.
+Faces of all pictures in a call share the network's batches. Detector, networks and parser are loaded on first use and
+kept. Options are arguments; no global state is read. Methods may be called from several threads.
 """
 
 from __future__ import annotations
@@ -36,25 +36,26 @@ from .stages.parsing import Parser
 from .stages.picture_work import Caller, PictureWork, Progress, cut_faces, enlarge_pictures
 
 LeaveAlone: TypeAlias = Callable[[int, Face], str]
-"""Given a picture's index and a face, in pixels of the image that came in: why the face is to be left alone, or ""."""
+"""Function of a picture's index and a face in pixels of the input; returns why the face is left alone, or ""."""
 
 DETECT_TOGETHER = 4
-"""Pictures that the detector is given at once; between two such groups a stop is asked for."""
+"""Pictures in one call of the detector; `stop` is called between the calls."""
 
 
 class FaceRestorer:
     """Restores faces in pictures.
 
     Args:
-        models: the model folder, or several; None means FACERESTORE_MODELS, else the user's data folder.
-        device: where the networks run: "auto" (CUDA or MPS if there is one, else the CPU), or a torch device.
-        batch_size: the most faces that go through a network at once.
-        detector: path of a RetinaFace file, or any `Detector`, to use in place of what `Options.detector` names.
-        precision: "auto", "float32" or "bfloat16"; networks for which bfloat16 is not safe keep float32.
-        webui: the models root of a WebUI, whose folders are searched after `models`.
+        models: the model folder or folders; None means FACERESTORE_MODELS, else the user's data folder.
+        device: device that the networks run on: "auto" (CUDA or MPS if available, else the CPU), or a torch device.
+        batch_size: most faces in one call of a network.
+        detector: path of a RetinaFace file, or any `Detector`, used in place of the one that `Options.detector` names.
+        precision: "auto", "float32" or "bfloat16"; networks that do not allow bfloat16 run in float32.
+        webui: models folder of a WebUI; its sub-folders are searched after `models`.
 
     Raises:
         OptionError: the device, precision or batch size cannot be used.
+        FaceRestoreError: no folder is given, and the default one cannot be found.
     """
 
     def __init__(
@@ -76,11 +77,18 @@ class FaceRestorer:
         self._lock = threading.RLock()
 
     def detect(self, image: Image, options: Options | None = None) -> list[Face]:
-        """The faces of a picture, numbered by `options.order`; boxes and landmarks in pixels of the input.
+        """Find the faces of a picture.
+
+        Args:
+            image: H×W×3 or H×W×4 uint8 or uint16 RGB(A) array, PIL image, or `Picture`.
+            options: None means the defaults.
+
+        Returns:
+            The faces, numbered by `options.order`, with boxes and landmarks in pixels of the input.
 
         Raises:
             InputError: the picture cannot be used.
-            ModelFileError: the detector asked for is not installed.
+            ModelFileError: the detector is not installed, or its file is damaged.
         """
         options = options or Options()
         with self._lock:
@@ -97,7 +105,7 @@ class FaceRestorer:
         progress: Progress | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> Result[ImageT]:
-        """Restore the faces of one picture; see `restore_many`. overrides: the plan of this picture."""
+        """Restore the faces of one picture; see `restore_many`. `overrides` are those of this picture."""
         plans = None if overrides is None else [overrides]
         return self.restore_many([image], options, overrides=plans, progress=progress, stop=stop)[0]
 
@@ -115,21 +123,21 @@ class FaceRestorer:
 
         Args:
             images: H×W×3 or H×W×4 uint8 or uint16 RGB(A) arrays, PIL images, or `Picture`s.
-            options: the same for all; None means the defaults.
-            overrides: for each picture, the options that the faces of some numbers have of their own; see `per_face`.
-            progress: called as the work goes on.
-            stop: asked between pictures, batches of faces and tiles of an upscaler. Once it says True, the faces that
-                are not restored yet are left alone, with that reason, and those that are restored are still pasted;
-                a picture that an upscaler has not enlarged yet comes back unchanged.
-            leave_alone: asked for every face that was found.
+            options: options of all pictures; None means the defaults.
+            overrides: for each picture, options of single faces by number; see `options.per_face`.
+            progress: called during the work; see `Progress`.
+            stop: called between groups of pictures, batches of faces and tiles of an upscaler. Once it returns true,
+                faces that are not restored yet are left alone, with that reason. Restored faces are still pasted,
+                but a picture that the upscaler has not finished is returned unchanged.
+            leave_alone: called for every face; returns why it must not be changed, or "".
 
         Returns:
-            A `Result` each, in order. Pixels outside of the paste masks are bit-identical to the input.
+            A `Result` for each picture, in order. Pixels outside the paste masks are bit-identical to the input.
 
         Raises:
-            InputError: a picture cannot be used, or there are more or fewer overrides than pictures.
+            InputError: a picture cannot be used, or the number of overrides is not that of the pictures.
             OptionError: an override is not allowed.
-            ModelFileError: a model or upscaler asked for is missing or damaged.
+            ModelFileError: a model, detector or upscaler is missing or damaged.
         """
         options = options or Options()
         plans = _plans(overrides, len(images))
@@ -152,7 +160,7 @@ class FaceRestorer:
         return cast("list[Result[ImageT]]", outputs)
 
     def check(self, options: Options) -> None:
-        """Load what `options` asks for, so that what is missing is found before any picture is touched.
+        """Load the model, detector and upscaler of `options`, so that errors are found before the work begins.
 
         Raises:
             ModelFileError: the model, the detector or the upscaler is missing or damaged.
@@ -164,19 +172,18 @@ class FaceRestorer:
             self.loaded.upscaler(options, there)
 
     def unload(self) -> None:
-        """Free the device: restorers wait in the computer's own memory, small networks are read again when needed."""
+        """Free the device: restorers move to the computer's memory, other networks are loaded again when needed."""
         with self._lock:
             self.loaded.unload()
 
     def _choose(self, options: Options, plans: Sequence[Overrides], there: Inventory) -> dict[str, ChosenRestorer]:
-        """The restorers that the call needs, by the names by which the options ask for them. All are loaded once, so
-        that an error comes before any work."""
+        """The restorers of the call by the values of `Options.model`. All are loaded, so that errors come first."""
         changes = [change for plan in plans for change in plan.values()]
         names = dict.fromkeys([options.model, *(str(change.get("model", options.model)) for change in changes)])
         return {name: self.loaded.restorer(name, there) for name in names}
 
     def _detect(self, works: Sequence[PictureWork], options: Options, there: Inventory, caller: Caller) -> None:
-        """Find the faces, some pictures at a time."""
+        """Find the faces, `DETECT_TOGETHER` pictures at a time."""
         caller.report("detect", 0, len(works))
         for start in range(0, len(works), DETECT_TOGETHER):
             if caller.stopped():
@@ -190,7 +197,7 @@ class FaceRestorer:
             caller.report("detect", start + len(group), len(works))
 
     def _restore(self, works: Sequence[PictureWork], jobs: Sequence[FaceJob], caller: Caller) -> None:
-        """Put every job's crop through its network, at most `batch_size` at a time."""
+        """Restore the crops of all jobs, at most `batch_size` at a time."""
         groups: dict[tuple[ChosenRestorer, float | None], list[FaceJob]] = {}
         for job in jobs:
             groups.setdefault((job.restorer, job.fidelity), []).append(job)
@@ -211,10 +218,14 @@ class FaceRestorer:
     def _paste(
         self, works: Sequence[PictureWork], jobs: Sequence[FaceJob], there: Inventory, caller: Caller
     ) -> tuple[bool, str]:
-        """Blend the restored faces into the canvases. Returns whether there is a parser, and what is wrong with it."""
+        """Blend the restored faces into the canvases.
+
+        Returns:
+            Whether there is a parser (true if none is needed), and why the installed one cannot be used, or "".
+        """
         ready = [job for job in jobs if job.restored is not None]
         parser: Parser | None = None
-        is_there, fault = True, ""  # nobody asks
+        is_there, fault = True, ""
         if any(job.wants_parsing for job in ready):
             parser, fault = self.loaded.parser(there)
             is_there = parser is not None
@@ -236,7 +247,7 @@ class FaceRestorer:
 def _in_given_pixels(
     leave_alone: LeaveAlone | None, images: Sequence[Image], works: Sequence[PictureWork]
 ) -> LeaveAlone | None:
-    """`leave_alone` for faces of the upright pictures."""
+    """`leave_alone` as a function of faces in pixels of the upright pictures."""
     if leave_alone is None:
         return None
     return lambda index, face: leave_alone(index, as_given([face], images[index], works[index].picture)[0])
@@ -256,7 +267,7 @@ def _faces_of(pictures: Sequence[Picture], detector: Detector, options: Options)
 
 
 def _restore(network: Network, batch: Sequence[FaceJob], fidelity: float | None) -> None:
-    """Put the crops of the jobs through the network at once."""
+    """Restore the crops of the jobs in one call of the network."""
     started = time.perf_counter()
     crops = torch.from_numpy(np.stack([job.crop for job in batch])).permute(0, 3, 1, 2) * 2 - 1
     output = ((network(crops, fidelity=fidelity).clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).cpu().numpy()
@@ -266,11 +277,11 @@ def _restore(network: Network, batch: Sequence[FaceJob], fidelity: float | None)
         if np.isfinite(restored).all():
             job.restored = np.ascontiguousarray(restored)
         else:
-            job.reason = f"face {job.face.number}: left alone, the network gave values that are not numbers"
+            job.reason = f"face {job.face.number}: left alone, the network's output has values that are not numbers"
 
 
 def _parse(jobs: Sequence[FaceJob], parser: Parser | None) -> list[NDArray[np.uint8] | None]:
-    """The parsing classes of the restored crops that need them, None for the others."""
+    """The parsing classes of the restored crops, None for those that do not need them."""
     labels: list[NDArray[np.uint8] | None] = [None] * len(jobs)
     if parser is None:
         return labels
@@ -298,7 +309,7 @@ def _as_picture(image: object) -> Picture:
     if isinstance(image, Picture):
         return image
     if isinstance(image, PIL.Image.Image):
-        return image_files.from_pil(image)  # upright, since no detector finds a face on its side; give_back undoes it
+        return image_files.from_pil(image)  # turned upright for the detector; give_back turns it back
     if isinstance(image, np.ndarray):
         return image_files.from_array(image)
     raise InputError(f"picture: a {type(image).__name__} cannot be used; give a NumPy array, a PIL image or a Picture.")

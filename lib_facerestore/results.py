@@ -1,4 +1,4 @@
-"""What `FaceRestorer` gives back: `Result`, and how it is put together for one picture."""
+"""`Result`, which `FaceRestorer` returns for a picture, and the functions that make its parts."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ STOPPED = "stopped"
 NO_PARSER = "keep hair has no effect without a parsing model (`facerestore models download bisenet`)"
 
 Image: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | PIL.Image.Image | Picture
-"""H×W×3 or H×W×4 RGB(A) arrays, PIL images, or pictures that were read with their metadata."""
+"""H×W×3 or H×W×4 RGB(A) arrays, PIL images, or pictures with their metadata."""
 ImageT = TypeVar("ImageT", NDArray[np.uint8], NDArray[np.uint16], PIL.Image.Image, Picture, Image)
 FaceT = TypeVar("FaceT", Face, FaceReport)
 
 
 @dataclass(frozen=True)
 class Result(Generic[ImageT]):
-    """What `restore` gives back.
+    """The result for one picture.
 
     Attributes:
-        image: same type, mode, size and depth as the input (larger if `upscale` is above 1).
-        faces: a report on every face found, in the order of their numbers.
-        model: id of the model that was asked for, or chosen by auto.
+        image: the picture, with the type, mode, size and depth of the input (larger if `upscale` is above 1).
+        faces: reports on all detected faces, in the order of their numbers.
+        model: id of the model that the options name, or that auto has chosen.
         notes: remarks on the whole picture, e.g. that no face was found.
-        timings: seconds by stage; the network's time is shared evenly among the faces of a batch.
-        hints: options that could have no effect here, or not their usual one, and why.
+        timings: seconds by stage; the time of a batch is divided evenly among its faces.
+        hints: options that had no effect, or not the usual one, and why.
     """
 
     image: ImageT
@@ -54,12 +54,12 @@ class Result(Generic[ImageT]):
 
     @property
     def finished(self) -> bool:
-        """False where the call was stopped before this picture's turn, or before it was done."""
+        """Whether this picture was finished before the call was stopped."""
         return STOPPED not in self.notes
 
 
 def notes_on(faces: Sequence[Face], plan: Overrides, options: Options, stopped: bool) -> tuple[str, ...]:
-    """Remarks on the whole picture: numbers that no face has, no face at all, a run that was stopped."""
+    """Remarks on the whole picture: options for numbers that no face has, no face found, call stopped."""
     missing = {*missing_numbers(faces, options), *(set(plan) - {face.number for face in faces})}
     notes = [f"there is no face {number}" for number in sorted(missing)]
     if stopped:
@@ -68,14 +68,14 @@ def notes_on(faces: Sequence[Face], plan: Overrides, options: Options, stopped: 
 
 
 def hints_on(jobs: Sequence[FaceJob], parser_is_there: bool, parser_fault: str) -> tuple[str, ...]:
-    """Options of the faces of one picture that could have no effect, or not their usual one.
+    """Hints about options of a picture's faces that had no effect, or not the usual one.
 
-    Each face is judged by its own options and restorer; a hint names the faces unless it is true of all of them.
+    A hint names the faces, unless it is true of all of them.
 
     Args:
-        jobs: the faces that were to be restored.
-        parser_is_there: whether there is a parsing network.
-        parser_fault: why the one that is installed cannot be used, else "".
+        jobs: the picture's jobs.
+        parser_is_there: whether there is a parser.
+        parser_fault: why the installed parser cannot be used, or "".
     """
     concerned: dict[str, list[FaceJob]] = {}
     for job in jobs:
@@ -97,7 +97,7 @@ def _hints_on_face(job: FaceJob, parser_is_there: bool, parser_fault: str) -> li
 
 
 def _faces_named(jobs: Sequence[FaceJob], of: int) -> str:
-    """ "face 2: ", or "" where it is all of them."""
+    """The prefix of a hint, e.g. "face 2: "; "" if it is about all faces."""
     if len(jobs) == of:
         return ""
     return f"face{'s' if len(jobs) > 1 else ''} {', '.join(str(job.face.number) for job in jobs)}: "
@@ -106,14 +106,14 @@ def _faces_named(jobs: Sequence[FaceJob], of: int) -> str:
 def give_back(
     image: Image, picture: Picture, canvas: NDArray[Any] | None, faces: Sequence[FaceReport], options: Options
 ) -> Image:
-    """The picture in the form in which it came in; a copy of what came in where nothing was done.
+    """The result's picture in the form of the input; a copy of the input if nothing was changed.
 
     Args:
-        image: what came in.
-        picture: the same, upright.
-        canvas: its new pixels; None where it was stopped before it was enlarged.
-        faces: what was done with its faces.
-        options: what was asked for.
+        image: the input.
+        picture: the input as an upright `Picture`.
+        canvas: its new pixels; None if the call was stopped before they were made.
+        faces: reports on its faces.
+        options: options of the call.
     """
     untouched = not any(report.applied for report in faces) and options.upscale == 1
     if canvas is None or untouched:
@@ -128,12 +128,14 @@ def give_back(
 
 
 def as_given(faces: Sequence[FaceT], image: Image, picture: Picture) -> list[FaceT]:
-    """Faces of the upright picture in pixels of the image that came in: a PIL image is stored as its camera was held.
+    """Convert faces from pixels of the upright picture to pixels of the input.
+
+    They differ for a PIL image with an EXIF orientation, whose pixels are not upright.
 
     Args:
         faces: faces, or reports on them, in pixels of `picture`.
-        image: what came in.
-        picture: the same, upright.
+        image: the input.
+        picture: the input as an upright `Picture`.
     """
     orientation = picture.orientation
     if orientation == 1 or not isinstance(image, PIL.Image.Image):
@@ -143,7 +145,7 @@ def as_given(faces: Sequence[FaceT], image: Image, picture: Picture) -> list[Fac
         points = np.vstack([face.landmarks, np.reshape(face.box, (2, 2))])
         points = turn_back_points(points, orientation, picture.width, picture.height)
         low, high = points[5:].min(axis=0), points[5:].max(axis=0)
-        # Seen in a mirror, the left eye and the left corner of the mouth are the right ones.
+        # In a mirrored picture, left and right eye and mouth corner change places.
         landmarks = points[[1, 0, 2, 4, 3]] if orientation in (2, 4, 5, 7) else points[:5]
         box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
         turned.append(replace(face, box=box, landmarks=landmarks.astype(np.float32)))
@@ -151,7 +153,7 @@ def as_given(faces: Sequence[FaceT], image: Image, picture: Picture) -> list[Fac
 
 
 def add_timings(detecting: float, faces: Sequence[FaceReport]) -> dict[str, float]:
-    """Seconds by stage: those of detection, and those of the faces added up."""
+    """Seconds by stage: detection, and the sums over the faces."""
     timings = {"detect": detecting}
     for report in faces:
         for stage, seconds in report.timings.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """A sentence with the word of `known` nearest to `text`, beginning with a space, or "" when none is near."""
+    """A sentence that suggests the word of `known` most similar to `text`, after a space; "" if none is similar."""
     near = difflib.get_close_matches(text.strip().lower(), list(known), n=1, cutoff=0.6)
     return f" Did you mean {near[0]}?" if near else ""
 
@@ -18,7 +18,7 @@ def with_article(noun: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as Python writes it, cut to 80 characters."""
+    """The value's `repr`, cut to 80 characters."""
     try:
         text = repr(value)
     except ValueError:  # an int with too many digits to print

@@ -91,7 +91,7 @@ def test_a_face_to_be_left_alone_is_given_in_pixels_of_the_image(restorer: FaceR
 def test_every_picture_needs_its_overrides(restorer: FaceRestorer, photo: np.ndarray) -> None:
     with pytest.raises(InputError, match="overrides: 1 for 2 pictures"):
         restorer.restore_many([photo, photo], SMALL, overrides=[{}])
-    with pytest.raises(OptionError, match="face 1 cannot have 'order'"):
+    with pytest.raises(OptionError, match="face 1: 'order' cannot be set for a single face"):
         restorer.restore(photo, SMALL, overrides={1: {"order": "confidence"}})
     with pytest.raises(ModelFileError, match="nosuch"):
         restorer.restore(photo, SMALL, overrides={1: {"model": "nosuch"}})

@@ -53,7 +53,7 @@ def test_planar_tiff_names_the_package_that_reads_it(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "in.tif", values, photometric="rgb", planarconfig="separate")
     told = run("detect", tmp_path / "in.tif", "--models", tmp_path, "--device", "cpu")
     assert told.returncode == 1
-    assert "planar 16-bit TIFF needs the package tifffile; pip install tifffile" in told.stderr
+    assert "planar 16-bit TIFF needs the package tifffile; run `pip install tifffile`" in told.stderr
 
 
 def test_doctor_says_what_each_extra_would_bring(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Many files in one run."""
+"""Restoring many files in one run."""

@@ -1,6 +1,6 @@
-"""Restoring many files: which are read, where the results go, and the work itself, a few pictures at a time.
+"""Restoring many files: `plan` decides where the results go, `restore_files` restores a few pictures at a time.
 
-A file that cannot be restored is reported and never stops the rest.
+A file that cannot be restored is reported and does not stop the others.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ logger = logging.getLogger(__name__)
 
 GROUP_PICTURES = 8
 GROUP_PIXELS = 24_000_000
-"""Pictures are restored together, so that their faces share batches: at most so many, of so many pixels after
-enlarging, since the results of a group are in memory at once. A larger picture is a group of its own."""
+"""Most pictures, and most pixels after enlarging, that are restored together, so that their faces share batches. All
+results of a group are in memory at once. A larger picture is restored alone."""
 STAGES = {"detect": (0.0, 0.2), "restore": (0.2, 0.3), "enlarge": (0.5, 0.3), "paste": (0.8, 0.2)}
-"""For the progress: where each stage of a group begins and how long it is, as shares of the group."""
+"""For the progress: start and length of each stage, as fractions of a group's work."""
 
 FileProgress = Callable[[float, int, str], None]
-"""Called with the progress in files (e.g. 2.4 of 8; never less than before), the files done, and the work in hand."""
+"""Called with the progress in files (e.g. 2.4; it never decreases), the number of finished files, and the current work
+in words."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Task:
 
     Attributes:
         source: the file.
-        target: where the result goes.
-        problem: why it cannot be restored at all, else "".
+        target: the file for the result.
+        problem: why it cannot be restored, or "".
     """
 
     source: Path
@@ -52,13 +53,13 @@ class Outcome:
     """The result for one file.
 
     Attributes:
-        task: the file, and where its result went.
-        faces: the reports on its faces, by number.
+        task: the task.
+        faces: reports on its faces, in the order of their numbers.
         model: id of the restorer.
         notes: the result's notes and hints.
-        error: what went wrong, with the file's name; "" on success.
-        skipped: whether the target existed and was left alone.
-        copied: whether nothing changed, so that the target is the source byte for byte.
+        error: what failed, with the file's name; "" on success.
+        skipped: whether nothing was done because the target exists.
+        copied: whether nothing changed, so that the target is a copy of the source.
     """
 
     task: Task
@@ -85,12 +86,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Input:
-    """A picture file that was named, or lies in a folder that was.
+    """A picture file that was given, or found in a given folder.
 
     Attributes:
         source: the file.
-        relative: its path below the input folder; its name if it was named itself.
-        problem: what is wrong with it, else "".
+        relative: its path relative to the given folder; its name if the file itself was given.
+        problem: why it cannot be used, or "".
     """
 
     source: Path
@@ -99,14 +100,14 @@ class Input:
 
 
 def find_pictures(inputs: Iterable[Path], output: Path | None = None) -> list[Input]:
-    """The picture files in a list of files and folders (with their sub-folders).
+    """Find the picture files in a list of files and folders (with their sub-folders).
 
-    A file that is named itself is taken whatever its extension. In folders only the known picture extensions count;
-    hidden files and folders do not, nor does the folder `output`, so that results are not taken for inputs. An input
-    that does not exist or holds no picture, and a folder that cannot be opened, is listed with that problem.
+    A file in the list is used with any extension. In folders, only files with a known picture extension are used.
+    Hidden files and folders are skipped, and so is the folder `output`, so that results are not used as inputs. Inputs
+    that do not exist, folders without pictures and folders that cannot be opened are listed with that problem.
 
     Raises:
-        InputError: there is no picture at all.
+        InputError: there is no usable picture.
     """
     found: list[Input] = []
     for path in inputs:
@@ -126,7 +127,7 @@ def find_pictures(inputs: Iterable[Path], output: Path | None = None) -> list[In
 
 
 def _inside(folder: Path, output: Path | None) -> list[Input]:
-    """The pictures in a folder, by path, and then the sub-folders that cannot be opened."""
+    """The pictures in a folder, sorted by path, and then the sub-folders that cannot be opened."""
     result = os.path.realpath(output) if output else None
     closed: list[OSError] = []
     files: list[Path] = []
@@ -141,16 +142,16 @@ def _inside(folder: Path, output: Path | None) -> list[Input]:
         found.append(Input(path, path.relative_to(folder), _cannot_be_opened(path, error)))
     if not found:
         known = ", ".join(sorted(image_files.PICTURE_EXTENSIONS))
-        problem = f"{folder}: the folder holds no picture; known extensions: {known}."
+        problem = f"{folder}: the folder contains no picture; known extensions: {known}."
         found.append(Input(folder, Path(folder.name), problem))
     return found
 
 
 def _may_be_read(path: Path) -> bool:
-    """Whether it is a file. True where that cannot be known: reading it will say why."""
+    """Whether the path is a file. True if that is unknown: reading the file then raises the error."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
-    except FileNotFoundError:  # a link that leads nowhere
+    except FileNotFoundError:  # a broken link
         return False
     except OSError:
         return True
@@ -161,14 +162,19 @@ def _cannot_be_opened(path: Path, error: OSError) -> str:
 
 
 def plan(inputs: Sequence[Path], output: Path) -> list[Task]:
-    """Which file goes where.
+    """Decide where the results go.
 
-    One input file and an `output` with a picture's extension: that file. Otherwise `output` is a folder that keeps the
-    structure of the input folders; what cannot be written again (a GIF, or a file without a picture's extension)
-    becomes a PNG there. A file whose result would replace an input or another result is listed with that problem.
+    For one input file and an `output` with a picture's extension, the result is that file. Otherwise `output` is a
+    folder, with the same sub-folders as the input folders. Files that cannot be written in their own format (a GIF, or
+    a file without a picture's extension) become PNG files there. A file whose result would replace an input or another
+    result is listed with that problem.
+
+    Args:
+        inputs: files and folders.
+        output: file or folder for the results.
 
     Raises:
-        InputError: no input can be restored, the output cannot be written to, or its extension is no picture's.
+        InputError: no input can be restored, the output cannot be written to, or its extension is not a picture's.
     """
     pictures = find_pictures(inputs, output)
     alone = len(inputs) == 1 and not os.path.isdir(inputs[0])
@@ -178,9 +184,10 @@ def plan(inputs: Sequence[Path], output: Path) -> list[Task]:
         raise InputError(f"{output}: {output.suffix} cannot be written; use one of {known}.")
     if not single and (os.path.isfile(output) or (image_files.is_picture_file(output) and not os.path.isdir(output))):
         raise InputError(f"{output}: a folder is needed for the results of several pictures; name a folder with -o.")
-    if alone and not single and output.suffix and not os.path.isdir(output):  # .pgn for .png, most likely
+    if alone and not single and output.suffix and not os.path.isdir(output):  # probably a typing error, such as .pgn
         raise InputError(
-            f"{output}: {output.suffix} is no extension of a picture; use one of {known}, or make that folder first."
+            f"{output}: {output.suffix} is not an extension of pictures; use one of {known}, or create that folder "
+            "first."
         )
     check_folder(output.parent if single else output)
     tasks = _tasks(pictures, [output] if single else _targets(pictures, output))
@@ -190,11 +197,14 @@ def plan(inputs: Sequence[Path], output: Path) -> list[Task]:
 
 
 def _targets(pictures: Sequence[Input], folder: Path) -> list[Path]:
-    """A file in the folder for each picture. What cannot be written again becomes a PNG: x.gif is x.png, or x.gif.png
-    where an x.png of another picture would be in its way."""
+    """The file in the output folder for each picture.
+
+    A file that cannot be written in its own format becomes a PNG: x.gif becomes x.png, or x.gif.png if another picture
+    becomes x.png.
+    """
     targets = [folder / one.relative for one in pictures]
     kept = {path for path in targets if path.suffix.lower() in image_files.WRITABLE_EXTENSIONS}
-    sources: dict[Path, set[str]] = {}  # of each PNG, the files that would become it
+    sources: dict[Path, set[str]] = {}  # for each PNG, the files that would become it
     for one, target in zip(pictures, targets, strict=True):
         if target not in kept and not one.problem:
             sources.setdefault(target.with_suffix(".png"), set()).add(os.path.realpath(one.source))
@@ -207,7 +217,7 @@ def _targets(pictures: Sequence[Input], folder: Path) -> list[Path]:
 
 
 def _tasks(pictures: Sequence[Input], targets: Sequence[Path]) -> list[Task]:
-    """The tasks; a picture that was named twice is one."""
+    """The tasks; a picture that was given twice is one task."""
     sources = {os.path.realpath(one.source) for one in pictures if not one.problem}
     taken: dict[str, Path] = {}
     tasks = []
@@ -240,18 +250,18 @@ def restore_files(
     """Restore files, a few at a time, and write the results.
 
     Args:
-        restorer: what restores them.
+        restorer: restores the pictures.
         tasks: from `plan`.
-        options: the same for all.
-        overwrite: replace targets that exist; otherwise such a file is an error, or left out with `skip_existing`.
-        skip_existing: leave targets that exist alone, and do not read their sources.
-        quality: for JPEG and WebP, 1 to 100; None keeps the tables of the file that was read.
-        progress: called for every step, also between the faces of one picture.
-        stop: asked between files, faces and tiles. Once it says True, the pictures that are finished are still written;
-            the others are neither written nor yielded.
+        options: options of all pictures.
+        overwrite: whether existing targets are replaced; otherwise they are errors, or skipped with `skip_existing`.
+        skip_existing: whether files with existing targets are skipped without reading them.
+        quality: 1 to 100 for JPEG and WebP; None as for `write_picture`.
+        progress: called after every step, also between the faces of a picture.
+        stop: called between files, faces and tiles. Once it returns true, finished pictures are still written; the
+            others are neither written nor yielded.
 
     Yields:
-        An `Outcome` for each file, in order. A file that fails has one with that error.
+        An `Outcome` for each file, in order; for a file that failed, it has the error.
     """
     show, stopped = progress or (lambda _way, _done, _what: None), stop or (lambda: False)
     run = _Run(restorer, options, overwrite, quality, show, stopped)
@@ -286,7 +296,7 @@ def _read(task: Task, overwrite: bool, skip_existing: bool) -> image_files.Pictu
 
 @dataclass
 class _Run:
-    """One call of `restore_files`: its arguments, and how many files are done."""
+    """One call of `restore_files`: its arguments, the number of finished files, and the progress."""
 
     restorer: FaceRestorer
     options: Options
@@ -313,7 +323,7 @@ class _Run:
             if isinstance(item, Outcome):
                 outcome = item
             elif failure is not None and len(pictures) > 1:
-                # One odd picture must not make its neighbours fail: each is tried on its own.
+                # One bad picture must not make the others of its group fail: restore each of them alone.
                 yield from self.restore([(task, item)])
                 continue
             elif failure is not None:
@@ -327,7 +337,7 @@ class _Run:
                 yield outcome
 
     def _progress_of(self, pictures: int) -> Progress:
-        """What turns the stages of a group of so many pictures into the progress of all files."""
+        """A function that converts the progress of a group of this many pictures to that of all files."""
 
         def show(stage: str, done: int, total: int) -> None:
             start, share = STAGES[stage]
@@ -351,7 +361,7 @@ class _Run:
         except Exception as error:
             return Outcome(task, faces, result.model, notes, error=_reported(task.source, error, task.target))
         if not copied:
-            # Of a picture that changed the result's notes name the losses; this one goes to another format.
+            # For a changed picture, the result's notes already name the losses of reading.
             notes += (*(picture.losses if result.image is picture else ()), *image_files.left_out(picture, task.target))
         return Outcome(task, faces, result.model, notes, copied=copied)
 
@@ -359,7 +369,10 @@ class _Run:
 def detect_files(
     restorer: FaceRestorer, pictures: Iterable[Input], options: Options
 ) -> Iterator[tuple[Input, list[Face], tuple[str, ...], str]]:
-    """Find the faces of files; yields each with its faces, notes, and error ("" on success).
+    """Find the faces in files.
+
+    Yields:
+        Each input with its faces, notes and error ("" on success).
 
     Raises:
         ModelFileError: the detector is missing or damaged.
@@ -373,7 +386,7 @@ def detect_files(
             if not error:
                 picture = image_files.read_picture(one.source)
                 faces, notes = restorer.detect(picture, options), picture.losses
-        except (ModelFileError, OptionError):  # not about this file: every other would fail as well
+        except (ModelFileError, OptionError):  # not about this file: all others would fail too
             raise
         except Exception as problem:
             error = _reported(one.source, problem)
@@ -381,10 +394,9 @@ def detect_files(
 
 
 def _reported(source: Path, error: Exception, target: Path | None = None) -> str:
-    """What went wrong, with the name of the file that it went wrong with.
+    """The message of an error, with the name of the file.
 
-    An error that nobody raised on purpose is a fault of this program or of a package: its kind is part of the message,
-    and its traceback goes to the log.
+    An unexpected error is a fault of this program or of a package: its type is added, and its traceback is logged.
     """
     text = str(error) or type(error).__name__
     if not isinstance(error, (FaceRestoreError, OSError)):

@@ -1,1 +1,1 @@
-"""Measurements: each stage and network, and the whole job, beside the reference packages."""
+"""Measurements of the networks and of the whole job, compared with the reference packages."""

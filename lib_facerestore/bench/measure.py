@@ -1,7 +1,7 @@
-"""`facerestore bench`: each network and the whole job, ours beside the reference packages, in one run.
+"""The measurements of `facerestore bench`: this package ("ours") compared with the reference packages.
 
-Ours and the reference run in turn on the same weights (the installed file, else random ones), so that whatever else the
-machine does hits both; the table gives medians and ratios. Above 1 means that ours is faster.
+Ours and the reference run alternately with the same weights (of the installed file, or random ones), so that other load
+on the machine affects both. Results are medians and ratios; a ratio above 1 means that ours is faster.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ OUT_OF_MEMORY = "out of memory; close other programs, or measure it on a machine
 
 
 class Peak(AbstractContextManager["Peak"]):
-    """The most memory in use inside the block above what was in use at its start, in bytes; None where it is not known.
+    """Measures the peak memory in a `with` block, in bytes above what was in use at its start; None if unknown.
 
-    On CUDA it is torch's own count, else the resident pages of the process (Linux), read every few milliseconds."""
+    On CUDA it is torch's own count; otherwise the process's resident memory (Linux only), read every 5 ms.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -55,7 +56,7 @@ class Peak(AbstractContextManager["Peak"]):
 
     def __enter__(self) -> Peak:
         gc.collect()
-        heap.give_back_freed_memory()  # what is kept from earlier calls would hide what this one takes
+        heap.give_back_freed_memory()  # memory kept from earlier calls would hide what this one needs
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             self._start = torch.cuda.memory_allocated(self.device)
@@ -98,7 +99,7 @@ def _timed(call: Callable[[], Any], device: torch.device) -> float:
 
 @dataclass
 class _Measured:
-    """Median seconds and peak bytes of each call; and of those that failed, why."""
+    """Median seconds and peak bytes of each call, and the reasons of failures."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     peaks: dict[str, int | None] = field(default_factory=dict)
@@ -106,10 +107,10 @@ class _Measured:
 
 
 def _compare(calls: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> _Measured:
-    """Measure the calls: they run in turn, there and back, after a first run each that shows the memory.
+    """Measure calls. A first run of each shows its memory; then they run `repeats` times in alternating order.
 
-    There and back, because a machine that grows slower or faster would favour whichever always comes first or last. A
-    call that runs out of memory, or fails in the reference's code, is left out from there on.
+    The order alternates because on a machine that becomes slower or faster, the first or the last call would have an
+    advantage. A call that runs out of memory, or fails in the reference's code, is not run again.
     """
     measured = _Measured()
     runs: dict[str, list[float]] = {name: [] for name in calls}
@@ -132,12 +133,12 @@ def _compare(calls: Mapping[str, Callable[[], Any]], repeats: int, device: torch
         measured.seconds[name] = statistics.median(seconds[1:] or seconds)
     measured.peaks = {name: measured.peaks[name] for name in runs}
     if None in measured.peaks.values():
-        measured.failures.append("no peak of memory: this system does not say")
+        measured.failures.append("no peak memory: it is not known on this system")
     return measured
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it means that the memory is not enough; torch's allocator on the CPU says so by a bare RuntimeError."""
+    """Whether an error means too little memory, for which torch raises a plain RuntimeError on the CPU."""
     said = str(error).lower()
     texts = ("out of memory", "not enough memory", "can't allocate memory")
     return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
@@ -146,15 +147,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def bench_network(model: str, store: Store, device: torch.device, repeats: int = 3) -> Row:
-    """Seconds a face at batch 1 and 4. Raises as `network_pair`.
+    """Measure a network: seconds for a face, one at a time and in a batch of `BATCH`. Raises as `network_pair`.
 
-    Batch 1 is the same faces one after the other: a machine's speed varies within seconds, so both must be measured
-    over the same time.
+    Both measurements restore the same faces, because a machine's speed varies within seconds.
     """
     pair = network_pair(model, store, device)
     ours, notes = pair.ours, [pair.why] if pair.why else []
     faces = torch.rand(BATCH, 3, ours.size, ours.size, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
-    count = BATCH if ours.size <= 1024 or device.type == "cpu" else 1  # a CPU takes as many at a time as memory allows
+    count = BATCH if ours.size <= 1024 or device.type == "cpu" else 1  # on a CPU, a batch is divided to fit the memory
     calls: dict[str, Callable[[], Any]] = {"ours": lambda: [ours(face) for face in faces[:count].split(1)]}
     if count > 1:
         calls[OURS_BATCH] = lambda: ours(faces)
@@ -178,7 +178,7 @@ def bench_network(model: str, store: Store, device: torch.device, repeats: int =
 
 
 def attempt(what: str, measure: Callable[[], Row]) -> Row:
-    """What `measure` gives, or a row that says why there is nothing, so that the rest is still measured."""
+    """The row that `measure` returns, or a row with the reason if it fails, so that the others are still measured."""
     try:
         return measure()
     except FaceRestoreError as error:
@@ -190,8 +190,10 @@ def attempt(what: str, measure: Callable[[], Row]) -> Row:
 
 
 class _KnownFaces(RetinaFaceDetector):
-    """Our detector doing all its work on a picture and then finding known faces, those that the reference is given too.
-    It takes its second look where it would for these faces."""
+    """Our detector, which does all its work and then returns known faces, the same as the reference's.
+
+    It takes its second look if these faces call for it.
+    """
 
     def __init__(self, network: nn.Module, faces: Sequence[Face], device: torch.device) -> None:
         super().__init__(network, "bench", device)
@@ -207,7 +209,7 @@ class _KnownFaces(RetinaFaceDetector):
 
 
 def _blind(detector: nn.Module) -> nn.Module:
-    """A random detector that is sure of finding nothing: as much work in the network, and no made-up boxes after it."""
+    """Make a detector with random weights find no faces, so that no random boxes have to be processed."""
     with torch.no_grad():
         for name, parameter in detector.named_parameters():
             if "ClassHead" in name and parameter.ndim > 1:
@@ -218,27 +220,27 @@ def _blind(detector: nn.Module) -> nn.Module:
 
 
 class _GivenNetworks(LoadedModels):
-    """A given network and parser in place of loaded ones."""
+    """Returns a given network, parser and detector in place of loaded ones."""
 
     def __init__(self, network: Network, parser: Parser | None, detector: _KnownFaces | None) -> None:
         super().__init__(network.device, "auto", detector)
         self._given, self._given_parser = network, parser
 
     def restorer(self, model: str, there: Inventory) -> ChosenRestorer:
-        """The given one, whatever is asked for."""
+        """A restorer for the given network; the arguments are ignored."""
         return ChosenRestorer("bench", Path(), self._given.size, self._given.template, self._given.knobs)
 
     def network(self, restorer: ChosenRestorer) -> Network:
-        """The given one."""
+        """The given network."""
         return self._given
 
     def parser(self, there: Inventory) -> tuple[Parser | None, str]:
-        """The given one."""
+        """The given parser."""
         return self._given_parser, ""
 
 
 def _job(network: Network, parser: Parser | None, detector: _KnownFaces | None) -> FaceRestorer:
-    """A `FaceRestorer` with given networks; no detector: the built-in one."""
+    """A `FaceRestorer` with given networks; without a detector, it has the built-in one."""
     job = FaceRestorer(device=str(network.device), batch_size=BATCH)
     job.loaded = _GivenNetworks(network, parser, detector)
     return job
@@ -247,10 +249,11 @@ def _job(network: Network, parser: Parser | None, detector: _KnownFaces | None) 
 def bench_job(
     name: str, image: NDArray[np.uint8], faces: list[Face], model: str, store: Store, device: torch.device, repeats: int
 ) -> Row:
-    """Seconds of the whole job on one picture, with the faces known to both sides and RetinaFace-R50 run by both.
+    """Measure the whole job on one picture. Raises as `network_pair`.
 
-    Ours masks with BiSeNet, the reference with ParseNet, as each does by default. Without facexlib, which has all
-    three, ours runs as it would on such a machine. Raises as `network_pair`.
+    Both sides run RetinaFace on ResNet-50 and then use the known faces. Ours masks with BiSeNet, the reference with
+    ParseNet, as each does by default. Without facexlib, which contains these networks, only ours is measured, with the
+    built-in detector and an ellipse as mask.
     """
     pair = network_pair(model, store, device)
     notes = [pair.why] if pair.why else []
@@ -280,5 +283,5 @@ def bench_job(
 
 
 def job_title(name: str, image: NDArray[np.uint8], faces: Sequence[Face]) -> str:
-    """What a picture's row is called."""
+    """The title of a picture's row."""
     return f"{name}: {len(faces)} face{'' if len(faces) == 1 else 's'}, {image.shape[1]}×{image.shape[0]}"

@@ -1,7 +1,6 @@
-"""The networks that `facerestore bench` measures: ours and the original with the same weights.
+"""The networks that `facerestore bench` measures: this package's ("ours") and the originals, with the same weights.
 
-The weights are those of the installed file, else random ones, so that neither a file nor a package is needed to measure
-ours.
+The weights are those of the installed file, or random ones. So ours can be measured without files or further packages.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from .public_networks import PUBLIC, dfdnet_dictionaries
 NETWORKS = (*PUBLIC, BUILT_IN)
 """Models that can be measured without their files."""
 HEAVY = ("gpen-2048", "vqfr-1", "vqfr-2", "dfdnet")
-"""Networks that take minutes on a small CPU, or gigabytes of memory: measured when asked for."""
+"""Networks that need minutes on a small CPU, or gigabytes of memory; they are not measured by default."""
 DEFAULT = tuple(name for name in NETWORKS if name not in HEAVY)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Ours and the original with the same weights.
+    """Our network and the original one with the same weights.
 
     Attributes:
         ours: our network.
-        original: None where there is none; `why` says why then.
-        weights: the file that they are from, or "random".
-        why: why there is no original, else "".
+        original: the original, or None.
+        weights: name of the file with the weights, or "random".
+        why: why there is no original, or "".
     """
 
     ours: Network
@@ -43,18 +42,25 @@ class Pair:
 
 
 def measurable() -> tuple[str, ...]:
-    """Ids of the models that can be measured: `NETWORKS`, and other restorers of the catalogue that run in torch, once
-    their files are installed."""
+    """Ids of the models that can be measured: `NETWORKS`, and the other restorers that run in torch.
+
+    The latter must be installed.
+    """
     others = (entry.id for entry in known_models("restorer") if entry.used and not entry.needs)
     return tuple(dict.fromkeys([*NETWORKS, *others]))
 
 
 def network_pair(model: str, store: Store, device: torch.device) -> Pair:
-    """Ours and the original, ready to run.
+    """Load our network and the original.
+
+    Args:
+        model: id of the model.
+        store: the model folders.
+        device: device to run on.
 
     Raises:
-        OptionError: there is no such model to measure, or its file must be installed first.
-        FaceRestoreError: an installed file is damaged, or lacks the files that belong beside it.
+        OptionError: the model cannot be measured, or must be installed first.
+        FaceRestoreError: an installed file is damaged, or further files that it needs are missing.
     """
     if model not in measurable():
         raise OptionError(f"bench: {model!r} is not known; it can measure {', '.join(measurable())}.")
@@ -78,7 +84,7 @@ def network_pair(model: str, store: Store, device: torch.device) -> Pair:
 
 
 def _random_companions(network: Network) -> Mapping[str, torch.Tensor]:
-    """Random values for the files beside the model's, already set in our network; the original gets the same."""
+    """Random values in place of the model's further files, set in our network and returned for the original."""
     if not isinstance(network.module, DFDNet):
         return {}
     dictionaries = dfdnet_dictionaries(network.module.widths)

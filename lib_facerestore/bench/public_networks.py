@@ -1,6 +1,6 @@
-"""The networks of the public files with random weights, for `bench` where a file is not installed, and for tests.
+"""The networks of the public files with random weights, for tests, and for `bench` if a file is not installed.
 
-The weights keep the size of what goes through, so that a network costs the time that it costs with its file.
+The weights are scaled so that values neither grow nor vanish. A network then takes the same time as with its file.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from ..networks.archs.vqfr2 import VQFRv2
 from ..networks.archs.vqgan import Downsample, ResidualBlock, SelfAttention, Upsample, group_norm
 
 DICTIONARY_ENTRIES = 512
-"""Of each public dictionary of DFDNet. Upstream does not say; its users' "Tried to allocate 758.00 MiB" (issues 14, 39
-there) does: that is the mouth at 256 with 512 entries, in torch's steps of 2 MiB, and nothing else in the network."""
+"""Entries of each public dictionary of DFDNet. The number is not documented; it follows from the error "Tried to
+allocate 758.00 MiB" (issues 14 and 39 of csxmli2016/DFDNet), the size of the mouth at 256 px with 512 entries."""
 
 
 def gfpgan_clean(unet: tuple[int, ...] = (256, 256, 256, 256, 256, 128, 64, 32)) -> GFPGAN:
-    """GFPGAN 1.2 to 1.4. unet: channels of its U-Net from 4 px up to the crop's side."""
+    """GFPGAN 1.2 to 1.4; `unet` are the channels of its U-Net from 4 px up to the crop's side."""
     prior = tuple(2 * channels for channels in unet)
     mapping = tuple(str(layer) for layer in range(1, 17, 2))
     network = GFPGAN(Plan(False, unet, prior, unet[1:], 512, 2 * len(unet), mapping))
     _randomise_equalised(network)
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):  # not equalised: they bring no factor of their own
+            if isinstance(module, (nn.Conv2d, nn.Linear)):  # not equalised, so they do not scale their weights
                 module.weight.div_(module.weight[0].numel() ** 0.5)
     return network
 
@@ -52,7 +52,7 @@ def gfpgan_original() -> GFPGAN:
 
 def gpen(size: int) -> GPEN:
     """GPEN of 256, 512, 1024 or 2048 px."""
-    # 512 channels up to 32 px, then half as many at each doubling; GPEN-BFR-256 starts from 256 and halves from 64 px
+    # 512 channels up to 64 px, then half as many at each doubling; GPEN-BFR-256 has 256 up to 32 px
     most, double_from = (256, 32) if size == 256 else (512, 64)
     sides = [4 << level for level in range((size // 4).bit_length())]
     channels = tuple(most * double_from // max(side, double_from) for side in sides)
@@ -62,8 +62,10 @@ def gpen(size: int) -> GPEN:
 
 
 def _randomise_equalised(network: nn.Module) -> None:
-    """The weights that training of a StyleGAN2 starts from: weights of unit variance, biases and noise strengths 0,
-    modulation biases 1 (the paper's appendix B, and its code)."""
+    """Set StyleGAN2's initial weights (appendix B of the paper, and its code).
+
+    Weights have unit variance; biases and noise strengths are 0, modulation biases 1.
+    """
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if parameter.ndim > 1 and not name.endswith("bias"):
@@ -106,10 +108,10 @@ def codeformer() -> CodeFormer:
 
 
 def dfdnet(width: int = 64, hidden: int = 4096, classes: int = 1000) -> DFDNet:
-    """DFDNet without its dictionaries; the arguments are the network's.
+    """DFDNet without its dictionaries; the arguments are those of the network.
 
-    Where a weight W is divided by u·Wv, u and v are random directions, and W gets as much of u⊗v as makes that 1: by
-    chance it would be near 0. The blur is the file's, 1 2 1.
+    Weights W with spectral norm are divided by u·Wv, with random directions u and v. By chance this would be near 0, so
+    a multiple of u⊗v is added to W that makes it 1. The blur is that of the file, 1 2 1.
     """
     network = DFDNet(width, hidden, classes)
     blur = torch.tensor([0.25, 0.5, 0.25])
@@ -131,11 +133,11 @@ def dfdnet(width: int = 64, hidden: int = 4096, classes: int = 1000) -> DFDNet:
 
 
 def dfdnet_dictionaries(widths: Sequence[int], entries: int = DICTIONARY_ENTRIES) -> dict[str, torch.Tensor]:
-    """Random dictionaries (the public ones have 3.2 GB), keyed by file name; the same each time.
+    """Random dictionaries by file name, the same in every call. The public ones have 3.2 GB.
 
     Args:
         widths: channels of the feature maps, `DFDNet.widths`.
-        entries: how many, in each.
+        entries: number of entries in each.
     """
     source = torch.Generator().manual_seed(0)
     return {
@@ -158,4 +160,4 @@ PUBLIC: dict[str, Callable[[], Restorer]] = {
     "vqfr-2": VQFRv2,
     "dfdnet": dfdnet,
 }
-"""Model id → the network of its public file."""
+"""Functions that make the network of a public file, by model id."""

@@ -1,6 +1,4 @@
-"""The whole job of the reference packages, for `bench` and for nothing else: facexlib's FaceRestoreHelper, as a WebUI
-runs it.
-"""
+"""The whole job with the reference packages, only for `bench`: facexlib's FaceRestoreHelper, used as in the WebUI."""
 
 from __future__ import annotations
 
@@ -18,19 +16,22 @@ from ..networks.cpu_batches import Restore
 from ..system import facexlib_import
 
 SHORT_SIDE = 640
-"""Short side at which the WebUI's built-in restorer looks for faces."""
+"""Short side in pixels to which the WebUI's built-in restorer resizes pictures for detection."""
 
 
 class ReferenceJob:
-    """The whole job as the WebUI's built-in restorer does it: detection at 640 px short side, one face at a time in
-    float32, ParseNet's mask, warps of the whole picture.
+    """The whole job as in the WebUI's built-in restorer.
+
+    It detects at a short side of 640 px, restores one face at a time in float32, masks with ParseNet, and warps whole
+    pictures.
 
     Args:
         detector: facexlib's RetinaFace.
         parser: facexlib's ParseNet.
-        network: an original restoration network: 1×3×512×512 RGB in [-1, 1] → the same.
-        faces: what the detector is taken to have found, whatever its weights say (they may be synthetic).
-        device: where it runs.
+        network: an original restoration network, which maps 1×3×512×512 RGB in [-1, 1] to the same.
+        faces: the faces that detection returns. The detector runs, but its output is ignored, since its weights may be
+            random.
+        device: device to run on.
 
     Raises:
         FaceRestoreError: facexlib is not installed, or fails at import.
@@ -41,7 +42,7 @@ class ReferenceJob:
     ) -> None:
         module = facexlib_import.import_facexlib("facexlib.utils.face_restoration_helper")
         known = _KnownFaces(detector, faces)
-        with (  # where it would download networks of its own
+        with (  # in place of its own networks, which it would download
             replaced(module, "init_detection_model", lambda *_, **__: known),
             replaced(module, "init_parsing_model", lambda *_, **__: parser),
         ):
@@ -51,7 +52,7 @@ class ReferenceJob:
 
     @torch.no_grad()
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The restored picture; H×W×3 uint8 RGB in and out."""
+        """Restore a picture: H×W×3 uint8 RGB → the same."""
         helper = self._helper
         helper.clean_all()
         helper.read_image(np.ascontiguousarray(image[..., ::-1]))
@@ -69,7 +70,7 @@ class ReferenceJob:
 
 
 class _KnownFaces:
-    """A detector that does all its work and then answers with known faces."""
+    """A detector that does all its work, and then returns known faces."""
 
     def __init__(self, detector: Any, faces: Sequence[Face]) -> None:
         self._detector = detector
@@ -77,6 +78,6 @@ class _KnownFaces:
         self.scale = 1.0
 
     def detect_faces(self, image: NDArray[np.uint8], threshold: float) -> NDArray[np.float64]:
-        """Rows (x0, y0, x1, y1, score, ten coordinates) in pixels of the resized picture, as facexlib gives them."""
+        """Rows (x0, y0, x1, y1, score, ten coordinates) in pixels of the resized picture, as in facexlib."""
         self._detector.detect_faces(image, 0.999999)
         return self._rows.reshape(-1, 15) * self.scale

@@ -1,4 +1,4 @@
-"""The two sample pictures of the whole job: one face, and a group of ten."""
+"""The two sample pictures for measuring the whole job: one face, and a group of ten faces."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from ..errors import InputError
 
 _HEAD = slice(0, 200), slice(124, 324)
-"""Rows and columns of the face in scikit-image's photograph of an astronaut, 512×512."""
+"""Rows and columns of the face in scikit-image's photograph of an astronaut (512×512 px)."""
 
 
 def sample_pictures() -> list[tuple[str, NDArray[np.uint8]]]:
-    """Name and H×W×3 uint8 RGB pixels of each, made from a photograph that scikit-image ships.
+    """Names and pixels (H×W×3 uint8 RGB) of the pictures, made from a photograph in scikit-image.
 
     Raises:
         InputError: scikit-image is not installed.
@@ -24,7 +24,7 @@ def sample_pictures() -> list[tuple[str, NDArray[np.uint8]]]:
     except ImportError as error:
         raise InputError(
             "bench: no picture given, and the sample of scikit-image is not installed; name a picture, install "
-            "scikit-image, or say --job none."
+            "scikit-image, or give --job none."
         ) from error
     group = np.full((460, 1060, 3), 96, np.uint8)
     for row in range(2):

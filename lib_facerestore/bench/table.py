@@ -1,4 +1,4 @@
-"""The tables that `facerestore bench` prints: a row for each network or picture, and the notes below."""
+"""The tables of `facerestore bench`: a row for each network or picture, and notes below."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 BATCH = 4
-"""Faces of the batch that is measured beside the single face."""
+"""Faces in a measured batch."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table; None where something was not measured.
+    """One row of a table. Values that were not measured are None.
 
     Attributes:
         what: the network or picture.
-        weights: the file that the weights are from, or "random".
-        ours, ours_batch, reference, reference_batch: median seconds for a face (or for a picture: the whole job), one
-            at a time and in a batch.
-        peak, reference_peak: bytes of memory above what was in use before.
-        notes: why something is missing, or was measured otherwise than in the other rows.
+        weights: name of the file with the weights, or "random".
+        ours: our median time in seconds: for a face, one at a time; or for a picture.
+        ours_batch: our median time in seconds for a face in a batch.
+        reference: as `ours`, for the reference.
+        reference_batch: as `ours_batch`, for the reference.
+        peak: our peak memory in bytes, in addition to what was in use before.
+        reference_peak: as `peak`, for the reference.
+        notes: why a value is missing, or was measured in another way than in other rows.
     """
 
     what: str
@@ -34,7 +37,7 @@ class Row:
 
     @classmethod
     def unmeasured(cls, what: str, why: str) -> Row:
-        """The row of what could not be measured."""
+        """A row for something that could not be measured, with the reason."""
         return cls(what, "–", None, None, None, None, None, None, (why,))
 
     @property
@@ -48,12 +51,12 @@ class Row:
         return self.reference_batch / self.ours_batch if self.reference_batch and self.ours_batch else None
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """Plain values for JSON."""
         return asdict(self) | {"ratio": self.ratio, "ratio_batch": self.ratio_batch}
 
 
 def head(title: str, per: str) -> str:
-    """The first two lines of a Markdown table of rows, so that each row can be printed as soon as it is measured."""
+    """The first two lines of a Markdown table; `per` is the unit of its times, e.g. "a face"."""
     return (
         f"| {title} | weights | ours, s {per} | at batch {BATCH} | reference | at batch {BATCH} | ratio "
         f"| at batch {BATCH} | peak MiB | reference |\n| --- | --- |" + " ---: |" * 8
@@ -61,7 +64,7 @@ def head(title: str, per: str) -> str:
 
 
 def line(row: Row) -> str:
-    """The row as a line of that table."""
+    """The row as a line of the table."""
 
     def number(value: float | None) -> str:
         return "–" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
@@ -80,5 +83,5 @@ def line(row: Row) -> str:
 
 
 def notes(rows: Iterable[Row]) -> str:
-    """A line for each note of the rows, to be printed below their table."""
+    """The notes of the rows, one on each line, for printing below their table."""
     return "\n".join(f"- {row.what}: {' '.join(note.split())}" for row in rows for note in row.notes)

@@ -1,7 +1,9 @@
-"""Known model files as data, and what is installed of them.
+"""The known models, and which of them are installed.
 
-`models.toml` is the data, `entries` reads it; `store` knows the folders and scans them into an `inventory`; `identify`
-says what a file is, from what `peek` and `fingerprints` read of it; `download` (imported when needed) gets files.
+* `models.toml` describes the known models and their files; `entries` reads it.
+* `store` lists the files in the model folders; an `inventory` says which models they are.
+* `identify` recognises a file by its content, which `peek` and `fingerprints` read.
+* `download` gets files; it is imported only when needed.
 """
 
 from __future__ import annotations

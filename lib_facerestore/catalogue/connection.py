@@ -1,4 +1,4 @@
-"""The HTTP client that files are fetched with, set up as the environment says: its proxies, its certificates."""
+"""The HTTP client for downloads, with the proxies and certificates that the environment variables name."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def open_client() -> httpx.Client:
         return httpx.Client(follow_redirects=True, timeout=timeout, headers=headers)
     except OSError as error:
         raise _unusable("certificates", _CERTIFICATES, error) from error
-    except (ImportError, ValueError, httpx.InvalidURL) as error:  # no package for SOCKS, another scheme, a bad address
+    except (ImportError, ValueError, httpx.InvalidURL) as error:  # SOCKS package missing, unknown scheme, bad address
         raise _unusable("proxy", _PROXIES, error) from error
 
 
 def _unusable(what: str, variables: tuple[str, ...], error: Exception) -> DownloadError:
-    """The error; it names the variables that are set, not their values: a proxy's address may hold a password."""
+    """The error. It names the variables but not their values, because a proxy's address may contain a password."""
     given = ", ".join(name for name in os.environ if name.upper() in variables) or "the system's settings"
     return DownloadError(f"the {what} from {given} cannot be used ({error}); correct or unset it, then try again.")

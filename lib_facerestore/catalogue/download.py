@@ -1,8 +1,7 @@
-"""Getting a model file: resumable, from mirrors in turn, verified before it has its final name.
+"""`download`: gets a model file from its mirrors, and verifies it before it gets its final name.
 
-What has arrived is kept in a hidden `.part` file beside the target, so that a cut, a full disk or a second try costs
-nothing twice. A lock file keeps two processes from fetching the same thing. Nothing here runs unless a user asks for
-it, on the page or the command line, after its licence was shown.
+Downloads can be continued: received bytes are in a hidden `.part` file in the target's folder. A lock file keeps two
+processes from downloading the same file. Callers run this only if the user asks for it, after showing the licence.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ logger = logging.getLogger(__name__)
 
 OFFLINE = "FACERESTORE_OFFLINE"
 MIRROR = "HF_ENDPOINT"
-"""Names another address for huggingface.co, as that site's own tools read it."""
+"""Environment variable with an address used in place of https://huggingface.co, as in Hugging Face's own tools."""
 
 HUGGING_FACE = "https://huggingface.co"
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A file that has arrived.
+    """A downloaded file.
 
     Attributes:
-        path: where it is.
-        url: where it came from; "" if it was there already.
-        verified: what it was compared with.
+        path: the file.
+        url: address that it was downloaded from; "" if it existed before.
+        verified: how it was verified.
     """
 
     path: Path
@@ -53,18 +52,22 @@ class Downloaded:
 
 
 def is_offline(offline: bool | None = None) -> bool:
-    """The argument if it is given, else whether FACERESTORE_OFFLINE is set to anything but 0, no, off or false."""
+    """Whether downloads are forbidden: by the argument, or if it is None by the variable FACERESTORE_OFFLINE.
+
+    The variable forbids them unless it is empty, 0, no, off or false.
+    """
     if offline is not None:
         return offline
     return os.environ.get(OFFLINE, "").strip().lower() not in ("", "0", "no", "false", "off")
 
 
 def addresses(file: ModelFile, mirror: str | None = None) -> list[str]:
-    """The file's addresses in the order in which they are tried; a mirror's copy of Hugging Face goes first.
+    """The file's addresses, in the order in which they are tried.
 
     Args:
-        file: a published file.
-        mirror: the mirror's address, e.g. "https://hf-mirror.com"; "" means none, None asks HF_ENDPOINT.
+        file: the published file.
+        mirror: mirror of Hugging Face that is tried first, e.g. "https://hf-mirror.com"; "" means none, None takes the
+            variable HF_ENDPOINT.
     """
     mirror = (os.environ.get(MIRROR, "") if mirror is None else mirror).strip().rstrip("/")
     urls = list(file.urls)
@@ -75,7 +78,7 @@ def addresses(file: ModelFile, mirror: str | None = None) -> list[str]:
 
 
 def published_file(entry: ModelEntry, name: str | None = None) -> ModelFile:
-    """The published file of that name, in any case; None takes the first. DownloadError where there is none."""
+    """The published file with this name (upper or lower case); None takes the first. Raises DownloadError if none."""
     if not entry.published:
         raise DownloadError(f"{entry.id}: is part of this package; there is nothing to download.")
     if name is None:
@@ -88,16 +91,16 @@ def published_file(entry: ModelEntry, name: str | None = None) -> ModelFile:
 
 
 def check_available(entry: ModelEntry, file: ModelFile, folder: Path, offline: bool | None = None) -> None:
-    """Check that a file is in the folder already, or has an address and may be downloaded.
+    """Check that a file exists in the folder or can be downloaded.
 
     Args:
         entry: the model.
-        file: one of its published files.
-        folder: where it goes.
-        offline: True refuses to use the network; None asks FACERESTORE_OFFLINE.
+        file: its published file.
+        folder: the folder.
+        offline: as for `is_offline`.
 
     Raises:
-        DownloadError: it is not, and there is none or the network may not be used; the message says what to do.
+        DownloadError: the file has no direct address, or downloads are forbidden.
     """
     if (folder / file.name).exists():
         return
@@ -109,7 +112,7 @@ def check_available(entry: ModelEntry, file: ModelFile, folder: Path, offline: b
         )
     if is_offline(offline):
         raise DownloadError(
-            f"{entry.id}: offline is set, nothing is downloaded; put {file.name} into {folder} yourself "
+            f"{entry.id}: not downloaded, because offline is set; put {file.name} into {folder} yourself "
             f"(from {file.urls[0]}), or unset {OFFLINE}, --offline or the WebUI's setting."
         )
 
@@ -124,23 +127,24 @@ def download(
     lock_seconds: float = -1,
     mirror: str | None = None,
 ) -> Downloaded:
-    """Get a model's file into a folder.
+    """Download a model's file into a folder, unless a good one is there already.
 
     Args:
-        entry: the model. Whoever calls this has shown its licence.
-        folder: made if it does not exist.
-        name: which of its published files; None takes the first.
-        offline: True refuses to use the network; None asks FACERESTORE_OFFLINE.
-        progress: called with the bytes so far and the bytes in all (None if unknown). What it raises ends the
-            download; what has arrived stays, so that the next one goes on there.
-        lock_seconds: how long to wait for another process that fetches the same file; -1 as long as it takes.
-        mirror: another address for huggingface.co; "" means none, None asks HF_ENDPOINT.
+        entry: the model; the caller has shown its licence.
+        folder: the folder, which is created if it does not exist.
+        name: name of one of its published files; None takes the first.
+        offline: as for `is_offline`.
+        progress: called with the number of bytes so far, and of all bytes (None if unknown). An exception from it ends
+            the download; the next one continues it.
+        lock_seconds: longest time to wait for another process that downloads the same file; -1 is unlimited.
+        mirror: as for `addresses`.
 
     Returns:
-        Where it is. A good file that is there already is left alone.
+        The downloaded or existing file.
 
     Raises:
-        DownloadError: offline, no address, no space, or no mirror gave a good file; nothing has the final name then.
+        DownloadError: downloads are forbidden, the file has no address, the disk is full, or no mirror has a good file.
+            There is no file with the final name then.
         ImportError: the package filelock or httpx is missing.
     """
     file = published_file(entry, name)
@@ -149,21 +153,21 @@ def download(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / f".{file.name}.lock", file, lock_seconds):
-            if target.exists():  # perhaps since a moment ago: another process was quicker
+            if target.exists():  # perhaps another process has just finished it
                 return _already(target, file)
             return _from_mirrors(entry, file, target, progress, mirror)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DownloadError(
-                f"{file.name}: the disk of {folder} is full; make room and try again, it goes on where it stopped."
+                f"{file.name}: the disk of {folder} is full; free some space and try again to continue it."
             ) from error
         raise DownloadError(f"{file.name}: cannot be written to {folder} ({error}).") from error
 
 
 @contextlib.contextmanager
 def _locked(path: Path, file: ModelFile, seconds: float) -> Iterator[None]:
-    """Hold the lock; where it must be waited for, that is logged first. DownloadError where that takes too long."""
-    import filelock  # here, since a WebUI must start without it
+    """Hold the lock; waiting for it is logged. Raises DownloadError after `seconds`."""
+    import filelock  # imported here, because a WebUI must start without it
 
     lock = filelock.FileLock(path)
     try:
@@ -183,14 +187,13 @@ def _locked(path: Path, file: ModelFile, seconds: float) -> Iterator[None]:
 
 
 def check_file(path: Path, file: ModelFile) -> Verified:
-    """Compare a file with what is published of it: size first, then SHA-256; where neither is known, with what it says
-    of its own length.
+    """Verify a file by its published size and SHA-256; if neither is published, by the length that its format states.
 
     Returns:
-        What it could be compared with.
+        How it was verified.
 
     Raises:
-        DownloadError: it differs, ends too early, or is no model file at all.
+        DownloadError: it differs, is cut off, or is not a model file.
         OSError: it cannot be read.
     """
     size = path.stat().st_size
@@ -203,7 +206,7 @@ def check_file(path: Path, file: ModelFile) -> Verified:
         return "sha256"
     kind = sniff_file(path)
     if kind in ("web page", "pointer", "empty", "unknown"):
-        raise DownloadError(f"{file.name}: is no model file: {describe(kind)}")
+        raise DownloadError(f"{file.name}: is not a model file: {describe(kind)}")
     if file.bytes:
         return "size"
     try:
@@ -242,7 +245,7 @@ def _from_mirrors(
 def _from_one(
     client: httpx.Client, url: str, file: ModelFile, part: Path, target: Path, progress: ByteProgress | None
 ) -> Downloaded:
-    """The file from one address, under its name. Raises NextMirrorError."""
+    """Download the file from one address, verify and rename it. Raises NextMirrorError."""
     continued = part.exists()
     fetch(client, url, file, part, progress)
     try:
@@ -250,19 +253,19 @@ def _from_one(
     except NextMirrorError:
         if not continued:
             raise
-    # Another address may have begun it with other bytes: what this one sends alone decides.
+    # The part may begin with other bytes, from another address: download it once more, all from this one.
     fetch(client, url, file, part, progress)
     return Downloaded(target, url, _finish(part, target, file))
 
 
 def _part(target: Path, file: ModelFile, url: str, urls: list[str]) -> Path:
-    """What has arrived so far. Mirrors continue each other's work only where a hash tells whether it is one file."""
+    """The part file. Mirrors share one, and continue each other's downloads, only if a hash verifies the result."""
     number = "" if file.sha256 else f".{urls.index(url)}"
     return target.with_name(f".{target.name}{number}.part")
 
 
 def _finish(part: Path, target: Path, file: ModelFile) -> Verified:
-    """Verify what has arrived and give it its name. A bad one is deleted: continuing it could never make it good."""
+    """Verify a complete part file and rename it. If it is bad it is deleted, since continuing it cannot correct it."""
     try:
         verified = check_file(part, file)
     except DownloadError as error:
@@ -275,7 +278,7 @@ def _finish(part: Path, target: Path, file: ModelFile) -> Verified:
 
 
 def _leftovers(target: Path) -> Iterator[Path]:
-    """The part files of other addresses, and every tag."""
+    """The part files of other addresses, and all tags."""
     for path in target.parent.iterdir():
         if path.name.startswith(f".{target.name}.") and path.name.endswith((".part", ".etag")):
             yield path

@@ -1,4 +1,4 @@
-"""The known models as data: `models.toml` beside this file, read once into frozen records."""
+"""The known models: reads `models.toml`, in this folder, into frozen data classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A published file. `bytes` is 0 and `sha256` "" where nobody states them; `urls` are mirrors, best first."""
+    """A published file. `bytes` is 0 and `sha256` is "" if they are not published; `urls` are mirrors, best first."""
 
     name: str
     bytes: int = 0
@@ -32,26 +32,31 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that is known by an id.
+    """A known model.
 
     Attributes:
-        id: what users call it.
-        rank: 1 is what `auto` prefers, among models of its kind.
-        files: every name that its file may have, the usual one first.
-        kind: what it does.
+        id: id that users know it by.
+        rank: order of preference of `auto` among models of its kind; 1 is the best.
+        files: all names that its file may have, the usual one first.
+        kind: its task.
         family: its architecture.
-        size: side of the crop in pixels, 0 where any size will do.
-        knobs: what can be set of it, as in `Network.knobs`.
-        template: how its crop is aligned: "ffhq" or "gpen"; "" where nothing is aligned.
-        good_for: one line for somebody who has to choose.
-        licence, licence_note, commercial: on which terms the weights may be used.
-        published: the files that can be had; the first is what a download gets.
-        page: where to get it by hand, if it has no direct address.
-        needs: a package without which it cannot run.
-        beside, beside_folder: files that it needs in the folder of its own file, or in the folder of that name there.
-        about: roughly the bytes of its file, from its tensors, for models whose file size nobody states.
-        used: whether anything in this package runs it; the others are known so that they can be named.
-        has, lacks, shape: tensors by which a file of any name is recognised.
+        size: side of the crop in pixels, 0 if any size is allowed.
+        template: template that its crop is aligned with: "ffhq", "gpen" or "" (no alignment).
+        knobs: names of its settings, as in `Network.knobs`.
+        good_for: one line that helps users to choose.
+        licence: name of the licence of the weights.
+        licence_note: its most important terms.
+        commercial: whether commercial use is allowed.
+        published: its published files; the first one is downloaded.
+        page: page to download it from by hand, if it has no direct address.
+        needs: package without which it cannot run.
+        about: approximate size of its file in bytes, from its tensors, if no size is published.
+        beside: further files that it needs, in the folder of its own file.
+        beside_folder: name of a sub-folder there in which they may be instead.
+        used: whether this package runs it; the others are listed so that they can be named.
+        has: tensors that its file has; together with the next two, they are how a file with any name is recognised.
+        lacks: tensors that its file does not have.
+        shape: shapes of some of its tensors.
     """
 
     id: str
@@ -79,7 +84,7 @@ class ModelEntry:
 
     @property
     def title(self) -> str:
-        """A restorer's name for people, made of its family's title and the rest of its id: "GFPGAN 1.4"."""
+        """A restorer's display name: its family's title and the rest of its id, e.g. "GFPGAN 1.4"."""
         if not self.id.startswith(self.family):
             return self.id
         return family_title(self.family) + self.id.removeprefix(self.family).replace("-", " ", 1)
@@ -90,13 +95,13 @@ class ModelEntry:
         return self.published[0].bytes if self.published else 0
 
     def lacking(self, path: Path) -> tuple[str, ...]:
-        """Of the files that it needs beside its own, which is at `path`, those that are missing."""
+        """Names of the further files that are missing for a model file at `path`."""
         inner = path.parent / self.beside_folder
         folder = inner if self.beside_folder and inner.is_dir() else path.parent
         return tuple(name for name in self.beside if not (folder / name).is_file())
 
     def as_json(self) -> dict[str, Any]:
-        """What is known about the model, as plain values for JSON; nothing about this machine's files.
+        """The model as plain values for JSON; nothing about this machine's files.
 
         Keys: id, kind, family, size (pixels, or None), wanted (file names), bytes and bytes_about (or None), knobs,
         licence, licence_note, commercial, good_for, needs, used, downloadable, page.
@@ -121,7 +126,7 @@ class ModelEntry:
         }
 
     def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        """Whether tensors of these names and shapes may be this model."""
+        """Whether tensors with these names and shapes may be this model."""
         if not self.has or not all(name in shapes for name in self.has) or any(name in shapes for name in self.lacks):
             return False
         return all(shapes.get(name) == shape for name, shape in self.shape.items())
@@ -129,7 +134,7 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class OtherFile:
-    """A file that is often kept beside the models and is none of them: its usual names, and what it is."""
+    """A file that is often in the same folders but is not a model of this package: its usual names, and what it is."""
 
     files: tuple[str, ...]
     what: str
@@ -137,7 +142,7 @@ class OtherFile:
 
 @lru_cache(maxsize=1)
 def _data() -> dict[str, Any]:
-    if sys.version_info >= (3, 11):  # here, since a WebUI must start without tomli
+    if sys.version_info >= (3, 11):  # imported here, because a WebUI must start without tomli
         import tomllib
     else:
         import tomli as tomllib
@@ -163,12 +168,12 @@ def _all() -> tuple[ModelEntry, ...]:
 
 
 def known_models(kind: Kind | None = "restorer") -> tuple[ModelEntry, ...]:
-    """Every model of a kind, the one that `auto` prefers first; None gives all kinds, restorers first."""
+    """All models of a kind, the one that `auto` prefers first; None returns all kinds, restorers first."""
     return tuple(entry for entry in _all() if kind in (None, entry.kind))
 
 
 def known_model(name: str) -> ModelEntry | None:
-    """The entry of an id, in any case."""
+    """The model with this id (upper or lower case), or None."""
     return next((entry for entry in _all() if entry.id == name.lower()), None)
 
 
@@ -191,7 +196,7 @@ def _titles() -> dict[str, str]:
 
 
 def family_title(name: str) -> str:
-    """How people write the name of a family of restorers: "CodeFormer"; the name itself where no title is known."""
+    """Display name of a family of restorers, e.g. "CodeFormer"; the name itself if it has none."""
     return _titles().get(name, name)
 
 
@@ -202,9 +207,9 @@ def other_files() -> tuple[OtherFile, ...]:
 
 
 def recognise(shapes: Mapping[str, tuple[int, ...]]) -> tuple[ModelEntry, ...]:
-    """The models that tensors of these names and shapes may be: none, one, or several that shapes cannot tell apart.
+    """The models that tensors with these names and shapes may be: none, one, or several with the same shapes.
 
-    Prefixes such as ``module.``, and the groups of tensors beside the network's, are ignored.
+    Prefixes such as `module.`, and tensors of other networks in the same file, are ignored.
     """
     for view in views(shapes):
         seen = {short: shapes[full] for short, full in view.items()}

@@ -1,6 +1,6 @@
-"""What was read from model files, remembered: what is in a file (within a run), and its SHA-256 (from run to run).
+"""Caches for model files: their descriptions by `peek` (within a run), and their SHA-256 (also between runs).
 
-A file that was replaced, or changed in place, is read again: its size, times and inode tell.
+A file that was replaced, or changed in place, is read again. Its size, times and inode show the change.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from ..images.atomic_write import write_atomically
 from .peek import Format, Peeked, peek, sniff_file
 
 ByteProgress = Callable[[int, int | None], None]
-"""Called with the bytes done and the bytes in all (None where nobody knows)."""
+"""Called with the number of bytes so far, and of all bytes (None if unknown)."""
 Stamp = tuple[int, ...]
+"""Size, time of modification (ns), time of status change (ns), inode of a file."""
 Remembered = TypeVar("Remembered")
 
 MOST_FILES = 1000
-"""Files whose content is remembered within a run; the one that was not asked for the longest is forgotten first."""
+"""Most files whose description is cached; the least recently used is dropped first."""
 _MOST_HASHES = 2000
 _CHUNK = 2**20
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What one look into a file gave; `fault` says why `content` is None."""
+    """Cached result of reading a file; `fault` says why `content` is None."""
 
     stamp: Stamp
     format: Format
@@ -47,7 +48,7 @@ _hashes: OrderedDict[str, tuple[Stamp, str]] = OrderedDict()
 
 
 def cache_file() -> Path | None:
-    """Where hashes are kept from run to run; None without the package platformdirs. Losing it costs only time."""
+    """The file with the hashes of earlier runs; None without the package platformdirs. It may be deleted any time."""
     try:
         import platformdirs
     except ImportError:
@@ -56,7 +57,7 @@ def cache_file() -> Path | None:
 
 
 def look_into(path: Path) -> Peeked:
-    """What is in a file, remembered within this run. Raises ModelFileError, as `peek`."""
+    """The description of a model file, cached within this run. Raises ModelFileError, as `peek` does."""
     look = _look(path)
     if look.content is None:
         raise ModelFileError(look.fault)
@@ -64,13 +65,12 @@ def look_into(path: Path) -> Peeked:
 
 
 def format_of(path: Path) -> Format:
-    """The kind of file, remembered with its content. Raises ModelFileError if it cannot be opened."""
+    """The format of a file, cached within this run. Raises ModelFileError if it cannot be opened."""
     return _look(path).format
 
 
 def stamp(path: Path) -> Stamp:
-    """What changes with a file's content: size, time of change, time of the last change of any kind, inode. Zeros
-    where there is no file."""
+    """Values that change whenever a file's content does; zeros if there is no file."""
     try:
         return _stamp(path)
     except OSError:
@@ -78,7 +78,7 @@ def stamp(path: Path) -> Stamp:
 
 
 def sha256_of(path: Path, progress: ByteProgress | None = None) -> str:
-    """SHA-256 of a file, from memory where the file has not changed. Raises OSError."""
+    """SHA-256 of a file, from the cache if the file has not changed. Raises OSError."""
     name, now = str(path.resolve()), _stamp(path)
     with _lock:
         known = _hashes.get(name)
@@ -96,7 +96,7 @@ def sha256_of(path: Path, progress: ByteProgress | None = None) -> str:
 
 
 def hash_file(path: Path, progress: ByteProgress | None = None) -> str:
-    """SHA-256 of a file, always read. Raises OSError."""
+    """SHA-256 of a file, always computed. Raises OSError."""
     digest = hashlib.sha256()
     size = path.stat().st_size
     done = 0
@@ -110,7 +110,7 @@ def hash_file(path: Path, progress: ByteProgress | None = None) -> str:
 
 
 def same_content(first: Path, second: Path) -> bool:
-    """Whether two files hold the same bytes, by size, both ends and SHA-256, in this order."""
+    """Whether two files have the same content; compares their sizes, then both ends, then their SHA-256."""
     try:
         if first.samefile(second):
             return True
@@ -138,7 +138,7 @@ def _look(path: Path) -> _Look:
     except ModelFileError as error:
         look = _Look(now, kind, None, str(error))
         if isinstance(error.__cause__, (OSError, ImportError)):
-            return look  # the file may be readable the next time
+            return look  # not cached: the file may be readable the next time
     _keep(_looks, name, look, MOST_FILES)
     return look
 
@@ -173,7 +173,7 @@ def _stored_hashes() -> dict[str, object]:
 
 
 def _store_hash(name: str, row: list[object]) -> None:
-    """Best effort: a folder that cannot be written only means that the file is hashed again in the next run."""
+    """Store a hash for later runs. Errors are ignored: the file is then hashed again in the next run."""
     file = cache_file()
     if file is None:
         return

@@ -1,7 +1,7 @@
-"""What a model file is.
+"""`identify`: recognises which model a file is.
 
-Its tensors decide. Its name decides only between models that have the same tensors, and for ONNX files, whose tensors
-have no lasting names; a published hash overrules the name.
+The tensors decide. The name decides only between models with the same tensors, and for ONNX files, whose tensors have
+no fixed names. A published hash takes precedence over the name.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .peek import Peeked
 
 @dataclass(frozen=True)
 class IdentifiedFile:
-    """A file in a model folder, and what it is.
+    """A file in a model folder, and the models that it may be.
 
     Attributes:
         path: the file.
-        models: what it may be, the likeliest first; several where its tensors fit several; none if unknown.
-        told_by: what it was identified by.
-        remark: what is known of a file that is none of our models, else "".
-        damaged: why the file cannot be read, in words, else "".
-        content: what is in it; None if it cannot be read.
+        models: the models that it may be: several if its tensors fit several, none if it is unknown.
+        told_by: how it was identified.
+        remark: what the file is, if it is known but not a model of this package, else "".
+        damaged: why the file cannot be read, else "".
+        content: its content; None if it cannot be read.
     """
 
     path: Path
@@ -39,21 +39,21 @@ class IdentifiedFile:
 
 
 def identify(path: Path, by_hash: bool = False) -> IdentifiedFile:
-    """What a file is, by its tensors.
+    """Recognise which model a file is.
 
-    Where several published files have the same tensors, its hash decides, then its name (also one that the catalogue
-    knows as that of another thing). Such files are hashed once, which takes a second or two; hashes are remembered.
+    If several published files have its tensors, its hash decides, and then its name, which may also be that of a known
+    file that is not a model. Hashing takes a second or two, once: hashes are remembered.
 
     Args:
         path: the file.
-        by_hash: also hash a file whose name and tensors are both unknown, if a published one has its size.
+        by_hash: whether to hash files with unknown name and tensors too, if a published file has the same size.
     """
     try:
         content = look_into(path)
     except ModelFileError as error:
         return IdentifiedFile(path, (), "", damaged=str(error).removeprefix(f"{path}: "))
     fitting = recognise(content.shapes)
-    # An entry without tensors of its own is known by name alone, among files of its format.
+    # A model without tensors in the catalogue is recognised by its name and format only.
     named = tuple(
         entry
         for entry in models_named(path)
@@ -74,7 +74,7 @@ def identify(path: Path, by_hash: bool = False) -> IdentifiedFile:
 
 
 def identify_by_hash(path: Path, among: Iterable[ModelEntry]) -> ModelEntry | None:
-    """The model whose published file has these very bytes. Only files of a published size are hashed."""
+    """The model whose published file has the same hash, or None. The file is hashed only if it has a published size."""
     try:
         size = path.stat().st_size
         digest = ""
@@ -92,12 +92,12 @@ def identify_by_hash(path: Path, among: Iterable[ModelEntry]) -> ModelEntry | No
 
 
 def models_named(path: Path) -> tuple[ModelEntry, ...]:
-    """The models that have a file of this name."""
+    """The models that have a file with this name (upper or lower case)."""
     name = path.name.lower()
     return tuple(entry for entry in known_models(None) if name in (file.lower() for file in entry.files))
 
 
 def name_rank(entry: ModelEntry, path: Path) -> int:
-    """How usual the file's name is for the model: 0 is the usual one, names that are not listed come last."""
+    """Position of the file's name among the model's names: 0 for the usual one, the highest for unknown names."""
     names = [name.lower() for name in entry.files]
     return names.index(path.name.lower()) if path.name.lower() in names else len(names)

@@ -1,4 +1,4 @@
-"""`Inventory`: what is in the model folders at one moment, and what an id, a name or a path means there."""
+"""`Inventory`: the model files found by one scan of the model folders, and how to find one by id, name or path."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _SHOWN = 3  # file names that a message lists
 
 @dataclass(frozen=True)
 class Inventory:
-    """The model files of some folders, as `Store.scan` found them. Never changes; a later scan sees later files.
+    """The model files that `Store.scan` found. It does not change; scan again to see new files.
 
     Attributes:
-        folders: where was looked, in this order; downloads go to the first.
-        files: every model file there, in a stable order, and what it is.
+        folders: the folders, in the order in which they were searched; downloads go to the first.
+        files: all model files in them, identified, in a stable order.
     """
 
     folders: tuple[Path, ...]
     files: tuple[IdentifiedFile, ...]
 
     def installed(self, kind: Kind | None = "restorer") -> dict[str, Path]:
-        """Path of each known model of a kind that is installed, the preferred one first; the built-in one comes last.
+        """Paths of the installed models of a kind by id, the best first; the built-in restorer is last.
 
-        Files that may be several models (GFPGAN 1.2 to 1.4, not as published, under a name of somebody's own) are left
-        out, and so is everything that cannot be read. Not all of them can be used; see `usable`.
+        Files that may be one of several models are left out (e.g. GFPGAN 1.2 to 1.4, if neither hash nor name is
+        known), and so are files that cannot be read. Some of these models may lack something; see `usable`.
         """
         found = {entry.id: self._paths[entry.id] for entry in known_models(kind) if entry.id in self._paths}
         if kind in (None, "restorer"):
@@ -44,13 +44,14 @@ class Inventory:
         return found
 
     def usable(self, kind: Kind | None = "restorer") -> dict[str, Path]:
-        """Those of `installed` that can run here: nothing they need is missing. This is what auto chooses from."""
+        """The models of `installed` that have everything they need. `auto` chooses from these."""
         return {name: path for name, path in self.installed(kind).items() if not _lacking(name, path)}
 
     def faults(self, kind: Kind | None = "restorer") -> dict[str, str]:
-        """For each model of a kind that seems to be there and cannot be used: why, naming the file and the remedy.
+        """Why models of a kind cannot be used although there is a file with their name, by id.
 
-        Its file is damaged or another model's, or what it needs besides (dictionaries, a package) is missing.
+        The file is damaged or another model, or something else that the model needs is missing (dictionaries, a
+        package). The text names the file and the remedy.
         """
         found = {name: misfit_message(file) for name, file in self.misfits(kind).items()}
         for name, path in self.installed(kind).items():
@@ -59,13 +60,15 @@ class Inventory:
         return found
 
     def others(self) -> list[IdentifiedFile]:
-        """The files that `installed` does not name: unknown ones, undecided ones, second copies, damaged ones."""
+        """The files that are not in `installed`: unknown, ambiguous and damaged files, and further copies."""
         used = set(self._paths.values())
         return [file for file in self.files if file.path not in used]
 
     def misfits(self, kind: Kind | None = "restorer") -> dict[str, IdentifiedFile]:
-        """For each model of a kind that is not installed although a file has its name: that file. It is damaged, or
-        something else."""
+        """The files with the name of a model of this kind that are not this model, by id of a model not installed.
+
+        They are damaged, or something else.
+        """
         bearers: dict[str, IdentifiedFile] = {}
         for file in self.files:
             for entry in models_named(file.path):
@@ -74,14 +77,15 @@ class Inventory:
         return {name: bearers[name] for name in wanted if name in bearers}
 
     def find(self, model: str, kind: Kind | None = "restorer") -> Path:
-        """The file that a model id, a file name in the folders, or a path means.
+        """Find a model's file.
 
         Args:
-            model: id, name (with or without suffix), or path.
-            kind: what is wanted; None takes any kind.
+            model: id of a model, name of a file in the folders (with or without suffix), or path.
+            kind: kind that the model must have; None allows all.
 
         Raises:
-            ModelFileError: it is not installed; the message says which file is wanted where, or what there is.
+            ModelFileError: it is not installed, or has another kind; the message says how to get it, or what is
+                installed.
         """
         entry = known_model(model)
         if entry is not None:
@@ -114,7 +118,7 @@ class Inventory:
 
     @cached_property
     def _paths(self) -> dict[str, Path]:
-        # A file of the usual name is preferred to one of another; where both have it, the one that is found first.
+        # If a model has several files, the one with the most usual name is used, and of these the first.
         found: dict[str, Path] = {}
         for file in self.files:
             if len(file.models) == 1:
@@ -126,21 +130,21 @@ class Inventory:
 
 
 def misfit_message(file: IdentifiedFile) -> str:
-    """What to say of a file that has a model's name and cannot be it."""
+    """The message for a file that has a model's name but is damaged or something else."""
     what = " or ".join(entry.id for entry in file.models) or "something else"
     return f"{file.path}: {file.damaged or f'is {what}, in spite of its name; get it again.'}"
 
 
 def package_is_there(name: str) -> bool:
-    """Whether a package can be found; it is not imported."""
+    """Whether a package is installed; it is not imported."""
     try:
         return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # a half removed package has a name and no spec
+    except (ImportError, ValueError):  # raised for a package that is only partly removed
         return False
 
 
 def _lacking(name: str, path: Path) -> str:
-    """What an installed model needs and does not have, with the remedy, else ""."""
+    """What is missing for an installed model, with the remedy, or ""."""
     entry = known_model(name)
     assert entry is not None
     if entry.needs and not package_is_there(entry.needs):

@@ -1,11 +1,13 @@
-"""What is in a model file, without loading it: names and shapes of its tensors, in milliseconds and without torch.
+"""`peek`: reads the names and shapes of a model file's tensors without loading it, in milliseconds and without torch.
 
-A .safetensors file has a header that lists them, which the package safetensors reads. A PyTorch file, old or new,
-holds a pickle that describes the tensors apart from their numbers; it is read by an unpickler that knows no class at
-all: every name it is asked for becomes an inert placeholder, so that nothing in the file can run. Of an ONNX file only
-the outermost fields are read. Every format states how long the file has to be, so a file that is cut off is noticed.
+* A .safetensors file has a header that lists them; the package safetensors reads it.
+* A PyTorch file, old or new, holds a pickle that describes the tensors, apart from their values. It is read by an
+  unpickler that replaces every class and function by a placeholder, so that nothing in the file can run.
+* Of an ONNX file, only the outermost fields are read, not its tensors.
 
-Also here: the keys and prefixes that wrap the tensors of public files.
+All formats state the file's length, so a file that is cut off is noticed.
+
+This module also has the keys and prefixes under which public files keep their tensors.
 """
 
 from __future__ import annotations
@@ -26,31 +28,31 @@ WRAPPING_KEYS = (
     "params_ema", "params-ema", "params", "state_dict", "model_state_dict", "g_ema", "generator", "net_g", "net",
     "model",
 )  # fmt: skip
-"""Keys under which public checkpoints keep their tensors, in the order of preference."""
+"""Wrapping keys: keys under which public checkpoints keep their tensors, in order of preference."""
 
 PREFIXES = (
     "module.", "vqvae.", "generator.", "g_ema.", "net_g.", "netG.", "model.", "network.", "_orig_mod.", "ema.",
     "net_g_ema.",
 )  # fmt: skip
-"""What training code puts before the names of a network's tensors; the groups beside it are not the network's."""
+"""Prefixes that training code puts before the names of a network's tensors."""
 
 Format = Literal["safetensors", "zip", "pickle", "onnx", "web page", "pointer", "empty", "unknown"]
 Shapes = dict[str, tuple[int, ...]]
 
-NEEDS_SAFETENSORS = "cannot be read, since the package safetensors is missing; run `pip install safetensors`."
-_ONNX_GRAPH = 7  # the field of ModelProto that holds the network
-_HEADER_LIMIT = 100 * 2**20  # larger descriptions than this belong to no network; they would only fill the memory
+NEEDS_SAFETENSORS = "cannot be read, because the package safetensors is missing; run `pip install safetensors`."
+_ONNX_GRAPH = 7  # number of the field of ModelProto that holds the network
+_HEADER_LIMIT = 100 * 2**20  # most bytes of a description of tensors; a longer one could fill the memory
 
 
 @dataclass(frozen=True)
 class Peeked:
-    """What is in a file.
+    """Description of a model file.
 
     Attributes:
-        shapes: names and shapes without wrapping key; none for an ONNX file.
-        asks_for: names of classes and functions that the pickle wants beyond plain tensors (a loader that obeyed would
-            run them).
-        format: the kind of file.
+        shapes: shapes of the tensors by name, without wrapping key; empty for an ONNX file.
+        asks_for: names of the classes and functions that the pickle needs, other than those for tensors. An ordinary
+            unpickler would import and call them.
+        format: the file's format.
     """
 
     shapes: Shapes
@@ -64,7 +66,7 @@ class Peeked:
 
 
 def sniff(head: bytes) -> Format:
-    """The kind of file that begins with these bytes (16 or more; 512 to tell web pages)."""
+    """The format of a file that begins with these bytes: 16 or more, or 512 to recognise web pages."""
     text = head.lstrip().lower()
     if not head:
         return "empty"
@@ -90,15 +92,15 @@ def sniff_file(path: Path) -> Format:
 
 
 def peek(path: Path, kind: Format | None = None) -> Peeked:
-    """What is in a .pth, .pt, .ckpt, .safetensors or .onnx file, whatever its suffix.
+    """Read the description of a model file. Its content decides the format, not its suffix.
 
     Args:
         path: the file.
-        kind: what `sniff_file` says of it, where that is known already.
+        kind: result of `sniff_file`, if it is known.
 
     Raises:
-        ModelFileError: the file is missing, damaged, cut off, or of another format, or the package safetensors is
-            needed and missing.
+        ModelFileError: the file is missing, damaged, cut off or of another format; or the package safetensors is needed
+            and missing.
     """
     try:
         kind = kind or sniff_file(path)
@@ -116,25 +118,25 @@ def peek(path: Path, kind: Format | None = None) -> Peeked:
         raise ModelFileError(f"{path}: {NEEDS_SAFETENSORS}") from error
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise ModelFileError(f"{path}: damaged, or cut off ({error}); get it again.") from error
-    except Exception as error:  # a pickle made by somebody may fail in any way; all of them mean the same here
+    except Exception as error:  # an unknown pickle can raise anything
         raise ModelFileError(f"{path}: not a checkpoint ({type(error).__name__}: {error}); get it again.") from error
     raise ModelFileError(f"{path}: not a checkpoint ({describe(kind)}); get it again.")
 
 
 def describe(kind: Format) -> str:
-    """What a file of this kind is, in words for an error message."""
+    """A description of the format for error messages."""
     return {
         "web page": "it is a web page, saved under this name",
-        "pointer": "it is the pointer that Git LFS keeps in place of a file",
+        "pointer": "it is a Git LFS pointer in place of the file",
         "empty": "it is empty",
         "onnx": "it is an ONNX file",
-        "unknown": "it is in no format that model files have",
+        "unknown": "it has no format of model files",
     }.get(kind, f"it is a {kind} file")
 
 
 def unwrap(content: object) -> object:
-    """The mapping inside of a public checkpoint's wrapping keys (a few at most: a file can hold itself)."""
-    for _ in range(4):
+    """The innermost mapping under `WRAPPING_KEYS`, e.g. the state dict in {"params_ema": state dict}."""
+    for _ in range(4):  # limited, because a pickled mapping can contain itself
         if not isinstance(content, Mapping):
             break
         inner = next((content[key] for key in WRAPPING_KEYS if isinstance(content.get(key), Mapping)), None)
@@ -145,10 +147,12 @@ def unwrap(content: object) -> object:
 
 
 def views(names: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Ways to read the names of a state dict: unchanged, then without a prefix (or two) and the groups beside it.
+    """Ways to read the names of a state dict: first unchanged, then without each prefix, then without two prefixes.
+
+    A reading without a prefix contains only the tensors that have this prefix.
 
     Yields:
-        From the short name to the name in the file, at least one entry.
+        A mapping with at least one entry: short name → name in the file.
     """
     yield {name: name for name in names}
     for first in PREFIXES:
@@ -179,8 +183,12 @@ def _check_end(file: io.BufferedReader, needed: int) -> None:
 
 
 def _walk_onnx(file: io.BufferedReader) -> None:
-    """Check the outermost fields of an ONNX model (protobuf), skipping their contents: they end where the file does,
-    and one of them is the graph."""
+    """Check the outermost fields of an ONNX model (protobuf), without their contents.
+
+    Raises:
+        ValueError: they do not end where the file ends, or none of them is the graph.
+        EOFError: the file ends within a field.
+    """
     end = os.fstat(file.fileno()).st_size
     fields = set()
     while file.tell() < end:
@@ -192,7 +200,7 @@ def _walk_onnx(file: io.BufferedReader) -> None:
         elif key & 7 == 0:
             _varint(file)
         if width is None or not key >> 3:
-            raise ValueError("its fields are in disorder")
+            raise ValueError("its fields are not valid")
         _check_end(file, file.tell() + width)
         file.seek(width, os.SEEK_CUR)
     if _ONNX_GRAPH not in fields:
@@ -213,7 +221,7 @@ def _varint(file: io.BufferedReader) -> int:
 
 def _zip_pickle(file: io.BufferedReader) -> tuple[object, set[str]]:
     with zipfile.ZipFile(file) as archive:
-        # The first folder may have any name; the tensors' numbers lie in its sub-folder data/.
+        # The top folder may have any name; the tensors' values are in its sub-folder data/.
         name = next((name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")), None)
         if name is None:
             raise ValueError("a zip file without data.pkl")
@@ -224,14 +232,14 @@ def _zip_pickle(file: io.BufferedReader) -> tuple[object, set[str]]:
 
 
 def _legacy_pickle(file: io.BufferedReader) -> tuple[object, set[str]]:
-    """PyTorch's format before 1.6: a magic number, a version, facts on the machine, then the description."""
+    """PyTorch's format before 1.6: a magic number, a version, system information, then the description."""
     reader = _Reader(file)
     content = reader.load()
     if isinstance(content, int):
         reader.load()
         reader.load()
         content = reader.load()
-        keys = reader.load()  # what follows: of each storage its count in 8 bytes, then its numbers
+        keys = reader.load()  # what follows is for each storage its length in 8 bytes, then its values
         sizes = [8 + reader.storages.get(key, 0) for key in keys] if isinstance(keys, list) else []
         _check_end(file, file.tell() + sum(sizes))
     return content, reader.asked
@@ -252,7 +260,7 @@ class _Tensor:
 
 @dataclass(frozen=True)
 class _Storage:
-    """A type of storage, e.g. "FloatStorage"; a pickle may name it, not call it."""
+    """A type of storage, e.g. "FloatStorage". A pickle can refer to it but not call it."""
 
     name: str
 
@@ -264,7 +272,7 @@ _STORAGE_BYTES = {
 
 
 class _Call:
-    """A function of this file that a pickle may call; it has no attributes that a pickle could set."""
+    """A function of this module that a pickle may call. A pickle cannot set its attributes."""
 
     __slots__ = ("_call",)
     _call: Callable[..., object]
@@ -283,7 +291,7 @@ class _Call:
 
 
 class _Inert:
-    """Stands for any class or function that a pickle asks for: takes everything, does nothing."""
+    """Placeholder for any class or function of a pickle: accepts all operations and does nothing."""
 
     def __new__(cls, *arguments: object, **named: object) -> _Inert:
         return object.__new__(cls)
@@ -326,16 +334,16 @@ _TENSOR_MODULES = ("torch", "torch.storage", "torch._utils", "torch.serializatio
 
 
 class _Reader(pickle.Unpickler):
-    """Reads a checkpoint's description; `asked` holds what it wants beyond plain tensors."""
+    """Reads a checkpoint's description; `asked` holds the names it needs, other than those for tensors."""
 
     def __init__(self, file: Any) -> None:
         super().__init__(file, encoding="latin1")  # some files were written by Python 2
         self.asked: set[str] = set()
         self.storages: dict[object, int] = {}
-        """Bytes of each storage, by its key, where its type is known."""
+        """Bytes of each storage with a known type, by its key."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """A placeholder, never a real class, whatever the file asks for."""
+        """A placeholder for the class or function, never the real one."""
         if (module, name) in _PLAIN:
             return _Call(_PLAIN[module, name])
         if module == "torch" and name in _STORAGE_BYTES:
@@ -345,7 +353,7 @@ class _Reader(pickle.Unpickler):
         return _Inert
 
     def persistent_load(self, pid: object) -> object:
-        """A tensor's numbers: not needed, only how many bytes they take."""
+        """Called for a tensor's values; notes only how many bytes they take."""
         if isinstance(pid, tuple) and len(pid) > 4 and isinstance(pid[1], _Storage) and isinstance(pid[4], int):
             self.storages[pid[2]] = pid[4] * _STORAGE_BYTES[pid[1].name]
         return None

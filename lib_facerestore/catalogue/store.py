@@ -1,4 +1,4 @@
-"""Which folders hold model files, and `Store`, which looks through them."""
+"""The folders that model files may be in, and `Store`, which searches them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ WEBUI_FOLDERS = (
     OWN_FOLDER, "GFPGAN", "Codeformer", "GPEN", "RestoreFormer", "VQFR", "DFDNet", "facexlib", "facerestore_models",
     "facedetection", "RealESRGAN", "ESRGAN",
 )  # fmt: skip
-"""Folders under a WebUI's models root (A1111, Forge, SD.Next, ReActor, ComfyUI) in which such files are kept."""
+"""Sub-folders of a WebUI's models folder (A1111, Forge, SD.Next, ReActor, ComfyUI) that may hold models for faces."""
 
 
 def default_models_folder() -> Path:
-    """The folder named by FACERESTORE_MODELS, else one in the user's data folder. It need not exist.
+    """The folder that FACERESTORE_MODELS names, else one in the user's data folder. It need not exist.
 
-    Raises FaceRestoreError where the variable is not set and the package platformdirs, which knows the data folder, is
-    missing.
+    Raises:
+        FaceRestoreError: the variable is not set, and the package platformdirs, which finds that folder, is missing.
     """
     named = os.environ.get(ENVIRONMENT)
     if named:
@@ -41,7 +41,10 @@ def default_models_folder() -> Path:
 
 
 def webui_folders(root: Path) -> tuple[Path, ...]:
-    """The folders under a WebUI's models root that may hold our files, our own (it need not exist) first."""
+    """The existing sub-folders of a WebUI's models folder that may hold models for faces.
+
+    The first is this extension's own folder, whether it exists or not.
+    """
     own = root / OWN_FOLDER
     try:
         there = {child.name.casefold(): child for child in root.iterdir() if child.is_dir()}
@@ -52,16 +55,15 @@ def webui_folders(root: Path) -> tuple[Path, ...]:
 
 
 class Store:
-    """A list of model folders, searched in that order, with their sub-folders.
+    """A list of model folders, which are searched in this order, with their sub-folders.
 
     Args:
-        folders: the folders; a missing one is passed over. Downloads go to the first. None or empty means
-            `default_models_folder`.
-        webui: the models root of a WebUI; the folders of GFPGAN, CodeFormer, ReActor and others in it are searched
-            too, after `folders`.
+        folders: the folders; they need not exist. Downloads go to the first.
+        webui: the models folder of a WebUI; its sub-folders for GFPGAN, CodeFormer, ReActor and others are searched
+            after `folders`. Without both arguments, `default_models_folder` is searched.
 
     Raises:
-        FaceRestoreError: as `default_models_folder`.
+        FaceRestoreError: as for `default_models_folder`.
     """
 
     def __init__(self, folders: Sequence[Path] | None = None, webui: Path | None = None) -> None:
@@ -70,7 +72,7 @@ class Store:
         self.folders: tuple[Path, ...] = tuple(dict.fromkeys(wanted)) or (default_models_folder(),)
 
     def files(self) -> list[Path]:
-        """Every model file in the folders, in a stable order. Nothing is read from them."""
+        """All model files in the folders, in a stable order. They are not opened."""
         found: dict[Path, None] = {}
         for folder in self.folders:
             paths = [Path(place, name) for place, _, names in os.walk(folder) for name in names if _is_model(name)]
@@ -78,32 +80,31 @@ class Store:
         return list(found)
 
     def scan(self) -> Inventory:
-        """Look through the folders once. A file's content is read only where it was not read before in this run."""
+        """Search the folders and identify their files. A file is read only if it was not read before in this run."""
         return Inventory(self.folders, tuple(identify(path) for path in self.files()))
 
     def duplicates(self) -> list[list[Path]]:
-        """Groups of files that hold the same bytes, links to one file not counted."""
+        """Groups of files with the same content; links to one file are counted once."""
         by_size: dict[int, list[Path]] = {}
         for path in self.files():
             by_size.setdefault(path.stat().st_size, []).append(path)
         groups: list[list[Path]] = []
         for paths in by_size.values():
-            sorts: list[list[Path]] = []
+            of_size: list[list[Path]] = []
             for path in paths:
-                if any(path.samefile(other) for sort in sorts for other in sort):
+                if any(path.samefile(other) for group in of_size for other in group):
                     continue
-                sort = next((sort for sort in sorts if same_content(sort[0], path)), None)
-                if sort is None:
-                    sorts.append([path])
+                group = next((group for group in of_size if same_content(group[0], path)), None)
+                if group is None:
+                    of_size.append([path])
                 else:
-                    sort.append(path)
-            groups += [sort for sort in sorts if len(sort) > 1]
+                    group.append(path)
+            groups += [group for group in of_size if len(group) > 1]
         return groups
 
 
 def inventory_of(models: Inventory | Sequence[Path]) -> Inventory:
-    """What a stage is given to look for its files in: an inventory, or folders, which are looked through. No folder,
-    no file: the default folder is not meant."""
+    """The inventory that is given, or that of the folders. An empty list of folders has no files."""
     if isinstance(models, Inventory):
         return models
     return Store(models).scan() if models else Inventory((), ())

@@ -1,6 +1,6 @@
-"""One file from one address over HTTP, into a part file that a later request continues.
+"""`fetch`: downloads a file from one address over HTTP into a part file, which a later request can continue.
 
-Beside the part file, in NAME.etag, is the tag with which the server named the version of the file that was begun.
+NAME.etag, next to the part file NAME, holds the server's ETag of the version of the file that was begun.
 """
 
 from __future__ import annotations
@@ -22,34 +22,41 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 4
-"""Requests in a row that bring not one byte before the address is given up."""
+"""Consecutive requests without a single new byte after which an address is given up."""
 
 PAUSE = 1.0
-"""Seconds before the second of these; doubled each time."""
+"""Seconds before the second of these requests; doubled for each further one."""
 
 SPARE = 64 * 2**20
-"""Bytes that stay free on the disk."""
+"""Bytes that must remain free on the disk."""
 
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)
 
 
 class NextMirrorError(Exception):
-    """This address cannot give the file; the message says why."""
+    """This address does not have the file, or cannot send it; the message says why."""
 
 
 class _RetryError(Exception):
-    """This request did not complete the file, another may; the message says why."""
+    """This request did not complete the file, but another one may; the message says why."""
 
 
 def fetch(client: httpx.Client, url: str, file: ModelFile, part: Path, progress: ByteProgress | None) -> None:
-    """Bring `part` to its full length from one address, continuing what is there. Its bytes are not verified.
+    """Download a file from one address into `part`, continuing a part that exists. The content is not verified.
+
+    Args:
+        client: from `open_client`.
+        url: the address.
+        file: the published file.
+        part: the part file.
+        progress: called with the number of bytes so far, and of all bytes (None if unknown).
 
     Raises:
-        NextMirrorError: the address cannot give it.
+        NextMirrorError: the file cannot be downloaded from this address.
         DownloadError: the disk has too little free space.
         OSError: the part file cannot be written.
     """
-    import httpx  # here, since a WebUI must start without it
+    import httpx  # imported here, because a WebUI must start without it
 
     failed = 0
     while True:
@@ -75,14 +82,14 @@ def fetch(client: httpx.Client, url: str, file: ModelFile, part: Path, progress:
 
 
 def drop(part: Path) -> None:
-    """Delete a part file and its tag, as far as that is possible."""
+    """Delete a part file and its tag; errors are ignored."""
     for path in (part, _tag(part)):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
 
 def _request(client: httpx.Client, url: str, file: ModelFile, part: Path, progress: ByteProgress | None) -> None:
-    """One request that completes `part`. Raises _RetryError, NextMirrorError, httpx's errors."""
+    """Complete `part` by one request. Raises _RetryError, NextMirrorError and httpx's errors."""
     have = _size(part)
     if file.bytes and have > file.bytes:
         have = 0
@@ -100,7 +107,7 @@ def _request(client: httpx.Client, url: str, file: ModelFile, part: Path, progre
 
 
 def _range_headers(file: ModelFile, part: Path, have: int) -> dict[str, str]:
-    """Headers that ask for what follows the first `have` bytes; none where it may be another file by now."""
+    """Headers that request the bytes after the first `have`; none if the file may have changed since."""
     if not have:
         return {}
     if file.sha256:
@@ -110,14 +117,14 @@ def _range_headers(file: ModelFile, part: Path, have: int) -> dict[str, str]:
 
 
 def _nothing_after(response: httpx.Response, file: ModelFile, have: int) -> bool:
-    """Whether the server says that the whole file is as long as the part, which is complete then."""
+    """Whether the server says that the file is no longer than the part, so that the part is complete."""
     return response.status_code == 416 and _total(response, 0) == have and file.bytes in (0, have)
 
 
 def _start(response: httpx.Response, part: Path, have: int) -> int:
-    """The byte at which the answer to a request for a range begins: `have`, or 0 for the whole file.
+    """The byte at which the response to a range request begins: `have`, or 0 for the whole file.
 
-    Raises _RetryError where it is neither; the part is dropped then, so that the next request asks for the whole file.
+    Raises _RetryError if it is neither. The part is deleted then, so that the next request is for the whole file.
     """
     if response.status_code not in (206, 416):
         return 0
@@ -129,16 +136,16 @@ def _start(response: httpx.Response, part: Path, have: int) -> int:
 
 
 def _length(response: httpx.Response, file: ModelFile, start: int) -> int | None:
-    """Bytes of the whole file, None where nobody says.
+    """Length of the whole file in bytes, None if unknown.
 
-    Raises NextMirrorError, httpx.HTTPStatusError where the answer is not this file.
+    Raises NextMirrorError or httpx.HTTPStatusError if the response is not this file.
     """
     response.raise_for_status()
     if response.status_code not in (200, 206):
-        raise NextMirrorError(f"the server answers {response.status_code}, and no file")
+        raise NextMirrorError(f"the server answers {response.status_code}, without a file")
     encoding = response.headers.get("content-encoding", "identity")
     if encoding != "identity":
-        raise NextMirrorError(f"it sends the file compressed ({encoding}), which nobody asked for")
+        raise NextMirrorError(f"it sends the file compressed ({encoding}), which was not requested")
     total = _total(response, start)
     if file.bytes and total is not None and total != file.bytes:
         raise NextMirrorError(f"it offers {total:,} bytes, the published file has {file.bytes:,}")
@@ -148,7 +155,7 @@ def _length(response: httpx.Response, file: ModelFile, start: int) -> int | None
 
 
 def _total(response: httpx.Response, start: int) -> int | None:
-    """Bytes of the whole file, as far as the server says."""
+    """Length of the whole file in bytes according to the server, None if it does not say."""
     after = response.headers.get("content-range", "").rpartition("/")[2]
     if after.isdigit():
         return int(after)
@@ -167,7 +174,7 @@ def _check_room(folder: Path, file: ModelFile, length: int | None, start: int) -
 
 
 def _keep_tag(response: httpx.Response, part: Path, start: int) -> None:
-    """Remember which version of the file this is. Weak tags do not say that every byte is the same."""
+    """Store the file's ETag. Weak ETags are not stored, since they do not guarantee identical bytes."""
     etag = response.headers.get("etag", "")
     if etag and etag.isascii() and not etag.startswith("W/"):
         _tag(part).write_text(etag, "utf-8")
@@ -176,11 +183,11 @@ def _keep_tag(response: httpx.Response, part: Path, start: int) -> None:
 
 
 def _save(response: httpx.Response, part: Path, start: int, length: int | None, progress: ByteProgress | None) -> None:
-    """Write the answer's bytes into `part`, from byte `start` on. Raises _RetryError, NextMirrorError."""
+    """Write the response's bytes into `part`, from byte `start` on. Raises _RetryError and NextMirrorError."""
     done = start
     with open(part, "r+b" if start else "wb") as out:
         out.seek(start)
-        for chunk in response.iter_raw():  # as they arrive: pieces of one size would lose what came before a cut
+        for chunk in response.iter_raw():  # in pieces as they arrive, so that a lost connection loses no bytes
             out.write(chunk)
             done += len(chunk)
             if progress:

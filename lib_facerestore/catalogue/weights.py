@@ -1,4 +1,4 @@
-"""The weights that ship inside the package."""
+"""Paths of the weights that are part of the package."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from ..errors import ModelFileError
 
 
 def weights_path(name: str) -> Path:
-    """Path of a file of weights that ships inside the package, e.g. "lite_restorer.safetensors".
+    """Path of a weights file that is part of the package, e.g. "lite_restorer.safetensors".
 
-    Raises ModelFileError if the package was installed without it.
+    Raises:
+        ModelFileError: the package was installed without it.
     """
     path = Path(__file__).resolve().parents[1] / "weights" / name
     if not path.is_file():

@@ -1,1 +1,1 @@
-"""Checks of an installation: model files, the reference packages' networks, what is installed."""
+"""Checks of an installation: verifying model files, comparing with the original networks, and `doctor`."""

@@ -1,4 +1,4 @@
-"""What is installed, which device and precision will be used, what is missing and how to get it."""
+"""`examine`: reports what is installed, which device and precision are used, what is missing and how to get it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Status = Literal["ok", "missing", "broken", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `remedy` is "" where nothing needs doing."""
+    """One line of the report. `remedy` is "" if there is nothing to do."""
 
     subject: str
     status: Status
@@ -27,12 +27,12 @@ class Finding:
 
 
 _HELPERS = (
-    ("retinaface-resnet50", "the embedded detector is used"),
-    ("retinaface-mobilenet", "the embedded detector is used"),
+    ("retinaface-resnet50", "the built-in detector is used"),
+    ("retinaface-mobilenet", "the built-in detector is used"),
     ("bisenet", "masks are ellipses fitted to the landmarks"),
     ("parsenet", "masks are ellipses fitted to the landmarks"),
 )
-"""Models that are used where they are installed, and what happens without."""
+"""Models that are used if they are installed, and what is used otherwise."""
 
 
 def _version(distribution: str) -> str | None:
@@ -43,7 +43,7 @@ def _version(distribution: str) -> str | None:
 
 
 def examine(store: Store, device: str = "auto") -> list[Finding]:
-    """Look at this machine. Never raises for what it finds; every fault is a `Finding`."""
+    """Examine this machine. Faults are not raised but reported as findings."""
     system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     findings = [Finding("system", "ok", system)]
     findings += [_package(package) for package in PACKAGES]
@@ -53,7 +53,7 @@ def examine(store: Store, device: str = "auto") -> list[Finding]:
 
 
 def _package(package: Package) -> Finding:
-    """Whether a package is there and can be imported."""
+    """Whether a package is installed and can be imported."""
     version = _version(package.name)
     if version and not package.tried:
         return Finding(package.name, "ok", version)
@@ -63,7 +63,7 @@ def _package(package: Package) -> Finding:
 
             facexlib_import.prepare()
         found = importlib.import_module(package.module)
-    except Exception as error:  # a broken package raises whatever it likes, and that is what is being looked for
+    except Exception as error:  # a broken package may raise anything
         if version:
             remedy = f"{package.install} --force-reinstall"
             return Finding(
@@ -102,7 +102,7 @@ def _models(store: Store) -> list[Finding]:
     incomplete = {entry.id: lacking for entry in there if (lacking := entry.lacking(installed[entry.id]))}
     findings.append(Finding("restorers", "ok", ", ".join(name for name in restorers if name not in incomplete)))
     for name, lacking in incomplete.items():
-        detail = f"{installed[name]}: beside it there is no {', '.join(lacking)}"
+        detail = f"{installed[name]}: its folder lacks {', '.join(lacking)}"
         findings.append(Finding(f"file of {name}", "note", detail, "copy these files there"))
     misfits = inventory.misfits(None)
     for name, otherwise in _HELPERS:

@@ -1,7 +1,7 @@
-"""The original networks, where their packages are installed, and the comparison of ours with them.
+"""The original networks, if their packages are installed, and the comparison of this package's networks with them.
 
-`facerestore models verify ID --against reference` runs the user's own file through both. The originals come from the
-packages gfpgan, basicsr, spandrel and spandrel-extra-arches, imported only when asked for.
+`facerestore models verify ID --against reference` runs both with the user's own file. The originals are in the packages
+gfpgan, basicsr, spandrel and spandrel-extra-arches, which are imported only when needed.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from ..system import facexlib_import
 from .replaced import replaced
 
 FIDELITY = 0.5
-"""What both sides run with, where the network has the knob."""
+"""Fidelity that both networks run with, if they have the knob."""
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Original:
-    """An original network that is ready to run.
+    """An original network, ready to run.
 
     Attributes:
-        source: package, version and class that it is from.
-        run: from crops (B×3×S×S, RGB in [-1, 1], on the network's device) to restored crops of the same shape.
+        source: its package, version and class.
+        run: maps crops (B×3×S×S, RGB in [-1, 1], on the network's device) to restored crops of the same shape.
         module: the network itself.
     """
 
@@ -52,14 +52,14 @@ class Original:
 
 @dataclass(frozen=True)
 class Difference:
-    """Ours against the original's, on values from -1 to 1.
+    """Differences between the outputs of our network and the original, on values from -1 to 1.
 
     Attributes:
-        source: the original's.
-        largest: the largest difference of a value.
-        mean: the mean difference.
-        share: the largest difference over the standard deviation of the original's output.
-        crops: how many were compared.
+        source: as in `Original`.
+        largest: largest absolute difference.
+        mean: mean absolute difference.
+        share: largest difference divided by the standard deviation of the original's output.
+        crops: number of crops compared.
     """
 
     source: str
@@ -70,16 +70,16 @@ class Difference:
 
 
 def compare(network: Network, state: Tensors, companions: Tensors | None = None, crops: int = 2) -> Difference:
-    """Run the same synthetic crops through the original network and through ours.
+    """Compare our network with the original one on the same synthetic crops.
 
     Args:
-        network: ours, loaded from `state`, in float32.
+        network: our network, loaded from `state`, in float32.
         state: the file's tensors, without wrapping key.
-        companions: what `network.read_companions` gave.
-        crops: how many.
+        companions: from `network.read_companions`.
+        crops: number of crops.
 
     Raises:
-        FaceRestoreError: there is no original to be had for this family; the message says why and what to install.
+        FaceRestoreError: the original is not available; the message says why, and what to install.
     """
     original = find_original(network, state, companions)
     largest = total = 0.0
@@ -99,7 +99,7 @@ def compare(network: Network, state: Tensors, companions: Tensors | None = None,
 
 
 def synthetic_crop(number: int, size: int) -> torch.Tensor:
-    """A 1×3×size×size crop in [-1, 1] of soft shapes and a little noise; the same on every machine."""
+    """A crop (1×3×size×size in [-1, 1]) of soft shapes and a little noise, the same on every machine."""
     rng = np.random.default_rng(1000 + number)
     y, x = np.mgrid[0:size, 0:size] / size
     planes = []
@@ -113,17 +113,17 @@ def synthetic_crop(number: int, size: int) -> torch.Tensor:
 
 
 def find_original(network: Network, state: Tensors, companions: Tensors | None = None) -> Original:
-    """The original network of this family, filled with these tensors.
+    """Load the original network of a family.
 
     Args:
-        network: ours.
+        network: our network.
         state: the file's tensors, without wrapping key.
-        companions: the files beside the model's, by file name: DFDNet's dictionaries.
+        companions: tensors of the model's further files by file name: DFDNet's dictionaries.
 
     Raises:
-        FaceRestoreError: it is not installed, or was never published as a package; or companions are missing.
+        FaceRestoreError: its package is not installed, it is not in any package, or companions are missing.
     """
-    # Only what some package has: a family that is not here has no original to compare with.
+    # Families that are not listed here have no original in any package.
     makers: dict[str, Callable[[dict[str, torch.Tensor]], Original]] = {
         "gfpgan": _gfpgan,
         "restoreformer": _restoreformer,
@@ -132,13 +132,13 @@ def find_original(network: Network, state: Tensors, companions: Tensors | None =
     }
     if network.family not in makers:
         raise FaceRestoreError(
-            f"{network.family}: its original code is in no package that could be installed; this project's tests "
-            "compare with numbers that it gave."
+            f"{network.family}: its original code is not in any package; this project's tests compare with its results "
+            "instead."
         )
     found = find_family({name: tuple(value.shape) for name, value in state.items()})
-    view = found[1] if found is not None else {}  # of other tensors than ours: the original will refuse them
+    view = found[1] if found is not None else {}  # none: the original will report unknown tensors
     bare = {short: state[full] for short, full in view.items() if short not in HARMLESS_EXTRAS}
-    # These packages print while they build; standard output is for our results.
+    # These packages print messages, but standard output is for results.
     with torch.inference_mode(False), torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
         original = makers[network.family](bare)
         if original.module is not None:
@@ -150,7 +150,7 @@ def _import(module: str, package: str) -> Any:
     facexlib_import.prepare()
     try:
         return importlib.import_module(module)
-    except Exception as error:  # these packages fail at import in many ways; each means that they cannot be used
+    except Exception as error:  # these packages can raise anything at import
         raise FaceRestoreError(
             f"the original network needs the package {package}, which cannot be imported ({error}); install it with: "
             f"pip install --no-deps {package}  (or all of them, in the package's folder: pip install '.[reference]')."
@@ -162,7 +162,7 @@ def _ready(module: torch.nn.Module, state: dict[str, torch.Tensor], package: str
         module.load_state_dict(state)
     except RuntimeError as error:
         raise FaceRestoreError(
-            f"the original network of {package} does not take this file: {str(error).splitlines()[-1].strip()}"
+            f"the original network of {package} cannot load this file: {str(error).splitlines()[-1].strip()}"
         ) from error
     module.eval().requires_grad_(False)
     try:
@@ -196,8 +196,10 @@ def _gfpgan(state: dict[str, torch.Tensor]) -> Original:
 
 @contextlib.contextmanager
 def _fused_activation() -> Iterator[None]:
-    """Lets GFPGAN 1 run where basicsr has not compiled its fused activation, which has code for CUDA only. The formula
-    in its place is the one that this code computes: sqrt(2) * leaky_relu(x + bias, 0.2)."""
+    """Make GFPGAN 1 run without CUDA, for which alone basicsr's fused activation has code.
+
+    It is replaced by its formula, sqrt(2) * leaky_relu(x + bias, 0.2).
+    """
     with contextlib.ExitStack() as stack:
         if not torch.cuda.is_available():
             for name in ("basicsr.ops.fused_act.fused_act", "basicsr.archs.stylegan2_arch"):
@@ -213,8 +215,8 @@ def _leaky(x: torch.Tensor, bias: torch.Tensor, negative_slope: float = 0.2, sca
 def _restoreformer(state: dict[str, torch.Tensor]) -> Original:
     if "decoder.up.4.attn.0.norm1.weight" in state:
         raise FaceRestoreError(
-            "restoreformer++: its original code is in no package that could be installed (gfpgan's has the first "
-            "RestoreFormer only); this project's tests compare with numbers that it gave."
+            "restoreformer++: its original code is not in any package (gfpgan has the first RestoreFormer only); this "
+            "project's tests compare with its results instead."
         )
     module = _import("gfpgan.archs.restoreformer_arch", "gfpgan").RestoreFormer()
     return _ready(module, state, "gfpgan", lambda x: module(x)[0])
@@ -230,10 +232,10 @@ def _codeformer(state: dict[str, torch.Tensor]) -> Original:
 def _dfdnet(state: dict[str, torch.Tensor], network: Network, dictionaries: Tensors | None) -> Original:
     ours = network.module
     if not isinstance(ours, DFDNet) or not dictionaries:
-        raise FaceRestoreError("dfdnet: its original needs the dictionaries beside the model file.")
+        raise FaceRestoreError("dfdnet: the original needs the dictionaries in the folder of the model file.")
     arch, vgg = (_import(f"basicsr.archs.{name}_arch", "basicsr") for name in ("dfdnet", "vgg"))
-    # Its start would fetch VGG-19, which is in the model file, and read one file of dictionaries, basicsr's own, in
-    # place of the authors' sixteen. So it starts empty, and gets both after that.
+    # Its constructor would download VGG-19, which is in the model file, and read basicsr's single dictionary file in
+    # place of the authors' sixteen. So it gets an empty file, and both are set afterwards.
     empty = io.BytesIO()
     torch.save({}, empty)
     empty.seek(0)
@@ -247,7 +249,7 @@ def _dfdnet(state: dict[str, torch.Tensor], network: Network, dictionaries: Tens
     places = [torch.tensor([box]) for box in ours.boxes]
 
     def run(faces: torch.Tensor) -> torch.Tensor:
-        # Its matching is written for one face and that face's boxes; its authors run faces one by one too.
+        # Its code for matching supports one face only; its authors also run faces one by one.
         return torch.cat([module(face, places) for face in faces.split(1)])
 
     names = _dfdnet_names(module.state_dict(), vgg.NAMES["vgg19"])
@@ -255,11 +257,13 @@ def _dfdnet(state: dict[str, torch.Tensor], network: Network, dictionaries: Tens
 
 
 def _dfdnet_names(names: Iterable[str], layers: Sequence[str]) -> dict[str, str]:
-    """From each name in basicsr's DFDNet to the public file's (basicsr, scripts/model_conversion/convert_dfdnet.py).
+    """Map tensor names in basicsr's DFDNet to those in the public file.
+
+    The rules are those of basicsr's scripts/model_conversion/convert_dfdnet.py.
 
     Args:
-        names: of the tensors.
-        layers: basicsr's names of VGG's layers, in order; the file counts them.
+        names: names of the tensors in basicsr.
+        layers: basicsr's names of VGG's layers, in order; the file numbers them.
     """
     changes = {f".vgg_net.{layer}.": f".model.features.{number}." for number, layer in enumerate(layers)}
     changes |= {f"attn_blocks.{part}_": f"{prefix}_" for part, (prefix, _) in COMPONENTS.items()}

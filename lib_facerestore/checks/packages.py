@@ -1,4 +1,4 @@
-"""The Python packages that this one uses, as data: what each is for, and how to get it. None of them is imported."""
+"""The Python packages that this one uses: what each is for, and how to install it. They are not imported here."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Package:
     """A package of the Python Package Index.
 
     Attributes:
-        name: what pip calls it.
-        module: what `import` calls it.
-        role: "required" where a part of the program fails without it, "optional" where something else serves then or
-            one thing more is missing.
-        purpose: what it is needed for, to follow "for".
-        without: what happens where it is missing.
-        options: arguments of `pip install` besides the name.
-        tried: whether it is imported to see that it works; not where that takes seconds.
-        torchvision: whether it imports torchvision, which `facexlib_import.prepare` may have to mend first.
-        in_webui: arguments of `pip install` besides the name where install.py adds it to a WebUI; None where that never
-            does: the WebUI brings it, or works without it.
+        name: its name for pip.
+        module: its name for `import`.
+        role: "required" if a part of the program fails without it; "optional" if there is a substitute, or only an
+            extra is missing.
+        purpose: what it is needed for, as words that follow "for".
+        without: what happens if it is missing.
+        options: further arguments of `pip install`.
+        tried: whether `doctor` imports it to test it; false if that takes seconds.
+        torchvision: whether it imports torchvision, whose faults `facexlib_import.prepare` corrects.
+        in_webui: further arguments of `pip install` with which install.py adds it to a WebUI. None if it never does,
+            because the WebUI has it or works without it.
     """
 
     name: str
@@ -50,14 +50,14 @@ PACKAGES: tuple[Package, ...] = (
     Package("numpy", "numpy", "required", "every picture"),
     Package("opencv-python", "cv2", "required", "warps, masks and 16-bit pictures"),
     Package("Pillow", "PIL", "required", "reading and writing pictures"),
-    Package("safetensors", "safetensors", "required", "reading model files, the embedded ones too", in_webui=""),
+    Package("safetensors", "safetensors", "required", "reading model files, also the built-in ones", in_webui=""),
     Package("platformdirs", "platformdirs", "required", "finding the model folder", in_webui=""),
     Package("tqdm", "tqdm", "required", "the progress bars of `restore` and `models download`", in_webui=""),
     Package("httpx", "httpx", "required", "downloading models", in_webui=""),
     Package("filelock", "filelock", "required", "downloading models", in_webui=""),
     *(
         ()
-        if sys.version_info >= (3, 11)  # Python has had tomllib since then
+        if sys.version_info >= (3, 11)  # which includes tomllib
         else (Package("tomli", "tomli", "required", "the list of known models", in_webui=""),)
     ),
     Package(
@@ -65,8 +65,8 @@ PACKAGES: tuple[Package, ...] = (
         "it can be enlarged without a model only", torchvision=True,
     ),
     Package(
-        "psutil", "psutil", "optional", "fitting the faces that run side by side into the free memory",
-        "a fixed number runs side by side",
+        "psutil", "psutil", "optional", "restoring as many faces in parallel as the free memory allows",
+        "a fixed number is restored in parallel",
     ),
     Package(
         "facexlib", "facexlib", "optional", "the detector retinaface-resnet50 and the parsers bisenet and parsenet",
@@ -96,6 +96,6 @@ PACKAGES: tuple[Package, ...] = (
 
 
 def package_of(error: ImportError) -> Package | None:
-    """The package that could not be imported; None where it is none of ours."""
+    """The package in `PACKAGES` that could not be imported, or None."""
     module = (error.name or "").partition(".")[0]
     return next((package for package in PACKAGES if package.module == module), None)

@@ -1,5 +1,7 @@
-"""An attribute of somebody else's module, replaced for a while: the reference packages fetch files when they start, and
-call compiled code that may be missing."""
+"""`replaced`: temporarily replaces an attribute of another package's module.
+
+The reference packages download files when they start, and call compiled code that may be missing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def replaced(owner: object, name: str, value: object) -> Iterator[None]:
-    """Inside, the attribute `name` of `owner` is `value`; afterwards it is what it was, whatever happens.
+    """Context in which the attribute `name` of `owner` is `value`; afterwards it has its old value.
 
     Raises:
         AttributeError: there is no such attribute.

@@ -1,4 +1,4 @@
-"""Whether a model file is what it should be: size, hash, strict load, family, and the comparison with the original."""
+"""`verify`: checks a model file's size, hash, tensors and family, and compares it with the original network."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from ..networks.load import Network
 
 CLOSE_ENOUGH = 1e-3
-"""Largest difference from the original network, on values from -1 to 1, that still counts as the same."""
+"""Largest allowed difference from the original network's output, on values from -1 to 1."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of `verify`. warning: worth knowing, the file is usable; skipped: could not be tried here."""
+    """The result of one check. "warning" means that the file is usable, "skipped" that the check was not possible."""
 
     status: Literal["ok", "warning", "failed", "skipped"]
     subject: str
@@ -31,7 +31,14 @@ class Check:
 
 
 def verify(path: Path, entry: ModelEntry | None, device: str = "cpu", against_reference: bool = False) -> list[Check]:
-    """Everything that can be checked of one file. Never raises for what it finds."""
+    """Run all checks on one file. Faults are not raised but reported.
+
+    Args:
+        path: the file.
+        entry: the model that it should be; None if it is not a known one.
+        device: name of the device to load it on.
+        against_reference: whether to compare with the original network.
+    """
     checks = _published_checks(path, entry)
     network = None
     try:
@@ -39,19 +46,20 @@ def verify(path: Path, entry: ModelEntry | None, device: str = "cpu", against_re
         if package:
             checks.append(Check("skipped", "load", f"needs the package {package}: pip install {package}"))
         elif entry and not entry.used:
-            checks.append(Check("skipped", "load", "nothing here uses it, so nothing here can load it"))
+            checks.append(Check("skipped", "load", "Face Restore does not use this model and cannot load it"))
         else:
             network = load(path, entry, device)
             checks.append(Check("ok", "load", _loaded(path, entry, network)))
     except ModelFileError as error:
         checks.append(Check("failed", "load", str(error)))
-    except FaceRestoreError as error:  # a package that cannot be imported, a device that is not there
+    except FaceRestoreError as error:  # a package or device that cannot be used
         checks.append(Check("skipped", "load", str(error)))
     if network is not None:
-        family = entry.family if entry and not look_into(path).is_onnx else network.family  # an ONNX file does not say
+        # an ONNX file does not show its family
+        family = entry.family if entry and not look_into(path).is_onnx else network.family
         if entry and (network.family, network.size) != (family, entry.size):
             expected = f"{entry.id} is of family {entry.family}, {entry.size} pixels"
-            checks.append(Check("failed", "family", f"{expected}; this file is not it"))
+            checks.append(Check("failed", "family", f"{expected}; this file is something else"))
         try:
             companions = network.read_companions(path.parent)
         except ModelFileError as error:
@@ -61,35 +69,33 @@ def verify(path: Path, entry: ModelEntry | None, device: str = "cpu", against_re
             checks.append(_reference(path, network, companions))
     elif against_reference:
         other = entry is not None and entry.kind != "restorer"
-        why = "only restorers are compared" if other else "nothing was loaded that could be compared"
+        why = "only restorers are compared" if other else "no network was loaded"
         checks.append(Check("skipped", "reference", why))
     return checks
 
 
 def package_lacking(path: Path, entry: ModelEntry | None) -> str:
-    """The package without which this file cannot be loaded, if it is missing here. Raises ModelFileError."""
+    """Name of the package that is missing for loading this file, or "". Raises ModelFileError if it is damaged."""
     needs = entry.needs if entry else "onnxruntime" if look_into(path).is_onnx else ""
     return needs if needs and not package_is_there(needs) else ""
 
 
 def load(path: Path, entry: ModelEntry | None, device: str = "cpu") -> Network | None:
-    """Load a file as the stage that uses it does: strictly, every tensor in its place.
-
-    The files that a network needs beside its own are not asked for.
+    """Load a file strictly, as the stage that uses it does. Further files that the network needs are not read.
 
     Args:
         path: the file.
-        entry: what it is; None takes it for a restorer of somebody's own.
-        device: as users name it.
+        entry: the model that it should be; None for a restorer that is not a known model.
+        device: name of the device.
 
     Returns:
         The network of a restorer, None for other kinds.
 
     Raises:
         ModelFileError: the file cannot be used.
-        FaceRestoreError: something else is in the way: a package or a device.
+        FaceRestoreError: a package or the device cannot be used.
     """
-    look_into(path)  # says what is wrong with a damaged file, whatever it was meant to be
+    look_into(path)  # raises an error for a damaged file of any kind
     from ..networks.shelf import choose_device
 
     where = choose_device(device)
@@ -100,7 +106,7 @@ def load(path: Path, entry: ModelEntry | None, device: str = "cpu") -> Network |
             return load_network(path, where)
         state = read_state(path)
         try:
-            return load_network(state, where)  # not the path, which would also read the files beside it
+            return load_network(state, where)  # from the state, since with the path it would also read further files
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {str(error).removeprefix('the state dict: ')}") from error
     if entry.kind == "parser":
@@ -123,7 +129,7 @@ def load(path: Path, entry: ModelEntry | None, device: str = "cpu") -> Network |
 def _loaded(path: Path, entry: ModelEntry | None, network: Network | None) -> str:
     how = "every tensor fits"
     if look_into(path).is_onnx:
-        how = "OpenCV takes it" if network is None else "onnxruntime takes it"
+        how = "OpenCV can load it" if network is None else "onnxruntime can load it"
     if network is None:
         return f"{how}: {entry.kind} {entry.id}" if entry else how
     knobs = ", ".join(sorted(network.knobs)) or "none"
@@ -149,7 +155,7 @@ def _reference(path: Path, network: Network, companions: Mapping[str, torch.Tens
 def _published_checks(path: Path, entry: ModelEntry | None) -> list[Check]:
     size = path.stat().st_size
     if entry is None:
-        return [Check("warning", "name", "not a model that is known; size and hash cannot be compared")]
+        return [Check("warning", "name", "not a known model; size and hash cannot be compared")]
     if entry.id == BUILT_IN:
         return [Check("ok", "size", f"{size:,} bytes, part of this package")]
     sizes = {file.bytes for file in entry.published}
@@ -167,12 +173,12 @@ def _published_checks(path: Path, entry: ModelEntry | None) -> list[Check]:
     if size in sizes:
         checks.append(Check("ok", "size", f"{size:,} bytes, as published"))
     elif 0 in sizes or not sizes:
-        checks.append(Check("skipped", "size", f"{size:,} bytes; nobody states the published size"))
+        checks.append(Check("skipped", "size", f"{size:,} bytes; the correct size is not published"))
     else:
         wanted = ", ".join(f"{one:,}" for one in sorted(sizes))
         checks.append(Check("warning", "size", f"{size:,} bytes; the published file has {wanted}"))
     if any(not file.sha256 for file in entry.published) or not entry.published:
-        checks.append(Check("skipped", "sha256", f"{digest}; nobody states the published one"))
+        checks.append(Check("skipped", "sha256", f"{digest}; the correct one is not published"))
     else:
         checks.append(Check("warning", "sha256", f"{digest} is not a published one: converted, retrained or damaged"))
     return checks

@@ -1,1 +1,1 @@
-"""The command line: `main`, a module for each command, and what they share (`arguments`, `output`, `progress`)."""
+"""The command line: `main`, a module for each command, and shared modules (`arguments`, `output`, `progress`)."""

@@ -1,4 +1,4 @@
-"""The arguments that commands share, and what they are read into: options, a model store, a `FaceRestorer`."""
+"""Arguments that several commands share, and the objects made from them: `Options`, `Store`, `FaceRestorer`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from ..pipeline import FaceRestorer
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-"""What `add_subparsers` gives."""
+"""Type of the result of `add_subparsers`."""
 
 
 def existing_folder(text: str) -> Path:
-    """For argparse: a folder that exists, so that a misspelt name is not taken for a folder without models."""
+    """Argument type: a folder that exists. A misspelt name would otherwise look like a folder without models."""
     if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is no folder; name the one that the model files are in")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder; name the one that the model files are in")
     return Path(text)
 
 
 def folder_to_be(text: str) -> Path:
-    """For argparse: a folder that exists or can be made, so no file."""
+    """Argument type: a folder that exists or can be created, not a file."""
     path = Path(text)
     blocked = next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), None)
     if blocked is not None:
@@ -36,47 +36,47 @@ def folder_to_be(text: str) -> Path:
 
 
 def common(folder: Callable[[str], Path] = existing_folder, *, detector: bool = False) -> argparse.ArgumentParser:
-    """A parent parser with the arguments of every command: --json, --models, --device, --verbose.
+    """A parent parser with the arguments of all commands: --json, --models, --device, --verbose.
 
     Args:
-        folder: how the value of --models is checked.
-        detector: with --detector-file too.
+        folder: argument type of --models.
+        detector: whether to add --detector-file.
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--models", type=folder, dest="models_folder", metavar="DIR", help="the model folder")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (auto)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (default: auto)")
     if detector:
-        parser.add_argument("--detector-file", type=Path, metavar="FILE", help="a RetinaFace .pth file to detect with")
-    parser.add_argument("--verbose", action="store_true", help="say what is done and why")
+        parser.add_argument("--detector-file", type=Path, metavar="FILE", help="detect with this RetinaFace .pth file")
+    parser.add_argument("--verbose", action="store_true", help="print details, and tracebacks of errors")
     return parser
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Add the pictures and folders to read."""
+    """Add the argument for pictures and folders."""
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture or folder (with sub-folders)")
 
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str] | None = None) -> None:
-    """Add the options of the table, all of the command line's or those named."""
+    """Add the command line's options of the table, all or only those with these names."""
     group = parser.add_argument_group("options")
     for spec in specs_in("cli"):
         if names is None or spec.name in names:
             flag = "--" + spec.name.replace("_", "-")
             help_text = f"{spec.help} Give {spec.allowed}. Default: {spec.default}".replace("%", "%%")
             group.add_argument(flag, dest=f"option_{spec.name}", metavar=spec.kind.upper(), help=help_text)
-            if "_" in spec.name:  # as the API and the infotext spell it
+            if "_" in spec.name:  # as spelled in the API
                 group.add_argument(f"--{spec.name}", dest=f"option_{spec.name}", help=argparse.SUPPRESS)
 
 
 def options_of(settings: argparse.Namespace) -> Options:
-    """The options that were given, defaults for the rest. Raises OptionError."""
+    """The given options, and defaults for the others. Raises OptionError."""
     given = {name: value for name, value in vars(settings).items() if name.startswith("option_") and value is not None}
     return Options.from_mapping({name.removeprefix("option_"): value for name, value in given.items()})
 
 
 def store_of(settings: argparse.Namespace) -> Store:
-    """The model folders that the command line names."""
+    """The model folders of the arguments, or the default one."""
     from ..catalogue import Store
 
     folders = [settings.models_folder] if settings.models_folder else None
@@ -84,12 +84,12 @@ def store_of(settings: argparse.Namespace) -> Store:
 
 
 def restorer_of(settings: argparse.Namespace) -> FaceRestorer:
-    """A `FaceRestorer` as the command line asks for; says so where the environment names a folder that is missing."""
+    """The `FaceRestorer` for the arguments; prints a warning if FACERESTORE_MODELS names a missing folder."""
     from ..catalogue import ENVIRONMENT
     from ..pipeline import FaceRestorer
 
     named = os.environ.get(ENVIRONMENT)
     if named and not settings.models_folder and not Path(named).expanduser().is_dir():
-        # No error, unlike with --models: it may be the folder that the first download will make.
-        print_error(f"{ENVIRONMENT} names {named}, which is no folder")
+        # Not an error, unlike with --models: the first download may create the folder.
+        print_error(f"{ENVIRONMENT} names {named}, which is not a folder")
     return FaceRestorer(settings.models_folder, settings.device, detector=settings.detector_file)

@@ -1,4 +1,4 @@
-"""`facerestore bench`: what to measure, and the printed tables."""
+"""`facerestore bench`: its arguments, and the printed report."""
 
 from __future__ import annotations
 
@@ -33,22 +33,24 @@ def add_command(commands: Commands) -> None:
     """Add `bench` to the command line."""
     parser = commands.add_parser(
         "bench",
-        help="measure the networks and the whole job, beside the reference packages",
-        description="Seconds and memory of each network (one face, and four at once) and of the whole job, ours "
-        "beside gfpgan's, basicsr's, spandrel's and facexlib's where they are installed "
-        "(`pip install .[reference]`), on the same weights: those of the installed file, else random ones.",
+        help="measure the networks and the whole job, compared with the reference packages",
+        description="Measure the time and memory of each network (one face, and four at once) and of the whole job, "
+        "compared with gfpgan, basicsr, spandrel and facexlib if they are installed (`pip install .[reference]`). "
+        "Both sides have the same weights: those of the installed file, or random ones.",
         parents=[common(detector=True)],
     )
-    parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="for the whole job (two samples)")
+    parser.add_argument(
+        "pictures", nargs="*", type=Path, metavar="PICTURE", help="picture for the whole job (default: two samples)"
+    )
     parser.add_argument(
         "--networks",
         default="",
         metavar="IDS",
-        help="which, e.g. gfpgan-1.4,gpen-512, all, or none (all but the heavy ones)",
+        help="networks to measure, e.g. gfpgan-1.4,gpen-512, all, or none (default: all but the slow ones)",
     )
-    parser.add_argument("--job", default="", metavar="ID", help=f"of the whole job, or none ({DEFAULT_JOB})")
-    parser.add_argument("--repeats", type=_count, default=3, help="runs of each after the first; 0: only that one (3)")
-    parser.add_argument("--threads", type=_count, default=0, help="of the CPU (as many as torch takes)")
+    parser.add_argument("--job", default="", metavar="ID", help=f"model of the whole job, or none ({DEFAULT_JOB})")
+    parser.add_argument("--repeats", type=_count, default=3, help="measured runs after the first one (default: 3)")
+    parser.add_argument("--threads", type=_count, default=0, help="threads of the CPU (default: torch's choice)")
     parser.set_defaults(run=run)
 
 
@@ -59,7 +61,7 @@ def _count(text: str) -> int:
 
 
 def run(settings: argparse.Namespace) -> int:
-    """Measure and print each row as it comes; returns the exit code: 1 where something could not be measured.
+    """Measure, and print each row when it is ready; returns the exit code, 1 if something could not be measured.
 
     Raises:
         FaceRestoreError: an argument is wrong; nothing is measured then.
@@ -96,8 +98,10 @@ def run(settings: argparse.Namespace) -> int:
 
 
 class _Report(contextlib.AbstractContextManager["_Report"]):
-    """What is printed. Rows come out one by one, so that an interruption loses no more than the one being measured;
-    JSON, which is one value, comes out at the end, and on an interruption too, with what there is by then."""
+    """Prints the report. Rows are printed one by one, so that an interruption loses only the one being measured.
+
+    JSON is printed at the end, or after an interruption with the rows so far.
+    """
 
     def __init__(self, facts: dict[str, Any], json: bool) -> None:
         self.measured: list[bench_table.Row] = []
@@ -112,12 +116,12 @@ class _Report(contextlib.AbstractContextManager["_Report"]):
             print(f"{facts['machine']}; medians of {count}. A ratio above 1 means that ours is faster.\n", flush=True)
 
     def begin(self, key: str, title: str, per: str) -> None:
-        """Start a table; it is printed if there will be a row."""
+        """Start a table; its head is printed with the first row."""
         self._close()
         self._open, self._tables[key], self._heading = key, [], (title, per)
 
     def add(self, row: bench_table.Row) -> None:
-        """A row of the table begun last."""
+        """Add a row to the current table."""
         rows = self._tables[self._open]
         rows.append(row)
         self.measured.append(row)
@@ -126,11 +130,11 @@ class _Report(contextlib.AbstractContextManager["_Report"]):
             print("\n".join([*lines, bench_table.line(row)]), flush=True)
 
     def finish(self, left_out: Sequence[str]) -> None:
-        """All is measured that was to be; `left_out` says what was not, and why."""
+        """Mark the report as complete; `left_out` says what was not measured, and why."""
         self._left_out, self._complete = list(left_out), True
 
     def _close(self) -> None:
-        """End the table begun last with its notes."""
+        """End the current table with its notes."""
         rows = self._tables.get(self._open)
         if rows and not self._json:
             remarks = bench_table.notes(rows)
@@ -159,7 +163,7 @@ def _networks(given: str) -> tuple[str, ...]:
 
 
 def _facts(device: torch.device, repeats: int) -> dict[str, Any]:
-    """What a measurement depends on, for JSON; `machine` is the same in words."""
+    """The circumstances of the measurement, for JSON; `machine` is their description in words."""
     import torch
 
     threads, name = torch.get_num_threads(), str(device)
@@ -173,7 +177,7 @@ def _facts(device: torch.device, repeats: int) -> dict[str, Any]:
 
 
 def _pictures(settings: argparse.Namespace) -> tuple[list[tuple[str, Pixels, list[Face]]], list[str]]:
-    """Name, pixels and faces of the pictures of the whole job; and why there are none, if nobody asked for any."""
+    """Name, pixels and faces of the pictures of the whole job, and reasons why there are none."""
     from ..bench.networks import measurable
     from ..bench.samples import sample_pictures
     from ..images import files as image_files

@@ -1,4 +1,4 @@
-"""`facerestore detect`: where the faces are."""
+"""`facerestore detect`: prints the faces that were found in pictures."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ OPTIONS = ("detector", "confidence", "order")
 
 def add_command(commands: Commands) -> None:
     """Add `detect` to the command line."""
-    parser = commands.add_parser("detect", help="find the faces, change nothing", parents=[common(detector=True)])
+    parser = commands.add_parser(
+        "detect", help="find the faces without changing anything", parents=[common(detector=True)]
+    )
     add_inputs(parser)
     add_options(parser, OPTIONS)
     parser.set_defaults(run=run)
 
 
 def run(settings: argparse.Namespace) -> int:
-    """Find the faces of every picture and print them; returns the exit code.
+    """Find the faces of all pictures and print them; returns the exit code.
 
     Raises:
         FaceRestoreError: an argument is wrong, or the detector is missing.
@@ -44,7 +46,7 @@ def run(settings: argparse.Namespace) -> int:
                     x0, y0, x1, y1 = face.box
                     print(f"  {face.number}: {x0:.0f},{y0:.0f} to {x1:.0f},{y1:.0f}, score {face.score:.2f}")
     except KeyboardInterrupt:
-        print_error(f"interrupted; {len(rows)} of {len(pictures)} pictures are done")
+        print_error(f"interrupted; {len(rows)} of {len(pictures)} pictures are finished")
         code = INTERRUPTED
     if settings.json:
         print_json(rows)

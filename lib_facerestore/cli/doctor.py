@@ -1,4 +1,4 @@
-"""`facerestore doctor`: what is installed, what is missing, and how to get it."""
+"""`facerestore doctor`: prints what is installed, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .output import FAILED, OK, print_json
 
 def add_command(commands: Commands) -> None:
     """Add `doctor` to the command line."""
-    help_text = "what is installed, what is missing, and how to get it"
+    help_text = "show what is installed, what is missing, and how to get it"
     parser = commands.add_parser("doctor", help=help_text, parents=[common()])
     parser.set_defaults(run=run)
 
 
 def run(settings: argparse.Namespace) -> int:
-    """Print what was found; returns the exit code, 1 where something that is needed is missing or broken."""
+    """Print the findings; returns the exit code, 1 if something that is needed is missing or broken."""
     from ..checks.doctor import examine
 
     findings = examine(store_of(settings), settings.device)

@@ -1,7 +1,7 @@
 """The command line: `facerestore restore | detect | models | bench | doctor`, also as `python -m lib_facerestore`.
 
-Results and JSON go to standard output, progress and errors to standard error. Exit codes: 0 all went well, 1 some file
-failed, 2 the command or an option is wrong, 130 interrupted.
+Results and JSON are printed on standard output, progress and errors on standard error. Exit codes: 0 success, 1 some
+file failed, 2 the command or an option is wrong, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. arguments: those after the program's name, by default the process's own.
+    """Run the command line. Expected errors are printed, not raised.
+
+    Args:
+        arguments: the arguments after the program's name; None takes those of the process.
 
     Returns:
-        The exit code. Whatever can be expected to go wrong is printed, not raised.
+        The exit code.
     """
     escape_unencodable()
     try:
         code = _run(arguments)
-    except BrokenPipeError:  # the reader has all that it wanted
+    except BrokenPipeError:  # the reader of the output has closed it
         code = OK
     try:
-        if sys.stdout is not None:  # pythonw has none
+        if sys.stdout is not None:  # it is None under pythonw
             sys.stdout.flush()
     except BrokenPipeError:
         discard_output()
@@ -41,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The argument parser with all commands; the options of pictures are made from the table of options."""
+    """The argument parser with all commands; the options of `restore` and `detect` come from the table of options."""
     parser = argparse.ArgumentParser(
-        prog="facerestore", description="Find the faces in pictures, restore them, and put them back without a seam."
+        prog="facerestore", description="Find the faces in pictures, restore them, and paste them back seamlessly."
     )
     parser.add_argument("--version", action="version", version=f"facerestore {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -55,14 +58,14 @@ def build_parser() -> argparse.ArgumentParser:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         settings, unknown = build_parser().parse_known_args(arguments)
-    except SystemExit as stop:  # argparse has printed why
+    except SystemExit as stop:  # argparse has printed the reason
         return int(stop.code or 0)
     if unknown:
         print_error(_not_known(unknown[0], settings))
         return USAGE
     level = logging.DEBUG if settings.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    # Pillow's remark on large pictures is meant for servers; what is too large for any use is an error, not a warning.
+    # Pillow's warning about large pictures is for servers; pictures beyond its limit are an error here.
     warnings.filterwarnings("ignore", r"Image size \(.* pixels\) exceeds limit")
     try:
         return int(settings.run(settings))
@@ -70,11 +73,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         print_error(error)
         return USAGE
     except KeyboardInterrupt:
-        print_error("interrupted; finished files are whole")
+        print_error("interrupted; finished files are complete")
         return INTERRUPTED
     except BrokenPipeError:
         raise
-    except OSError as error:  # a folder that may not be read, a full disk: not worth a traceback
+    except OSError as error:  # e.g. an unreadable folder or a full disk; a traceback would not help
         logger.debug("failed", exc_info=True)
         print_error(error)
         return FAILED
@@ -91,6 +94,6 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _not_known(argument: str, settings: argparse.Namespace) -> str:
     flags = [name.removeprefix("option_").replace("_", "-") for name in vars(settings)]
-    # Compared without the dashes, which all have and which make everything look alike.
+    # Compared without the dashes, which would make all names look similar.
     near = did_you_mean(argument.partition("=")[0].lstrip("-"), flags).replace("mean ", "mean --")
     return f"{argument} is not known.{near} See `facerestore {settings.command} --help`."

@@ -1,4 +1,4 @@
-"""`facerestore models download`: the terms of a model, the question, and its file."""
+"""`facerestore models download`: shows a model's licence, asks for consent, and downloads its file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JsonRow = dict[str, str | None]
 
 
 def run(settings: argparse.Namespace) -> int:
-    """Get each model that is named; one that fails does not stop the others. Returns the exit code.
+    """Download the models; one that fails does not stop the others. Returns the exit code.
 
     Raises:
         ModelFileError: an id is not known; nothing is downloaded then.
@@ -37,13 +37,13 @@ def run(settings: argparse.Namespace) -> int:
 
 
 def _get(entry: ModelEntry, store: Store, settings: argparse.Namespace) -> JsonRow:
-    """Get one model, and say so; its row for JSON has an "error" where it could not be had, or was declined."""
+    """Download one model; returns its row for JSON, which has an "error" if that failed or was declined."""
     from ..catalogue.download import download, published_file
 
     there = _there_already(entry, settings.file, store)
     if there is not None:
         if not settings.json:
-            print(f"{entry.id}: was there already, {there.path} ({_verified(there)})")
+            print(f"{entry.id}: already installed, {there.path} ({_verified(there)})")
         return {"id": entry.id, "file": str(there.path), "verified": there.verified, "url": ""}
     try:
         chosen = published_file(entry, settings.file)
@@ -58,7 +58,7 @@ def _get(entry: ModelEntry, store: Store, settings: argparse.Namespace) -> JsonR
     except DownloadError as error:
         return _failed(entry, str(error))
     if not settings.json:
-        print(f"{entry.id}: {'' if done.url else 'was there already, '}{done.path} ({_verified(done)})")
+        print(f"{entry.id}: {'' if done.url else 'already installed, '}{done.path} ({_verified(done)})")
     return {"id": entry.id, "file": str(done.path), "verified": done.verified, "url": done.url}
 
 
@@ -68,7 +68,7 @@ def _failed(entry: ModelEntry, message: str) -> JsonRow:
 
 
 def _there_already(entry: ModelEntry, name: str | None, store: Store) -> Downloaded | None:
-    """The model, or its published file of that name, where it is in any of the searched folders."""
+    """The model, or its published file with this name, if it is in one of the searched folders; else None."""
     from ..catalogue import BUILT_IN
     from ..catalogue.download import Downloaded
     from ..catalogue.fingerprints import sha256_of
@@ -105,15 +105,15 @@ def _show_terms(entry: ModelEntry, file: ModelFile, folder: Path) -> None:
         if len(file.urls) > 1:
             lines.append(f"            {len(file.urls) - 1} more address(es) if that fails")
     lines += [f"  licence   {entry.licence}", f"            {entry.licence_note}"]
-    lines.append(f"  business  {COMMERCIAL_USE[entry.commercial]}")
+    lines.append(f"            {COMMERCIAL_USE[entry.commercial]}")
     if file.note:
         lines.append(f"  note      {file.note}")
     print("\n".join(lines), file=sys.stderr)
 
 
 def _agreed(settings: argparse.Namespace) -> bool:
-    """Whether to go on. Only somebody who can answer is asked: a script has the terms in its log."""
+    """Whether the user agrees. Only a terminal is asked; a script has the licence in its log."""
     if settings.yes or not sys.stdin or not sys.stdin.isatty():
         return True
-    print("Download it on these terms? [y/N] ", end="", file=sys.stderr, flush=True)
+    print("Download it under these terms? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

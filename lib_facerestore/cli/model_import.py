@@ -1,4 +1,4 @@
-"""`facerestore models import`: files that the user has, recognised, tried, and brought into the model folder."""
+"""`facerestore models import`: recognises and tests the user's files, and copies them into the model folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(settings: argparse.Namespace) -> int:
-    """Bring in each file; one that fails does not stop the others. Returns the exit code."""
+    """Import the files; one that fails does not stop the others. Returns the exit code."""
     store = store_of(settings)
     rows = []
     code = OK
@@ -39,19 +39,21 @@ def run(settings: argparse.Namespace) -> int:
 
 
 def import_file(source: Path, store: Store, move: bool = False) -> dict[str, Any]:
-    """Bring a file into the store's first folder, under its usual name where it is one of the known models.
+    """Copy a file into the store's first folder, with its usual name if it is a known model.
 
-    Whatever goes wrong, the file is still where it was, and nothing half done is left in the folder.
+    After an error the file is still at its old place, and there is no partial copy in the folder.
 
     Args:
-        move: take it away from where it was.
+        source: the file.
+        store: the model folders.
+        move: whether to move the file instead of copying it.
 
     Returns:
-        source, file (where it is now), id (or None) and what (in words).
+        Values by name: source, file (the new path), id (or None) and what (a description).
 
     Raises:
-        InputError: the file is missing or cannot be copied, or another one has its name.
-        ModelFileError: it is no model file that could be used.
+        InputError: the file is missing or cannot be copied, or another file has its name.
+        ModelFileError: it is not a model file, or cannot be used.
     """
     from ..catalogue import MODEL_SUFFIXES, identify
     from ..catalogue.fingerprints import same_content
@@ -73,17 +75,17 @@ def import_file(source: Path, store: Store, move: bool = False) -> dict[str, Any
             raise InputError(f"{target}: exists already and is another file; move it away first.")
         if move and not source.samefile(target):
             source.unlink()
-        return row | {"what": f"{row['what']}, was there"}
+        return row | {"what": f"{row['what']}, already installed"}
     make_folder(target.parent)
     try:
         (move_atomically if move else copy_atomically)(source, target)
     except InputError as error:
-        raise InputError(f"{error} Your file is still {source}.") from error
+        raise InputError(f"{error} Your file is still at {source}.") from error
     return row
 
 
 def _usual_name(source: Path, entry: ModelEntry | None) -> str:
-    """The name that the file is published under, the model's usual one, or its own where it is no known model."""
+    """The file's published name, else the model's usual name; its own name if it is not a known model."""
     from ..catalogue.fingerprints import sha256_of
 
     if entry is None:
@@ -103,7 +105,7 @@ def _in_words(found: IdentifiedFile) -> str:
 
 
 def _check_usable(source: Path, entry: ModelEntry | None) -> None:
-    """Refuse a file that no stage could load; one that only lacks a package here is welcome. Raises ModelFileError."""
+    """Raise ModelFileError if the file cannot be loaded, unless only because a package is missing here."""
     from ..catalogue.fingerprints import look_into
     from ..checks.verify import load, package_lacking
 
@@ -115,4 +117,4 @@ def _check_usable(source: Path, entry: ModelEntry | None) -> None:
     except ModelFileError:
         raise
     except FaceRestoreError as error:
-        logger.info("%s: was not tried: %s", source, error)
+        logger.info("%s: was not tested: %s", source, error)

@@ -1,7 +1,4 @@
-"""The page that `facerestore models list` prints: what there is, what is here, on which terms, what it is good for.
-
-`survey` gathers, `page` makes the text; neither prints.
-"""
+"""The page of `facerestore models list`: `survey` collects the known and installed models, `page` makes the text."""
 
 from __future__ import annotations
 
@@ -22,22 +19,22 @@ _HEADINGS = {
     "upscaler": "Upscalers for the background",
 }
 _BESIDES = {"detector": ", and the built-in one", "parser": "; without one, masks are ellipses"}
-"""What serves in a group when nothing of it is installed."""
+"""What is used if no model of a group is installed."""
 
 _ONE_LINE = 106
-"""Columns from which on the terms are in a model's first line; the longest just fit."""
+"""Terminal width from which the licence is in a model's first line; the longest one just fits."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known and what is there.
+    """The known models, and the files in the model folders.
 
     Attributes:
         folders: the folders that were searched; downloads go to the first.
-        models: every known model with its file, or None.
-        others: the model files that are none of them.
-        duplicates: groups of files that hold the same bytes.
-        families: family of those `others` that are restorers of somebody's own.
+        models: all known models, each with its file or None.
+        others: the other model files.
+        duplicates: groups of files with the same content.
+        families: families of those `others` that are restorers outside the catalogue.
     """
 
     folders: tuple[Path, ...]
@@ -47,7 +44,7 @@ class Survey:
     families: dict[Path, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Plain values for JSON."""
         return {
             "folders": [str(folder) for folder in self.folders],
             "models": [_row(entry, path) for entry, path in self.models],
@@ -68,7 +65,7 @@ class Survey:
 
 
 def survey(store: Store) -> Survey:
-    """Look through the store's folders."""
+    """Search the store's folders."""
     there = store.scan()
     installed = there.installed(None)
     models = tuple((entry, installed.get(entry.id)) for entry in known_models(None))
@@ -79,7 +76,7 @@ def survey(store: Store) -> Survey:
 
 
 def _families(unknown: list[IdentifiedFile]) -> dict[Path, str]:
-    """Family of each file whose tensors one of our networks takes: torch is imported only where there are any."""
+    """The family of each file that belongs to one. torch is imported only if there are files to examine."""
     found: dict[Path, str] = {}
     for one in unknown:
         if one.content is None or not one.content.shapes:
@@ -106,13 +103,20 @@ def _row(entry: ModelEntry, path: Path | None) -> dict[str, Any]:
 
 
 def megabytes(count: int) -> str:
-    """ "332 MB", "1.7 MB"; a megabyte is 2^20 bytes, as file managers count."""
+    """A number of bytes as text, e.g. "332 MB" or "1.7 MB"; a megabyte is 2^20 bytes."""
     value = count / 2**20
     return f"{value:.0f} MB" if value >= 10 else f"{value:.1f} MB"
 
 
 def page(survey: Survey, everything: bool = False, width: int = 110, encoding: str = "utf-8") -> str:
-    """The text, for a terminal `width` columns wide."""
+    """The text of the page.
+
+    Args:
+        survey: from `survey`.
+        everything: whether to include models that are not shown by default.
+        width: width of the terminal in columns.
+        encoding: encoding of the terminal.
+    """
     return "\n".join(_lines(survey, everything, max(60, min(width, 120)), _mark(encoding)))
 
 
@@ -125,7 +129,7 @@ def _mark(encoding: str) -> str:
 
 
 def _lines(survey: Survey, everything: bool, width: int, mark: str) -> Iterator[str]:
-    yield f"Model folder: {survey.folders[0]}{'' if survey.folders[0].is_dir() else '  (not there yet)'}"
+    yield f"Model folder: {survey.folders[0]}{'' if survey.folders[0].is_dir() else '  (does not exist yet)'}"
     for folder in survey.folders[1:]:
         yield f"Also searched: {folder}"
     for group, heading in _HEADINGS.items():
@@ -144,8 +148,8 @@ def _lines(survey: Survey, everything: bool, width: int, mark: str) -> Iterator[
             yield f"  {hidden} more; `facerestore models list --all` shows them."
     yield from _rest(survey, width)
     yield ""
-    yield "Get one:    facerestore models download gfpgan-1.4  (its licence comes first)"
-    yield "Have one:   facerestore models import FILE"
+    yield "Download:   facerestore models download gfpgan-1.4  (shows the licence first)"
+    yield "Add a file: facerestore models import FILE"
     yield "Check all:  facerestore models verify"
 
 
@@ -172,12 +176,12 @@ def _model(entry: ModelEntry, path: Path | None, folders: tuple[Path, ...], widt
         if lacking:
             names = f"{lacking[0]} and {len(lacking) - 1} more" if lacking[1:] else lacking[0]
             folder = f"; copy its folder {entry.beside_folder} there" if entry.beside_folder else ""
-            yield from _indented(f"INCOMPLETE: beside it there is no {names}{folder}", width)
+            yield from _indented(f"INCOMPLETE: its folder lacks {names}{folder}", width)
     else:
         hint = "" if any(file.urls for file in entry.published) else f"; get it by hand from {entry.page}"
-        yield from _indented(f"not installed, wants {entry.files[0]}{hint}", width)
+        yield from _indented(f"not installed, needs {entry.files[0]}{hint}", width)
     if not entry.used:
-        yield "      known, but nothing here uses it"
+        yield "      known, but not used by Face Restore"
     elif entry.needs and not package_is_there(entry.needs):
         yield f"      needs the package {entry.needs}, which is not installed"
 
@@ -189,7 +193,7 @@ def _size(entry: ModelEntry, path: Path | None) -> str:
 
 
 def about(entry: ModelEntry) -> str:
-    """The size of a file whose size nobody states, from its tensors: "about 270 MB"."""
+    """The approximate size of a file without a published size, e.g. "about 270 MB"."""
     return f"about {megabytes(entry.about)}" if entry.about else "size unknown"
 
 
@@ -201,7 +205,7 @@ def _indented(text: str, width: int) -> list[str]:
 
 
 def _short(path: Path, folders: tuple[Path, ...]) -> str:
-    """The path inside the first folder, whole elsewhere."""
+    """The path relative to the first folder, or the full path if it is elsewhere."""
     try:
         return str(path.relative_to(folders[0]))
     except ValueError:

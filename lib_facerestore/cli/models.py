@@ -1,6 +1,6 @@
-"""`facerestore models list | download | verify | import`: the arguments of all four, and `list` and `verify`.
+"""`facerestore models list | download | verify | import`: all their arguments; the code of `list` and `verify`.
 
-The page that `list` prints is made in `model_page`; `model_download` and `model_import` hold the other two.
+`model_page` makes the page of `list`; `model_download` and `model_import` have the code of the other two.
 """
 
 from __future__ import annotations
@@ -23,44 +23,46 @@ if TYPE_CHECKING:
 
 def add_command(commands: Commands) -> None:
     """Add `models` and its actions to the command line."""
-    models = commands.add_parser("models", help="the models that are known and installed; get, check, bring in")
+    models = commands.add_parser("models", help="list, download, verify and import models")
     actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
-    reading, writing = common(existing_folder), common(folder_to_be)  # `download` and `import` make the folder
+    reading, writing = common(existing_folder), common(folder_to_be)  # `download` and `import` create the folder
     for parent in (reading, writing):
         parent.add_argument(
-            "--webui", type=existing_folder, metavar="DIR", help="a WebUI's models folder, to search that too"
+            "--webui", type=existing_folder, metavar="DIR", help="also search this models folder of a WebUI"
         )
 
     listing = actions.add_parser(
-        "list", help="every known model: installed or not, size, licence, what it is good for", parents=[reading]
+        "list", help="show all known models: installed or not, size, licence, use", parents=[reading]
     )
-    listing.add_argument("--all", action="store_true", help="also those for onnxruntime, and those nothing here uses")
+    listing.add_argument(
+        "--all", action="store_true", help="also those for onnxruntime, and those that Face Restore does not use"
+    )
     listing.set_defaults(run=run_list)
 
     download = actions.add_parser(
-        "download", help="get models, verified; the licence is shown first", parents=[writing]
+        "download", help="download and verify models; the licence is shown first", parents=[writing]
     )
-    download.add_argument("ids", nargs="+", metavar="ID", help="as `models list` names them")
-    download.add_argument("--file", metavar="NAME", help="another of the files that are published for it")
-    download.add_argument("-y", "--yes", action="store_true", help="do not ask after the licence was shown")
+    download.add_argument("ids", nargs="+", metavar="ID", help="id of a model, see `models list`")
+    download.add_argument("--file", metavar="NAME", help="name of another published file of the model")
+    download.add_argument("-y", "--yes", action="store_true", help="do not ask for consent to the licence")
     download.add_argument("--offline", action="store_true", default=None, help="never use the network")
     download.set_defaults(run=model_download.run)
 
     verify = actions.add_parser("verify", help="check models: size, hash, strict load, family", parents=[reading])
     verify.add_argument(
-        "ids", nargs="*", metavar="ID", help="an id, a file name in the folders, or a path (all that is installed)"
+        "ids", nargs="*", metavar="ID", help="id, name of a file in the folders, or path (default: all installed)"
     )
-    verify.add_argument("--against", choices=["reference"], help="also run it through the original network (slow)")
+    verify.add_argument("--against", choices=["reference"], help="also compare with the original network (slow)")
     verify.set_defaults(run=run_verify)
 
-    bring = actions.add_parser("import", help="copy a file that you have into the model folder", parents=[writing])
-    bring.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    bring = actions.add_parser("import", help="copy your model files into the model folder", parents=[writing])
+    bring.add_argument("files", nargs="+", type=Path, metavar="FILE", help="model file")
     bring.add_argument("--move", action="store_true", help="move it instead of copying it")
     bring.set_defaults(run=model_import.run)
 
 
 def run_list(settings: argparse.Namespace) -> int:
-    """`models list`; returns the exit code."""
+    """Run `models list`; returns the exit code."""
     from . import model_page
 
     survey = model_page.survey(store_of(settings))
@@ -74,7 +76,7 @@ def run_list(settings: argparse.Namespace) -> int:
 
 
 def run_verify(settings: argparse.Namespace) -> int:
-    """`models verify`; returns the exit code."""
+    """Run `models verify`; returns the exit code."""
     from ..catalogue import known_models
     from ..checks.verify import verify
 
@@ -107,7 +109,7 @@ def run_verify(settings: argparse.Namespace) -> int:
 
 
 def _meant(name: str, there: Inventory) -> tuple[Path, ModelEntry | None]:
-    """The file that is to be checked, and the model that it should be. Raises ModelFileError where there is none."""
+    """The file to verify, and the model that it should be, if known. Raises ModelFileError if there is no file."""
     from ..catalogue import identify, known_model
 
     entry = known_model(name)

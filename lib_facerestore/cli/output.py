@@ -1,4 +1,4 @@
-"""How the command line prints: exit codes, JSON, text that any terminal can show, and a quiet end of a closed pipe."""
+"""Output of the command line: exit codes, JSON, errors, and handling of limited encodings and closed pipes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import sys
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: all went well; some file failed; the command or an option is wrong; stopped by Ctrl-C."""
+"""Exit codes: success; some file failed; the command or an option is wrong; interrupted by Ctrl-C."""
 
 
 def print_json(value: object) -> None:
@@ -18,16 +18,18 @@ def print_json(value: object) -> None:
 
 
 def print_error(message: object) -> None:
-    """Print a message on standard error, with the program's name before it."""
+    """Print a message on standard error, after the program's name."""
     print(f"facerestore: {message}", file=sys.stderr)
 
 
 def escape_unencodable() -> None:
-    """Make standard output and error write a character that their encoding lacks as \\uXXXX, which JSON reads back, so
-    that no file name can end a run with an error."""
+    """Make standard output and error write characters that their encoding lacks as \\uXXXX, as in JSON.
+
+    Otherwise, a file name with such a character would end the run with an error.
+    """
     codecs.register_error("facerestore", _escape)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # not every host has one, and pythonw has none at all
+        if isinstance(stream, io.TextIOWrapper):  # some hosts replace them, and under pythonw they are None
             stream.reconfigure(errors="facerestore")
 
 
@@ -39,10 +41,10 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
 
 
 def discard_output() -> None:
-    """Send what is still to be printed nowhere, once the reader of a pipe has gone (`… | head -1`).
+    """Discard further output after the reader of a pipe has closed it (`… | head -1`).
 
-    The streams keep what they could not write and try again when the interpreter ends: without this it would print
-    "Exception ignored" then, and exit with 120.
+    The streams would try to write the rest when the interpreter exits, print "Exception ignored" and change the exit
+    code to 120.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar, and a Ctrl-C that lets what is under way be finished."""
+"""A progress bar on the terminal, and a Ctrl-C that lets the current work be finished."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ _PICTURES_FORMAT = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
 
 
 class Interrupt:
-    """Within `with`, the first Ctrl-C only makes `asked` true, so that what is under way can be finished and written;
-    the second raises KeyboardInterrupt as usual."""
+    """Context in which the first Ctrl-C only makes `asked` true, so that the current work can be finished and written.
+
+    The second one raises KeyboardInterrupt as usual.
+    """
 
     def __init__(self) -> None:
         self._asked = False
@@ -26,7 +28,7 @@ class Interrupt:
         return self._asked
 
     def __enter__(self) -> Interrupt:
-        with contextlib.suppress(ValueError):  # signals reach the main thread only
+        with contextlib.suppress(ValueError):  # only the main thread can handle signals
             self._before = signal.signal(signal.SIGINT, self._note)
             self._installed = True
         return self
@@ -39,16 +41,16 @@ class Interrupt:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        with contextlib.suppress(RuntimeError):  # it may come while a line is being printed
-            print_error("finishing what is under way; Ctrl-C again stops at once")
+        with contextlib.suppress(RuntimeError):  # raised if the signal comes while a line is being printed
+            print_error("finishing the current pictures; press Ctrl-C again to stop at once")
             sys.stderr.flush()
 
 
 class Bar:
-    """A progress bar on standard error, shown where that is a terminal.
+    """A progress bar on standard error, shown only if that is a terminal.
 
     Args:
-        total: where it ends; None where that is not known yet.
+        total: its end; None if that is not known yet.
         format: further arguments of `tqdm.tqdm`.
     """
 
@@ -59,12 +61,12 @@ class Bar:
 
     @classmethod
     def of_pictures(cls, total: int) -> Bar:
-        """A bar over so many pictures, which moves with the faces within a picture too."""
+        """A bar for a number of pictures, which also moves with the faces in a picture."""
         return cls(total, bar_format=_PICTURES_FORMAT)
 
     @classmethod
     def of_bytes(cls, name: str) -> Bar:
-        """A bar over the bytes of a file."""
+        """A bar for the bytes of a file."""
         return cls(None, desc=name, unit="B", unit_scale=True, unit_divisor=1024)
 
     def __enter__(self) -> Bar:
@@ -74,19 +76,19 @@ class Bar:
         self._bar.close()
 
     def move(self, to: float, total: float | None = None) -> None:
-        """Move to a place between 0 and the total; total: the new one, where it has become known."""
+        """Move to a position between 0 and the total; `total` sets a new total."""
         if total:
             self._bar.total = total
         self._bar.update(to - self._bar.n)
 
     def show(self, to: float, text: str) -> None:
-        """Move, and show a text beside the bar at once."""
+        """Move to a position, and show a text next to the bar at once."""
         self._bar.n = to
         self._bar.set_description_str(text, refresh=False)
         self._bar.refresh()
 
     def say(self, text: str, *, error: bool = False) -> None:
-        """Print a line above the bar, on standard output or error. A reader that has gone does not end the work."""
+        """Print a line above the bar, on standard output or error. A closed pipe does not end the work."""
         try:
             self._bar.write(text, file=sys.stderr if error else sys.stdout)
         except BrokenPipeError:

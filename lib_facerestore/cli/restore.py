@@ -1,4 +1,4 @@
-"""`facerestore restore`: the faces in pictures and folders."""
+"""`facerestore restore`: restores the faces in pictures and folders."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ def add_command(commands: Commands) -> None:
         "restore", help="restore the faces in pictures or folders", parents=[common(detector=True)]
     )
     add_inputs(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="picture (one input) or folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
-    parser.add_argument("--skip-existing", action="store_true", help="pass over pictures whose result exists")
-    parser.add_argument("--quality", type=_quality, help="for JPEG and WebP, 1 to 100 (as the input)")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="file (for one picture) or folder for the results"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    parser.add_argument("--skip-existing", action="store_true", help="skip pictures whose result exists")
+    parser.add_argument("--quality", type=_quality, help="of JPEG and WebP, 1 to 100 (default: that of the input)")
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -38,7 +40,7 @@ def _quality(text: str) -> int:
 
 
 def run(settings: argparse.Namespace) -> int:
-    """Restore and write every picture; one that fails does not stop the others. Returns the exit code.
+    """Restore and write all pictures; one that fails does not stop the others. Returns the exit code.
 
     Raises:
         FaceRestoreError: an argument is wrong, or a model is missing; nothing is written then.
@@ -71,10 +73,10 @@ def run(settings: argparse.Namespace) -> int:
 
 
 def _follow(running: Iterator[Outcome], bar: Bar, quiet: bool) -> tuple[list[Outcome], bool]:
-    """Print what becomes of each picture as it is done (errors only: `quiet`).
+    """Print the outcome of each picture when it is finished; only errors if `quiet`.
 
     Returns:
-        What became of them, and whether a second Ctrl-C stopped it.
+        The outcomes, and whether a second Ctrl-C stopped the run.
     """
     outcomes = []
     try:
@@ -90,12 +92,12 @@ def _follow(running: Iterator[Outcome], bar: Bar, quiet: bool) -> tuple[list[Out
 
 
 def _conclude(outcomes: list[Outcome], total: int, stopped: bool) -> int:
-    """Say how many pictures failed or were left; returns the exit code."""
+    """Print how many pictures failed or are not finished; returns the exit code."""
     failed = sum(bool(outcome.error) for outcome in outcomes)
     if failed and len(outcomes) > 1:
         print_error(f"{failed} of {len(outcomes)} pictures failed")
     if stopped:
-        print_error(f"interrupted; {len(outcomes) - failed} of {total} pictures are finished and whole")
+        print_error(f"interrupted; {len(outcomes) - failed} of {total} pictures are finished")
         return INTERRUPTED
     return FAILED if failed else OK
 
@@ -106,7 +108,7 @@ def _summary(outcome: Outcome) -> str:
     applied = sum(report.applied for report in outcome.faces)
     count = f"{applied} of {len(outcome.faces)} faces restored" if outcome.faces else "no face was found"
     if outcome.copied:
-        count += ", copied as it is"
+        count += ", copied unchanged"
     lines = [f"{outcome.task.source} -> {outcome.task.target}: {count} ({outcome.model})"]
     lines += [f"  {report.reason}" for report in outcome.faces if report.reason]
     lines += [f"  {note}" for note in outcome.notes if note != "no face was found"]

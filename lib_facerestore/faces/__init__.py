@@ -1,1 +1,1 @@
-"""Faces as data: boxes, landmarks, numbering, selection, and the alignment of their crops."""
+"""What is known about a face (box, landmarks, number), which faces are selected, and how crops are aligned."""

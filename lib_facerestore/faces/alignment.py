@@ -1,8 +1,8 @@
 """Geometry of a face: five-point templates, the similarity transform, the aligned crop, and resampling.
 
-Convention, everywhere in the package: coordinates are (x, y) in pixels and an integer coordinate is the *centre* of a
-pixel, so a picture W wide covers -0.5 … W - 0.5. A matrix `M` is 2×3, float64 and maps picture → crop. Changing the
-crop's size therefore scales coordinates as (x + 0.5) * k - 0.5, and crops of different sizes show the same area.
+Convention in the whole package: coordinates are (x, y) in pixels, and an integer coordinate is the *centre* of a pixel.
+A picture W pixels wide covers -0.5 … W - 0.5. Scaling a crop by k maps a coordinate x to (x + 0.5) * k - 0.5, so crops
+of different sizes show the same area. Matrices are 2×3 float64, and map picture → crop unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PixelBox = tuple[int, int, int, int]
-"""Pixels of a picture: x0, y0, x1, y1; the ends are excluded."""
+"""A rectangle of pixels, (x0, y0, x1, y1); x1 and y1 are excluded."""
 Border = Literal["reflect", "edge", "zero"]
-"""What shows outside of a picture: its mirror image, its outermost pixels, or 0."""
+"""What fills the area outside a picture: its mirror image, its outermost pixels, or 0."""
 
 _BORDERS: dict[str, int] = {
     "reflect": cv2.BORDER_REFLECT_101,
@@ -34,8 +34,8 @@ _BORDERS: dict[str, int] = {
     "zero": cv2.BORDER_CONSTANT,
 }
 
-# Left eye, right eye, nose, left and right mouth corner (image left first) in a 512 crop:
-# the mean FFHQ face as facexlib has it.
+# Left eye, right eye, nose, left and right mouth corner (image left first) in a 512 px crop: the mean FFHQ face, as in
+# facexlib.
 _FFHQ_512 = (
     (192.98138, 239.94708),
     (318.90277, 240.19360),
@@ -43,7 +43,7 @@ _FFHQ_512 = (
     (201.26117, 371.41043),
     (313.08905, 371.15118),
 )
-# The ArcFace reference points in a 96×112 picture, which GPEN was trained with.
+# ArcFace's reference points in a crop of 96×112 px. GPEN was trained with them too.
 _ARCFACE_96X112 = (
     (30.29460, 51.69630),
     (65.53180, 51.50140),
@@ -52,39 +52,45 @@ _ARCFACE_96X112 = (
     (62.72990, 92.20410),
 )
 
-# A landmark is left out of the fit when the rest fits better than this share of the error of all five ...
+# A landmark is left out of the fit if the error without it is below this fraction of the error with all five ...
 _OUTLIER_GAIN = 0.4
-# ... and all five together miss by more than this share of the template's spread.
+# ... and the error with all five is above this fraction of the template's spread.
 _OUTLIER_ERROR = 0.1
-# Median side of an aligned crop over the longer side of a detector's box, on the sample photographs (1st to 99th
-# percentile 1.21 to 1.59), and where the box's centre lies in the crop.
+# Side of an aligned crop divided by the longer side of the detector's box: the median on the sample photographs (1st to
+# 99th percentile: 1.21 to 1.59). Below it, the position of the box's centre in the crop, as fractions of its side.
 _CROP_OVER_BOX = 1.37
 _BOX_CENTRE = (0.5, 0.553)
-# Landmarks are taken to be wrong where their crop is this many times as large as the box's.
+# Landmarks are wrong if the side of their crop, divided by that of the box's crop, is outside this range.
 _PLAUSIBLE = (0.3, 3.5)
-# A larger part of a picture than this, in pixels, is reduced before anything is computed from it.
+# If a warp needs more pixels of a picture than this, they are averaged first, a few rows at a time, to save memory.
 _DIRECT_AREA = 2**24
 
 
 def ffhq_template(size: int) -> NDArray[np.float64]:
-    """Five landmarks (5, 2) of the FFHQ-aligned face in a crop of `size` pixels; all families except GPEN use it."""
+    """Landmarks (5×2, pixels) of an FFHQ-aligned crop of `size` pixels, the template of most families."""
     return (np.asarray(_FFHQ_512, np.float64) + 0.5) * (size / 512.0) - 0.5
 
 
 def gpen_template(size: int) -> NDArray[np.float64]:
-    """Five landmarks (5, 2) of GPEN's crop: the 96×112 reference, made square, a quarter of padding on each side."""
+    """Landmarks (5×2, pixels) of GPEN's crop of `size` pixels.
+
+    They are ArcFace's 96×112 reference points, made square, with a quarter of padding on each side.
+    """
     square = np.asarray(_ARCFACE_96X112, np.float64) + np.array([8.0, 0.0])
     padded = square + 0.25 * 112.0
     return (padded + 0.5) * (size / 168.0) - 0.5
 
 
 def arcface_template(size: int) -> NDArray[np.float64]:
-    """Five landmarks (5, 2) of the recognition networks' crop in 128 px: the 96×112 reference, centred across."""
+    """Landmarks (5×2, pixels) of FaceFusion's "arcface_128" crop, scaled to `size` pixels.
+
+    They are ArcFace's 96×112 reference points, centred horizontally in 128 px.
+    """
     return (np.asarray(_ARCFACE_96X112, np.float64) + np.array([16.5, 0.5])) * (size / 128.0) - 0.5
 
 
 def _fit(src: NDArray[np.float64], dst: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Least-squares similarity; in the complex plane it is one linear equation and cannot mirror."""
+    """Least-squares similarity. With points as complex numbers it is q = a·p + t, which cannot mirror."""
     p = src[:, 0] + 1j * src[:, 1]
     q = dst[:, 0] + 1j * dst[:, 1]
     pm, qm = p.mean(), q.mean()
@@ -95,22 +101,31 @@ def _fit(src: NDArray[np.float64], dst: NDArray[np.float64]) -> NDArray[np.float
 
 
 def _rms(matrix: NDArray[np.float64], src: NDArray[np.float64], dst: NDArray[np.float64]) -> float:
+    """Root mean square distance of the transformed `src` to `dst`."""
     return float(np.sqrt(((apply_affine(matrix, src) - dst) ** 2).sum(axis=1).mean()))
 
 
 def _spread(points: NDArray[np.float64]) -> float:
+    """Root mean square distance of the points to their mean."""
     return float(np.sqrt(((points - points.mean(axis=0)) ** 2).sum(axis=1).mean()))
 
 
 def similarity(src: ArrayLike, dst: ArrayLike) -> NDArray[np.float64]:
-    """Rotation, uniform scale and shift (2×3, float64) that take `src` (N, 2) closest to `dst` (N, 2), N >= 2.
+    """Rotation, uniform scale and shift that map `src` as close as possible to `dst`.
 
-    Closed-form least squares (Umeyama, IEEE PAMI 1991, without a reflection). Where a single point is clearly wrong
-    (all miss by a tenth of the spread, and the others agree far better without it), it is left out. A profile, where
-    all points deviate a little, keeps the plain fit, which is steady.
+    Closed-form least squares (Umeyama, IEEE PAMI 1991, without reflection). A single point that is clearly wrong is
+    left out: the error is more than a tenth of the spread, and much smaller without the point. In a profile all points
+    deviate a little, so none is left out, which keeps the fit stable.
+
+    Args:
+        src: N×2 with N ≥ 2.
+        dst: N×2.
+
+    Returns:
+        2×3 float64 matrix.
 
     Raises:
-        InputError: points are not finite, or all coincide; `face_transform` falls back on the box.
+        InputError: the shapes do not fit, a point is not finite, or all points of `src` coincide.
     """
     p, q = np.asarray(src, np.float64), np.asarray(dst, np.float64)
     if p.ndim != 2 or p.shape != q.shape or p.shape[1] != 2 or len(p) < 2:
@@ -139,7 +154,14 @@ def similarity(src: ArrayLike, dst: ArrayLike) -> NDArray[np.float64]:
 
 
 def box_transform(box: Sequence[float], size: int) -> NDArray[np.float64]:
-    """Matrix (2×3, picture → crop) of an upright crop round a box (x0, y0, x1, y1), placed as an FFHQ crop would be.
+    """Matrix of an upright crop around a box, placed as an FFHQ-aligned crop of an average face would be.
+
+    Args:
+        box: (x0, y0, x1, y1) in pixels of the picture.
+        size: side of the crop in pixels.
+
+    Returns:
+        2×3 float64 matrix, picture → crop.
 
     Raises:
         InputError: a value of the box is not finite.
@@ -156,33 +178,43 @@ def box_transform(box: Sequence[float], size: int) -> NDArray[np.float64]:
 
 
 def face_transform(face: Face, size: int, template: ArrayLike | None = None) -> NDArray[np.float64]:
-    """Matrix (2×3, picture → crop of `size` pixels) for a face.
+    """Matrix of a face's aligned crop.
 
-    From the five landmarks and `template` (default `ffhq_template(size)`). Where the landmarks coincide, or give a size
-    that is several times as large or small as the box, the crop is an upright one round the box.
+    If the landmarks coincide, or imply a size that contradicts the box, it is the upright crop of `box_transform`.
+
+    Args:
+        face: its landmarks and box are used.
+        size: side of the crop in pixels.
+        template: 5×2, where the landmarks should be in the crop; None means `ffhq_template(size)`.
+
+    Returns:
+        2×3 float64 matrix, picture → crop.
+
+    Raises:
+        InputError: a value of the box is not finite.
     """
     target = ffhq_template(size) if template is None else np.asarray(template, np.float64)
     fallback = box_transform(face.box, size)
     try:
         matrix = similarity(face.landmarks, target)
     except InputError as error:
-        logger.info("%s; the crop follows the box instead", error)
+        logger.info("%s; the crop is computed from the box instead", error)
         return fallback
     ratio = scale_of(fallback) / max(scale_of(matrix), 1e-12)
     if not _PLAUSIBLE[0] <= ratio <= _PLAUSIBLE[1]:
-        logger.info("landmarks and box of a face disagree about its size by %.2f; the crop follows the box", ratio)
+        logger.info("a face is %.2f times as large by its landmarks as by its box; the crop uses the box", ratio)
         return fallback
     return matrix
 
 
 def scale_of(matrix: ArrayLike) -> float:
-    """Crop pixels for each picture pixel of a 2×3 similarity (below 1 the crop is a reduction)."""
+    """Scale factor of a 2×3 similarity: crop pixels for each picture pixel (below 1 the crop is smaller)."""
     m = np.asarray(matrix, np.float64)
     return float(math.sqrt(abs(m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0])))
 
 
 def invert_affine(matrix: ArrayLike) -> NDArray[np.float64]:
-    """Inverse of a 2×3 affine matrix, 2×3 float64. Raises InputError for a matrix that cannot be inverted."""
+    """Inverse of a 2×3 affine matrix, 2×3 float64. Raises InputError if it cannot be inverted."""
     m = np.asarray(matrix, np.float64)
     a, b, c, d = m[0, 0], m[0, 1], m[1, 0], m[1, 1]
     det = a * d - b * c
@@ -193,21 +225,25 @@ def invert_affine(matrix: ArrayLike) -> NDArray[np.float64]:
 
 
 def compose(outer: ArrayLike, inner: ArrayLike) -> NDArray[np.float64]:
-    """The 2×3 matrix that first applies `inner`, then `outer` (both 2×3)."""
+    """The 2×3 matrix that applies `inner`, then `outer` (both 2×3)."""
     a = np.vstack([np.asarray(outer, np.float64), (0.0, 0.0, 1.0)])
     b = np.vstack([np.asarray(inner, np.float64), (0.0, 0.0, 1.0)])
     return (a @ b)[:2]
 
 
 def apply_affine(matrix: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
-    """Points (N, 2) transformed by a 2×3 matrix, float64."""
+    """Transform points (N×2) by a 2×3 matrix; returns N×2 float64."""
     m = np.asarray(matrix, np.float64)
     return np.asarray(points, np.float64) @ m[:, :2].T + m[:, 2]
 
 
 def box_of(matrix: ArrayLike, rectangle: Sequence[float]) -> PixelBox:
-    """Smallest pixel box (x0, y0, x1, y1; ends excluded) that holds the pixel centres inside `rectangle`
-    (x0, y0, x1, y1 in source coordinates, its edges included) after the 2×3 `matrix`."""
+    """Smallest pixel box that covers a transformed rectangle.
+
+    Args:
+        matrix: 2×3, source → destination.
+        rectangle: (x0, y0, x1, y1) in source coordinates, its edges included.
+    """
     x0, y0, x1, y1 = rectangle
     corners = apply_affine(matrix, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
     low, high = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)) + 1
@@ -215,16 +251,16 @@ def box_of(matrix: ArrayLike, rectangle: Sequence[float]) -> PixelBox:
 
 
 def clip_box(box: Sequence[int], height: int, width: int) -> PixelBox:
-    """`box` (x0, y0, x1, y1) cut to a picture; an empty one has x1 == x0 or y1 == y0, never less."""
+    """The part of `box` that is inside a picture. If there is none, x1 == x0 or y1 == y0."""
     x0, y0 = min(max(box[0], 0), width), min(max(box[1], 0), height)
     return x0, y0, max(min(box[2], width), x0), max(min(box[3], height), y0)
 
 
 def to_float(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Pixels as float32 in [0, 1]: uint8 over 255, uint16 over 65535, floats unchanged.
+    """Pixels as float32: uint8 divided by 255, uint16 divided by 65535, floats with their values.
 
     Raises:
-        InputError: the pixels are of another type.
+        InputError: the pixels have another type.
     """
     if image.dtype == np.uint8:
         return image.astype(np.float32) * np.float32(1 / 255)
@@ -236,7 +272,7 @@ def to_float(image: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _take(image: NDArray[Any], box: Sequence[int], border: Border) -> NDArray[np.float32]:
-    """The box of the picture as float32; what lies outside is filled by the border rule, however far outside it is."""
+    """The box's pixels as float32 in [0, 1]; pixels outside the picture are filled by the border rule."""
     x0, y0, x1, y1 = box
     height, width = image.shape[:2]
     if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
@@ -250,8 +286,11 @@ def _take(image: NDArray[Any], box: Sequence[int], border: Border) -> NDArray[np
 
 
 def _indices(start: int, stop: int, length: int, border: Border) -> NDArray[np.int64]:
-    """Pixels start to stop of an axis, by the border rule: mirrored at the first and the last pixel without repeating
-    them, as often as it takes; otherwise unchanged, but never further outside than the span is long."""
+    """Indices of the pixels that fill the positions `start` to `stop` (excluded) of an axis of `length` pixels.
+
+    "reflect" mirrors at the first and last pixel without repeating them, as often as necessary. For other borders the
+    indices may be outside the axis, but by no more than stop - start.
+    """
     count = stop - start
     if border != "reflect":
         return np.arange(count) + min(max(start, -count), length)
@@ -270,26 +309,28 @@ def warp(
     border: Border = "reflect",
     smooth: bool = False,
 ) -> NDArray[np.float32]:
-    """A picture resampled through an affine matrix.
+    """Resample a picture by an affine matrix.
 
-    Only the part of the picture that the output covers is read. Where the output is coarser, a low-pass filter goes
-    first (see `_reducer`), after an average over whole pixels (k×k) where the ratio is large, so that next to nothing
-    aliases; where it is finer, a cubic kernel magnifies.
+    Only the part of the picture that the output shows is read. A reduction is low-pass filtered first (see `_reducer`),
+    to avoid aliasing; a large one begins with the mean of k×k pixels. Enlargements are bicubic.
 
     Args:
         image: H×W or H×W×C with C from 1 to 4: uint8, uint16, or floats in [0, 1].
         matrix: 2×3, *output* → picture pixels.
-        width, height: of the output.
-        border: what shows outside of the picture.
-        smooth: take a Gaussian and the linear kernel instead, which never leave the range of their input (masks).
+        width: width of the output in pixels.
+        height: height of the output in pixels.
+        border: what fills the area outside the picture.
+        smooth: use a Gaussian filter and bilinear sampling instead, which never leave the input's range (for masks).
 
     Returns:
-        float32 height×width or height×width×C; integers come out in [0, 1]. The cubic and low-pass kernels overshoot a
-        little at edges.
+        height×width or height×width×C float32 in [0, 1]. Unless `smooth` is set, values overshoot a little at edges.
+
+    Raises:
+        InputError: the pixels have another type.
     """
     m = np.asarray(matrix, np.float64)
     ratio = scale_of(m)
-    k = max(1, int(ratio / 2 + 1e-6))  # leaves a ratio of 2 to 4 to the filter: a box alone would alias
+    k = max(1, int(ratio / 2 + 1e-6))  # the filter still reduces by 2 to 4, because a plain mean would alias
     kernel = _gaussian(ratio / k) if smooth else _reducer(ratio / k)
     reach = len(kernel) // 2
     pad = k * (4 + reach)
@@ -311,11 +352,11 @@ def warp(
 
 
 def _reduced(image: NDArray[Any], box: PixelBox, k: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """What the box covers of the picture, averaged over about k×k pixels, and the matrix from the picture to it.
+    """The box's part of the picture, reduced by about k, and the matrix picture → reduced part.
 
-    Along an axis on which the box reaches beyond the picture, the whole picture is taken, so that its mirror image is
-    in the same place to half an averaged pixel. The picture is read a few rows at a time, so the memory follows from
-    the result, not from the box.
+    Along an axis on which the box extends beyond the picture, the whole picture is reduced, so that a mirror image of
+    the result is correct to half a reduced pixel. The picture is read a few rows at a time, so that the memory needed
+    depends on the size of the result, not of the box.
     """
     height, width = image.shape[:2]
     left, right = (box[0], box[2]) if box[0] >= 0 and box[2] <= width else (0, width)
@@ -327,17 +368,17 @@ def _reduced(image: NDArray[Any], box: PixelBox, k: int) -> tuple[NDArray[np.flo
         band = to_float(image[row : min(row + step, bottom), left:right])
         bands.append(cv2.resize(band, (columns, len(band)), interpolation=cv2.INTER_AREA))
     part = np.asarray(cv2.resize(np.concatenate(bands), (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
-    # A single averaged pixel is as wide as asked for: what is around it is its mirror image, all the same.
+    # A single reduced pixel counts as k pixels wide: the mirror image around it has the same value.
     x = columns / (right - left) if columns > 1 else 1 / k
     y = rows / (bottom - top) if rows > 1 else 1 / k
     return part, np.array([[x, 0.0, (0.5 - left) * x - 0.5], [0.0, y, (0.5 - top) * y - 0.5]])
 
 
 def _reducer(ratio: float) -> NDArray[np.float32]:
-    """Low-pass kernel for reducing by `ratio`: Lanczos with two lobes (Duchon 1979), a little narrower than the ratio.
+    """Low-pass kernel for a reduction by `ratio`: Lanczos with two lobes (Duchon 1979), 1/1.15 times as wide as usual.
 
-    On the sample photographs a clean face that is restored and put back is 4 to 6 dB nearer to the original than with a
-    Gaussian of half the ratio, and a checkerboard still comes out flat.
+    Compared with a Gaussian of half the ratio: a clean face of the sample photographs, cropped and pasted back, is 4 to
+    6 dB closer to the original. A checkerboard still becomes a flat grey.
     """
     width = ratio / 1.15
     if width <= 1.0:
@@ -348,6 +389,7 @@ def _reducer(ratio: float) -> NDArray[np.float32]:
 
 
 def _gaussian(ratio: float) -> NDArray[np.float32]:
+    """Gaussian kernel for a reduction by `ratio`, without negative weights."""
     sigma = 0.5 * math.sqrt(max(ratio * ratio - 1.0, 0.0))
     if sigma <= 0.05:
         return np.ones(1, np.float32)
@@ -357,14 +399,19 @@ def _gaussian(ratio: float) -> NDArray[np.float32]:
 
 
 def crop_face(image: NDArray[Any], matrix: ArrayLike, size: int, border: Border = "reflect") -> NDArray[np.float32]:
-    """The aligned face: size×size×C float32 in [0, 1] from a picture H×W×C (uint8, uint16, or float in [0, 1]).
+    """Cut an aligned face out of a picture. Only the face's part of the picture is read; see `warp`.
 
-    `matrix` maps picture → crop. Only the face's own part of the picture is read, so the cost does not depend on the
-    picture's size, and a face may have any size. Reductions are antialiased, magnifications cubic; `border` says what
-    shows outside of the picture.
+    Args:
+        image: H×W×C with C from 1 to 4: uint8, uint16, or floats in [0, 1].
+        matrix: 2×3, picture → crop.
+        size: side of the crop in pixels.
+        border: what fills the area outside the picture.
+
+    Returns:
+        size×size×C float32 in [0, 1].
 
     Raises:
-        InputError: the picture has another form or type, or the matrix cannot be inverted.
+        InputError: the picture has another shape or type, or the matrix cannot be inverted.
     """
     if image.ndim != 3 or not 1 <= image.shape[2] <= 4 or 0 in image.shape:
         raise InputError(f"picture: an array height × width × channels is needed, got shape {image.shape}")

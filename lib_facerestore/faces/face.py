@@ -1,4 +1,4 @@
-"""`Face`, `FaceReport`, and the rules that number faces and choose which of them are restored."""
+"""`Face`, `FaceReport`, and the functions that number faces and select those to restore."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..options.table import Options, Order
 
 Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels of a picture."""
+"""(x0, y0, x1, y1) in pixels of a picture."""
 SortKey = tuple[object, ...]
 
 
@@ -42,10 +42,10 @@ class Face:
     """One detected face, in pixels of the picture it was found in. Compares and hashes by value.
 
     Attributes:
-        number: what `Options.faces` calls it, from 1; 0 means that it is not numbered yet.
-        box: x0, y0, x1, y1 with x0 < x1 and y0 < y1; may reach beyond the picture.
-        landmarks: (5, 2) float32, read-only, as x, y: eyes, nose tip, mouth corners; the image's left one comes first.
-        score: how sure the detector is, 0 to 1.
+        number: the number that `Options.faces` uses, from 1; 0 means that it is not numbered yet.
+        box: (x0, y0, x1, y1) with x0 < x1 and y0 < y1; it may extend beyond the picture.
+        landmarks: 5×2 float32, read-only, (x, y) of the eyes, nose tip and mouth corners; image left comes first.
+        score: the detector's confidence, 0 to 1.
 
     Raises:
         InputError: a value is not allowed; names the field.
@@ -74,12 +74,12 @@ class Face:
 
     @property
     def side(self) -> float:
-        """The longer side of the box in pixels: what min_face and max_face are compared with."""
+        """Longer side of the box in pixels, which is compared with min_face and max_face."""
         return max(self.width, self.height)
 
     @property
     def area(self) -> float:
-        """Area of the box in square pixels: what "large" means in `order`, `faces` and `max_faces`."""
+        """Area of the box in square pixels; it decides which face is larger in `order`, `faces` and `max_faces`."""
         return self.width * self.height
 
     @property
@@ -111,11 +111,14 @@ class FaceReport:
     """What was done with one face. Compares and hashes by value.
 
     Attributes:
-        box, landmarks, score, number: those of `Face`, with the same units and ranges.
-        model: id of the restorer; "" when none was used.
+        box: as in `Face`.
+        landmarks: as in `Face`.
+        score: as in `Face`.
+        number: as in `Face`.
+        model: id of the restorer; "" if none was used.
         applied: whether the picture was changed.
-        reason: why the face was left alone (it must then be given), or a remark on how it was restored.
-        timings: seconds by stage name.
+        reason: why the face was left alone (required then), or a remark on how it was restored.
+        timings: seconds, by name of the stage.
 
     Raises:
         InputError: a value is not allowed; names the field.
@@ -136,7 +139,7 @@ class FaceReport:
             object.__setattr__(self, name, getattr(face, name))
         object.__setattr__(self, "timings", dict(self.timings))
         if not self.applied and not self.reason:
-            raise InputError(f"reason: face {self.number} was left alone; say why.")
+            raise InputError(f"reason: face {self.number} was left alone; give the reason.")
 
     @classmethod
     def of(
@@ -147,7 +150,7 @@ class FaceReport:
 
     @property
     def face(self) -> Face:
-        """The face that this report is on."""
+        """The face that this report is about."""
         return Face(self.number, self.box, self.landmarks, self.score)
 
     def to_dict(self) -> ReportRecord:
@@ -173,19 +176,22 @@ class FaceReport:
 
 
 def number_faces(faces: Iterable[Face], order: Order) -> list[Face]:
-    """The faces sorted by `order` (see `Options.order`) and numbered from 1; the numbers they had before are ignored.
+    """Sort faces by `order` and number them from 1; the numbers they had before are ignored.
 
-    left-right goes by the centre's x, top-bottom by its y, large-small by area, confidence by score. Ties go left to
-    right, then top to bottom, then by the rest of the face's values, so the order of the input never matters.
+    "left-right" sorts by the centre's x, "top-bottom" by its y, "large-small" by area, "confidence" by score. Ties are
+    sorted left to right, then top to bottom, then by the faces' other values, so the input's order does not matter.
     """
     return [replace(face, number=number) for number, face in enumerate(sorted(faces, key=_KEYS[order]), start=1)]
 
 
 def select_faces(faces: Sequence[Face], options: Options) -> list[tuple[Face, str]]:
-    """Each numbered face, in the order given, with "" if it is to be restored or the reason why it is not.
+    """Decide which numbered faces are restored.
 
-    The options are applied in turn, each to the faces that are left: min_face and max_face, faces, max_faces (which
-    keeps the largest).
+    The options are applied one after the other, each to the remaining faces: min_face and max_face, then faces, then
+    max_faces (which keeps the largest).
+
+    Returns:
+        Each face in the given order, with "" if it is restored, or else the reason why it is not.
     """
     reasons = {index: _size_reason(face, options) for index, face in enumerate(faces)}
 
@@ -213,7 +219,7 @@ def select_faces(faces: Sequence[Face], options: Options) -> list[tuple[Face, st
 
 
 def missing_numbers(faces: Iterable[Face], options: Options) -> list[int]:
-    """The numbers in `options.faces` that no face carries, ascending; empty for "all" and "largest"."""
+    """The numbers in `options.faces` that no face has, ascending; empty for "all" and "largest"."""
     present = {face.number for face in faces}
     return [number for number in options.face_numbers if number not in present]
 
@@ -251,7 +257,7 @@ def _size_reason(face: Face, options: Options) -> str:
 
 
 def _pixels(side: float, limit: int) -> str:
-    """`side` with as few digits as still show that it differs from `limit`."""
+    """`side` as text, with just enough digits to differ from `limit`."""
     for digits in range(4):
         if round(side, digits) != limit:
             return f"{side:.{digits}f}"
@@ -272,7 +278,7 @@ def _valid_box(box: Sequence[float]) -> Box:
     if not all(map(math.isfinite, (x0, y0, x1, y1))):
         raise InputError(f"box: {box!r} has a value that is not finite; give four finite numbers in pixels.")
     if not (x0 < x1 and y0 < y1):
-        raise InputError(f"box: {box!r} is empty or turned around; x0 must be below x1 and y0 below y1.")
+        raise InputError(f"box: {box!r} is empty or reversed; x0 must be below x1 and y0 below y1.")
     return x0, y0, x1, y1
 
 

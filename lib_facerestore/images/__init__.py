@@ -1,1 +1,1 @@
-"""Picture files in and out, with mode, depth, alpha, profile and metadata kept."""
+"""Reading and writing pictures with their mode, depth, alpha, profile and metadata."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writing, copying and moving files so that a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from ..errors import InputError
 
 
 def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """The path as a Path, if a file may be written there; InputError naming the remedy otherwise."""
+    """Check that a file may be written, and return its path.
+
+    Raises:
+        InputError: the path is a folder, its folder does not exist, or the file exists and `overwrite` is false.
+    """
     target = Path(os.fspath(path))
     try:
         if target.is_dir():
@@ -31,43 +35,52 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """InputError naming the remedy unless files can be written in the folder, or it can be made; nothing is made."""
-    place = folder
-    while not os.path.lexists(place) and place.parent != place:
-        place = place.parent
-    if not os.path.isdir(place):
-        raise InputError(f"{folder}: {place} is a file, no folder; name another output")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: {place} cannot be written to; check its permissions, or name another output")
+    """Check that files can be written into a folder, or that it can be created. Nothing is created.
+
+    Raises:
+        InputError: they cannot; the message names the remedy.
+    """
+    existing = folder
+    while not os.path.lexists(existing) and existing.parent != existing:
+        existing = existing.parent
+    if not os.path.isdir(existing):
+        raise InputError(f"{folder}: {existing} is a file, not a folder; name another output")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: {existing} cannot be written to; check its permissions, or name another output")
 
 
 def make_folder(folder: Path) -> None:
-    """The folder, with those above it, where it is not there yet; InputError naming the remedy."""
+    """Create a folder and its parents if they do not exist. Raises InputError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         why = error.strerror or error
-        raise InputError(f"{folder}: the folder cannot be made ({why}); name another output") from error
+        raise InputError(f"{folder}: the folder cannot be created ({why}); name another output") from error
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = False) -> None:
-    """Write data to a temporary file in the same folder, flush it to disk, and give it its final name in one step.
+    """Write data to a temporary file in the same folder, flush it to disk, and rename it in one step.
 
-    On any failure neither a temporary nor a partial file is left, and an older file is intact. Permissions are those of
-    a plain open (umask); an overwritten file keeps its own, and a symbolic link is written through.
+    After a failure there is no temporary or partial file, and an existing file is unchanged. Permissions are the usual
+    ones (umask); an overwritten file keeps its own. If the path is a symbolic link, its target is written.
+
+    Args:
+        path: the file.
+        data: its content.
+        overwrite: whether an existing file is replaced.
 
     Raises:
-        InputError: the file cannot be written, or exists and `overwrite` is not given, also where it appears meanwhile.
+        InputError: the file cannot be written, or exists (also if it appears in the meantime) and `overwrite` is false.
     """
     with open_atomically(path, overwrite=overwrite) as file:
         file.write(data)
 
 
 def copy_atomically(source: Path, path: Path) -> None:
-    """Copy a file to a new name, whole or not at all; see `write_atomically`.
+    """Copy a file to `path`, completely or not at all; see `write_atomically`.
 
     Raises:
-        InputError: it cannot be copied, the disk has too little room, or something has that name.
+        InputError: it cannot be copied, the disk has too little free space, or `path` exists.
     """
     try:
         free, size = shutil.disk_usage(path.parent).free, source.stat().st_size
@@ -82,10 +95,10 @@ def copy_atomically(source: Path, path: Path) -> None:
 
 
 def move_atomically(source: Path, path: Path) -> None:
-    """Give a file another name or folder. Until it is whole under the new name it keeps the old one.
+    """Move a file to `path`. The old file is removed only when the new one is complete.
 
     Raises:
-        InputError: it cannot be moved, or something has that name; the file is at `source` then, or also there.
+        InputError: it cannot be moved, or `path` exists; `source` still exists then.
     """
     check_target(path, overwrite=False)
     try:
@@ -106,7 +119,7 @@ def move_atomically(source: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def open_atomically(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """A file to write to, which gets its name when the block ends without an error; see `write_atomically`."""
+    """A file to write to, which is renamed to `path` when the block ends without an error; see `write_atomically`."""
     target = check_target(path, overwrite=overwrite)
     if overwrite and target.is_symlink():
         target = Path(os.path.realpath(target))
@@ -138,14 +151,14 @@ def _not_written(target: Path, error: OSError) -> InputError:
 
 
 def _claim(temporary: Path, target: Path) -> None:
-    """Give a file of the same disk another name unless something has that already. The old name may stay beside it."""
+    """Rename a file on the same disk unless the new name exists. The old name may remain too."""
     try:
         os.link(temporary, target)
         return
     except FileExistsError as error:
         raise _exists(target) from error
     except (OSError, NotImplementedError, AttributeError):
-        pass  # a file system without hard links: reserve the name, then replace our own reservation
+        pass  # a file system without hard links: create an empty file with the name, then replace that
     try:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except FileExistsError as error:
@@ -163,9 +176,10 @@ def _exists(target: Path) -> InputError:
 
 
 def put_in_place(finished: Path, target: Path) -> None:
-    """Flush a finished file to disk and give it its final name in the same folder in one step.
+    """Flush a finished file to disk and rename it in one step, within its folder. An existing file is replaced.
 
-    It takes the place of a file that has this name. Raises OSError; then nothing has changed.
+    Raises:
+        OSError: it failed, and nothing has changed.
     """
     with open(finished, "rb+") as file:
         os.fsync(file.fileno())
@@ -174,7 +188,7 @@ def put_in_place(finished: Path, target: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the new name itself durable, where the system can."""
+    """Flush the folder's entries, so that the new name survives a crash, if the system supports that."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Files' bytes to Pictures: PNG, JPEG, WebP, TIFF, BMP and the first frame of a GIF, metadata included."""
+"""Decoding of PNG, JPEG, WebP, TIFF, BMP and the first frame of a GIF to Pictures, with their metadata."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from .picture import JpegSettings, Picture
 
 logger = logging.getLogger(__name__)
 
-_READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF")  # a phone's MPO is opened by way of JPEG
+_READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF")  # MPO, from phones, is opened as JPEG
 
 
 def decode_picture(data: bytes) -> Picture:
-    """The picture in a file's content, upright; of several frames or pages the first.
+    """Decode the content of a file, and turn the picture upright; of several frames or pages, the first is used.
 
     Raises:
-        InputError: it is of a kind that is not supported. What else Pillow, OpenCV and struct raise for a damaged or
-            unreasonably large file is for the caller to put into words.
+        InputError: the picture is of a kind that is not supported.
+        Exception: for a damaged or too large file, whatever Pillow, OpenCV and struct raise; the caller handles it.
     """
     with Image.open(io.BytesIO(data), formats=_READ) as image:
         if 0 in image.size:
@@ -52,7 +52,7 @@ def decode_picture(data: bytes) -> Picture:
             return _decode_tiff(data, image)
         if image.format in ("JPEG", "MPO"):
             return _decode_jpeg(image)
-        losses = _further(image, "frames")  # asked first: it may move Pillow from frame to frame
+        losses = _further(image, "frames")  # before decoding, since it may change Pillow's current frame
         if image.info.get("comment"):  # a GIF's
             losses += ("its comment is left out",)
         picture = dataclasses.replace(from_pil(image), losses=losses, info={})
@@ -63,7 +63,7 @@ def decode_picture(data: bytes) -> Picture:
 
 
 def _further(image: Image.Image, things: str) -> tuple[str, ...]:
-    """The loss of all but the first of the frames, pages or pictures that a file holds, if it holds several."""
+    """The loss of all frames, pages or pictures but the first, if a file holds several."""
     count = getattr(image, "n_frames", 1)
     return (f"only the first of its {count} {things} is kept",) if count > 1 else ()
 
@@ -112,7 +112,7 @@ def _decode_png(data: bytes, image: Image.Image) -> Picture:
 
 
 def _decode_deep(data: bytes) -> np.ndarray:
-    """H×W or H×W×3|4 uint16, RGB order, of a 16-bit PNG or contiguous TIFF, as stored."""
+    """Values of a 16-bit PNG or contiguous TIFF, not rotated: uint16 H×W, H×W×3 RGB or H×W×4 RGBA."""
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16:
         raise ValueError("the 16-bit pixels cannot be decoded")
@@ -167,7 +167,7 @@ def _decode_tiff(data: bytes, image: Image.Image) -> Picture:
     orientation = exif_orientation(data)
     exif = _tiff_exif(image)
     xmp, profile = tags.get(700), image.info.get("icc_profile") or None
-    dpi = _dpi(image) if 282 in tags and 283 in tags else None  # without these tags Pillow makes up 1 dpi
+    dpi = _dpi(image) if 282 in tags and 283 in tags else None  # without these tags Pillow reports 1 dpi
     bits, photometric = tags.get(258, (1,)), tags.get(262)
     if max(bits) == 16 and len(bits) > 1:
         if photometric != 2 or len(bits) not in (3, 4):
@@ -175,21 +175,22 @@ def _decode_tiff(data: bytes, image: Image.Image) -> Picture:
         values = _deep_tiff(data, tags)
         fields = _deep_fields(values, False, orientation)
     else:
-        image.load()  # Pillow turns a TIFF upright by itself
+        image.load()  # this also applies the orientation
         fields = decode_mode(image, 1)
     fields |= {"format": "TIFF", "icc_profile": profile, "dpi": dpi, "losses": losses}
     return _finish(fields, exif, xmp if isinstance(xmp, bytes) else None, orientation)
 
 
 def _deep_tiff(data: bytes, tags: Any) -> np.ndarray:
-    """H×W×3|4 uint16 of a 16-bit RGB(A) TIFF, as stored. OpenCV reads planar ones wrongly: they go to tifffile."""
+    """Values of a 16-bit RGB(A) TIFF, not rotated: uint16 H×W×3 or H×W×4. Planar ones, which OpenCV reads wrongly, are
+    read by tifffile."""
     if tags.get(284, 1) == 1:
-        values = _decode_deep(exif_upright(data))  # OpenCV would turn it as well
+        values = _decode_deep(exif_upright(data))  # otherwise OpenCV would apply the orientation
     else:
         try:
             import tifffile
         except ImportError as error:
-            raise InputError("planar 16-bit TIFF needs the package tifffile; pip install tifffile") from error
+            raise InputError("planar 16-bit TIFF needs the package tifffile; run `pip install tifffile`") from error
         values = np.moveaxis(tifffile.imread(io.BytesIO(data), key=0), 0, -1)
     if values.shape[:2] != (tags[257], tags[256]):
         raise ValueError("the 16-bit pixels cannot be decoded")

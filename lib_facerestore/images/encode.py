@@ -1,4 +1,4 @@
-"""Pictures to the bytes of a PNG, JPEG, WebP, TIFF or BMP file, metadata included."""
+"""Encoding of Pictures as PNG, JPEG, WebP, TIFF or BMP, with their metadata."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ HELD: dict[str, frozenset[str]] = {
     "WEBP": frozenset({"RGB", "RGBA"}),
     "BMP": frozenset({"1", "L", "P", "RGB"}),
 }
+"""Modes that each format can hold."""
 EXIF_MARK = b"Exif\0\0"
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
-_LEVEL = 4  # of zlib: about half the time of its default, files a few per cent larger
+_LEVEL = 4  # compression level of zlib: half the time of the default, for files that are a few per cent larger
 _SEGMENT_LIMIT = 65533  # most bytes in one JPEG segment after its length field
-# TIFF tags that describe the storage or are written from the Picture's own fields; never copied out of its EXIF.
+# TIFF tags that describe the storage, or are written from fields of the Picture; they are never copied from its EXIF.
 TIFF_STRUCTURE = frozenset(
     {254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291}
     | {292, 293, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 336, 338, 339, 340, 341}
@@ -40,12 +41,24 @@ TIFF_STRUCTURE = frozenset(
 
 
 def fits_jpeg(mark: bytes, block: bytes) -> bool:
-    """Whether a metadata block, behind its mark, fits one segment of a JPEG."""
+    """Whether a block of metadata with its mark fits into one segment of a JPEG."""
     return len(mark) + len(block) <= _SEGMENT_LIMIT
 
 
 def encode_picture(picture: Picture, format_name: str, quality: int | None) -> bytes:
-    """The bytes of a file. format_name is a key of HELD. InputError where the format cannot hold the picture."""
+    """Encode a picture.
+
+    Args:
+        picture: the picture.
+        format_name: a key of `HELD`.
+        quality: as for `write_picture`.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        InputError: the format cannot hold the picture.
+    """
     mode = settle_mode(picture, HELD[format_name], format_name)
     try:
         return _ENCODERS[format_name](picture, mode, quality)
@@ -56,7 +69,7 @@ def encode_picture(picture: Picture, format_name: str, quality: int | None) -> b
 
 
 def profile_for(picture: Picture, mode: str) -> bytes | None:
-    """The ICC profile if it describes the colours that are written: a CMYK profile does not belong in an RGB file."""
+    """The picture's ICC profile, or None if it does not fit `mode`, as a CMYK profile in an RGB file."""
     profile = picture.icc_profile
     wanted = b"CMYK" if mode == "CMYK" else b"GRAY" if mode in GREY else b"RGB "
     if not profile or profile[16:20] == wanted or (mode in GREY and profile[16:20] == b"RGB "):
@@ -65,7 +78,7 @@ def profile_for(picture: Picture, mode: str) -> bytes | None:
 
 
 def exif_stream(picture: Picture) -> bytes | None:
-    """The EXIF stream, with the size that is written. A thumbnail stays only with the pixels that it was made of."""
+    """The EXIF stream with the picture's present size. The thumbnail is kept only if the picture has not changed."""
     as_read = picture.encoded is not None and picture.orientation == 1
     return picture.exif and exif_for(picture.exif, picture.width, picture.height, thumbnail=as_read)
 
@@ -153,7 +166,7 @@ def _jpeg_segments(picture: Picture, source: JpegSettings | None) -> bytes:
 def _encode_webp(picture: Picture, mode: str, quality: int | None) -> bytes:
     options: dict[str, Any] = {"method": 4, "exact": True}
     if quality is None and not picture.lossy:
-        options |= {"lossless": True, "method": 2, "quality": 50}  # of a lossless file, quality is only effort
+        options |= {"lossless": True, "method": 2, "quality": 50}  # for lossless files, quality means effort
     else:
         options["quality"] = 95 if quality is None else quality
     profile = profile_for(picture, mode)
@@ -177,7 +190,7 @@ def _encode_bmp(picture: Picture, mode: str, quality: int | None) -> bytes:
 
 
 def _encode_tiff(picture: Picture, mode: str, quality: int | None) -> bytes:
-    """A little-endian TIFF 6.0 with deflated strips; directories, EXIF's included, are laid out by Pillow."""
+    """A little-endian TIFF 6.0 with deflated strips. Pillow writes the directories, including those of EXIF."""
     values = array_in_mode(picture, mode)
     height, width = values.shape[:2]
     channels = values.shape[2] if values.ndim == 3 else 1
@@ -210,12 +223,12 @@ def _encode_tiff(picture: Picture, mode: str, quality: int | None) -> bytes:
         directory[tag] = value
     try:
         return _assemble_tiff(directory, *_tiff_strips(values, mode, 2**20))
-    except NotImplementedError:  # Pillow 10 and 11 lay out one strip only
+    except NotImplementedError:  # Pillow 10 and 11 support one strip only
         return _assemble_tiff(directory, *_tiff_strips(values, mode, values.nbytes))
 
 
 def _assemble_tiff(directory: TiffImagePlugin.ImageFileDirectory_v2, strips: list[bytes], rows_per_strip: int) -> bytes:
-    """The directory, with the strips' places (Pillow adds its own length to them), followed by the strips."""
+    """The directory with the strips' offsets (to which Pillow adds the directory's length), then the strips."""
     sizes = [len(strip) for strip in strips]
     if sum(sizes) > 2**32 - 2**24:
         raise InputError("the picture is too large for a TIFF file (4 GB); write .png instead")
@@ -229,7 +242,7 @@ def _assemble_tiff(directory: TiffImagePlugin.ImageFileDirectory_v2, strips: lis
 
 
 def _tiff_strips(values: np.ndarray, mode: str, size: int) -> tuple[list[bytes], int]:
-    """Deflated strips of about size bytes with horizontal differencing (TIFF 6.0, section 14), and rows per strip."""
+    """Deflated strips of about `size` bytes with horizontal differencing (TIFF 6.0, section 14), and rows per strip."""
     height = values.shape[0]
     rows = np.packbits(values, axis=1) if mode == "1" else values
     if mode not in ("1", "P"):
@@ -242,7 +255,7 @@ def _tiff_strips(values: np.ndarray, mode: str, size: int) -> tuple[list[bytes],
 
 
 def _copy_exif(stream: bytes, directory: TiffImagePlugin.ImageFileDirectory_v2) -> None:
-    """Put the tags of an EXIF stream, with its EXIF and GPS directories, into a TIFF directory."""
+    """Copy the tags of an EXIF stream, including its EXIF and GPS directories, to a TIFF directory."""
     exif = Image.Exif()
     try:
         exif.load(b"Exif\0\0" + stream)

@@ -1,7 +1,7 @@
-"""Pictures in and out of files without losing mode, depth, orientation, profile or metadata.
+"""Reading and writing picture files with their mode, depth, orientation, profile and metadata.
 
-What other parts of the package need of pictures can be imported from here. Reads PNG, JPEG, WebP, TIFF, BMP and the
-first frame of a GIF; writes all of these but GIF. `decode` and `encode` hold the formats.
+PNG, JPEG, WebP, TIFF, BMP and the first frame of a GIF can be read; all of these except GIF can be written. The formats
+are in `decode` and `encode`. Other parts of the package import what they need for pictures from this module.
 """
 
 from __future__ import annotations
@@ -59,22 +59,23 @@ PICTURE_EXTENSIONS: frozenset[str] = WRITABLE_EXTENSIONS | {".gif"}
 
 
 def is_picture_file(path: str | os.PathLike[str]) -> bool:
-    """True where the name's extension, in any case, is one that read_picture knows. The file is not opened."""
+    """Whether the extension, in upper or lower case, is that of a picture. The file is not opened."""
     return Path(path).suffix.lower() in PICTURE_EXTENSIONS
 
 
 def read_picture(path: str | os.PathLike[str]) -> Picture:
-    """The picture in a file, upright. The format is recognised by content, not by name.
+    """Read a picture from a file, and turn it upright. The content decides the format, not the name.
 
-    InputError naming the file and the remedy: not found, a folder, unreadable, empty, not a picture, truncated or
-    damaged, unreasonably large, or of a kind that is not supported.
+    Raises:
+        InputError: the file is missing, a folder, unreadable, empty, not a picture, damaged, too large, or of a kind
+            that is not supported; names the file and the remedy.
     """
     file = Path(os.fspath(path))
     return from_bytes(_read_file(file), str(file))
 
 
 def from_bytes(data: bytes, name: str = "picture") -> Picture:
-    """Like `read_picture`, of a file's content that is in memory already; `name` is what the messages call it."""
+    """As `read_picture`, for the content of a file; `name` is its name in messages."""
     if not data:
         raise InputError(f"{name}: is empty (0 bytes); get the file again")
     try:
@@ -82,7 +83,7 @@ def from_bytes(data: bytes, name: str = "picture") -> Picture:
         losses = tuple(f"{name}: {loss}" for loss in picture.losses)
         for loss in losses:
             logger.info(loss)
-        # A GIF is never written, so that its bytes would be held for nothing.
+        # A GIF is never written, so its content is not kept.
         encoded = None if picture.format == "GIF" else Encoded(data, picture.digest())
         return dataclasses.replace(picture, losses=losses, encoded=encoded)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -98,7 +99,7 @@ def from_bytes(data: bytes, name: str = "picture") -> Picture:
 
 
 def to_bytes(picture: Picture, format: str, quality: int | None = None, name: str = "picture") -> bytes:
-    """The content of a file that `write_picture` would write; format, quality and errors are as there."""
+    """The content of the file that `write_picture` would write; arguments and errors are as there."""
     _check_quality(quality)
     kind = _format_name(Path(name), format)
     try:
@@ -115,22 +116,29 @@ def write_picture(
     quality: int | None = None,
     overwrite: bool = False,
 ) -> bool:
-    """Write a picture to a file, whole or not at all, in its original mode where the format can hold it.
+    """Write a picture to a file, completely or not at all, in its original mode if the format can hold that.
 
-    format     "PNG", "JPEG", "WEBP", "TIFF" or "BMP"; without it the name's extension decides
-    quality    1 to 100 for JPEG and WebP. Without it a JPEG keeps the tables and subsampling it was read with (95 where
-               it was none), a lossy WebP is written at 95 and anything else as lossless WebP
-    overwrite  without it an existing file is an InputError, also one that appears while we write
+    Lossless formats keep pixels and alpha bit-identical, also the RGB of transparent pixels. Grey pictures stay grey.
+    An unchanged palette picture keeps its indices and palette; a changed one is written as RGB or RGBA, because 256
+    colours are too few for a face, and a changed picture of mode 1 as L. A CMYK pixel whose RGB did not change keeps
+    its exact values; others are converted by the picture's ICC profile, or keep their black without one. PNG, WebP and
+    BMP hold sRGB instead of CMYK. Metadata that the format cannot hold is left out; `left_out` names it.
 
-    Returns True where the bytes of the file that the picture was read from were written: where it has not changed at
-    all since, goes to the same format, and no quality is asked for.
+    Args:
+        picture: the picture.
+        path: the file.
+        format: "PNG", "JPEG", "WEBP", "TIFF" or "BMP"; None takes it from the extension.
+        quality: 1 to 100 for JPEG and WebP. With None, a JPEG keeps the tables and subsampling that it was read with
+            (95 for other pictures), a lossy WebP is written at 95, and other pictures as lossless WebP.
+        overwrite: whether an existing file is replaced.
 
-    Lossless formats give bit-identical pixels and alpha (RGB under alpha 0 too). Grey stays grey (luma of the pixels).
-    Palette pictures: unchanged ones keep indices and palette; changed ones are written as RGB or RGBA, because 256
-    colours cannot hold a face (likewise 1 becomes L). CMYK: a pixel whose RGB did not change keeps its exact values,
-    others go through the picture's ICC profile or, without one, keep their black; PNG, WebP and BMP get sRGB instead.
-    Alpha into JPEG or BMP, and 16 bits into JPEG, WebP or BMP, is an InputError. Metadata that a format has no place
-    for (PNG text in a JPEG, a JPEG's comment in a PNG, anything in a BMP) is left out; `left_out` names it.
+    Returns:
+        Whether the content of the file that the picture was read from was written again. It is if nothing has changed,
+        the format is the same, and no quality is given.
+
+    Raises:
+        InputError: the file cannot be written, or exists (also if it appears in the meantime); or the format cannot
+            hold the picture: alpha in JPEG or BMP, 16 bits in JPEG, WebP or BMP.
     """
     _check_quality(quality)
     target = check_target(path, overwrite=overwrite)
@@ -145,7 +153,7 @@ def write_picture(
 
 
 def left_out(picture: Picture, path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """What the picture holds and a file of that name has no place for, a sentence each that names the file."""
+    """What is lost if the picture is written to a file with this name: sentences that name the file."""
     target = Path(os.fspath(path))
     kind = _format_name(target, None)
     by_remedy: dict[str, list[str]] = {}
@@ -175,7 +183,7 @@ def _format_name(target: Path, format_name: str | None) -> str:
 
 
 def _unchanged_bytes(picture: Picture, format_name: str, quality: int | None) -> bytes | None:
-    """The bytes the picture was read from, if it goes to the same format and nothing at all has changed."""
+    """The content of the file that the picture was read from, if the format is the same and nothing has changed."""
     coded_anew = quality is not None and format_name in ("JPEG", "WEBP")
     if picture.encoded is None or picture.format != format_name or coded_anew:
         return None

@@ -1,4 +1,4 @@
-"""Which metadata of a Picture a file format has no place for."""
+"""Which metadata of a Picture is lost when it is written to a file format."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ _IPTC, _EXTENDED_XMP = 0xFFED, 0xFFE1  # markers of a JPEG's segments
 
 
 def losses_in(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
-    """What is lost when the picture is encoded, and a file extension that would keep it.
+    """Find out which metadata a file format cannot hold.
 
     Args:
+        picture: the picture.
         format_name: a key of `encode.HELD`.
+
+    Yields:
+        What is lost, and the extension of a format that would keep it.
     """
     if picture.text and format_name != "PNG":
         yield f"the text {', '.join(dict.fromkeys(item.key for item in picture.text))}", ".png"
@@ -33,7 +37,7 @@ def losses_in(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
     if format_name == "WEBP" and picture.dpi and not exif_has_resolution(picture.exif):
         yield "the resolution", ".png"
     if format_name != "PNG":
-        # A resolution in pixels per metre (unit 1) is written as the format has it.
+        # A resolution in pixels per metre (unit 1) is kept, in the format's own way.
         names = [
             name.decode("latin-1") for name, payload in picture.png_chunks if name != b"pHYs" or payload[8:9] != b"\1"
         ]
@@ -52,7 +56,7 @@ def losses_in(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
 def _profile(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
     try:
         mode = settle_mode(picture, HELD[format_name], format_name)
-    except InputError:  # it cannot be written at all, which the writer says
+    except InputError:  # the picture cannot be written at all; writing it raises the error
         return
     if picture.icc_profile and not profile_for(picture, mode):
         colours = picture.icc_profile[16:20].decode("latin-1").strip()
@@ -60,7 +64,7 @@ def _profile(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
 
 
 def _too_large(picture: Picture) -> Iterator[tuple[str, str]]:
-    """Blocks that do not fit one segment of a JPEG."""
+    """Metadata that does not fit into one segment of a JPEG."""
     for name, mark, block in (("EXIF", EXIF_MARK, exif_stream(picture)), ("XMP", XMP_MARK, picture.xmp)):
         if block and not fits_jpeg(mark, block):
             yield f"{name} of {len(block)} bytes", ".png"

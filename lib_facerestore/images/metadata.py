@@ -1,4 +1,4 @@
-"""What surrounds the pixels: orientation and size in EXIF and XMP, PNG chunks. Bytes in, bytes out; no file access."""
+"""Reading and changing metadata: the orientation and size in EXIF and XMP, and PNG chunks. Works on bytes in memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .picture import TextItem
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEY = "XML:com.adobe.xmp"
 CARRIED_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs")
-_TEXT_LIMIT = 64 * 2**20  # most bytes that one compressed text chunk may unfold to
+_TEXT_LIMIT = 64 * 2**20  # most bytes of a text chunk after decompression
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)([2-8])")
 
 
 def upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """The array turned as EXIF orientation 1 to 8 asks (EXIF 2.32, tag 0x0112); rows and columns are axes 0 and 1."""
+    """Apply an EXIF orientation, 1 to 8 (EXIF 2.32, tag 0x0112), to an array of H×W or H×W×channels."""
     turned = array
     if orientation in (5, 6, 7, 8):
         turned = turned.swapaxes(0, 1)
@@ -36,8 +36,14 @@ def turn_back(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def turn_back_points(points: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
-    """Where points (N×2: x, y; pixel centres are whole numbers) of an upright width×height array are in the array that
-    `turn_back` gives."""
+    """Convert points of an upright picture to points of the picture that `turn_back` returns.
+
+    Args:
+        points: N×2, (x, y) in pixels; pixel centres are whole numbers.
+        orientation: EXIF orientation, 1 to 8.
+        width: width of the upright picture in pixels.
+        height: height of the upright picture in pixels.
+    """
     x, y = points[:, 0], points[:, 1]
     if orientation in (2, 3, 6, 7):
         x = width - 1 - x
@@ -47,7 +53,7 @@ def turn_back_points(points: np.ndarray, orientation: int, width: int, height: i
 
 
 def _byte_order(tiff: bytes) -> str:
-    """The struct sign of a TIFF stream's byte order, or "" where it is none."""
+    """The byte order of a TIFF stream as a character for `struct`, or "" if it is not a TIFF stream."""
     return {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4], "") if len(tiff) >= 8 else ""
 
 
@@ -56,7 +62,7 @@ def _first_directory(tiff: bytes) -> int:
 
 
 def _slots(tiff: bytes, start: int) -> Iterator[tuple[int, int, str, int]]:
-    """(tag, offset, struct format, value) of each entry that is one whole number, in the directory at start."""
+    """(tag, offset, struct format, value) of each entry with one whole number, in the directory at offset `start`."""
     order = _byte_order(tiff)
     if start + 2 > len(tiff):
         return
@@ -77,13 +83,13 @@ def _orientation_slot(tiff: bytes) -> tuple[int, str, int] | None:
 
 
 def exif_orientation(tiff: bytes | None) -> int:
-    """Orientation 1 to 8 of an EXIF (or whole TIFF) stream; 1 where there is none or it is not valid."""
+    """Orientation, 1 to 8, of an EXIF stream or TIFF file; 1 if there is none or it is not valid."""
     slot = _orientation_slot(tiff or b"")
     return slot[2] if slot and 1 <= slot[2] <= 8 else 1
 
 
 def exif_upright(tiff: bytes) -> bytes:
-    """The same stream with the orientation tag, where present, set to 1; no other byte changes."""
+    """The same stream with its orientation tag, if any, set to 1; no other byte changes."""
     slot = _orientation_slot(tiff)
     if slot is None or slot[2] == 1:
         return tiff
@@ -105,8 +111,14 @@ def exif_has_resolution(tiff: bytes | None) -> bool:
 
 
 def exif_for(tiff: bytes, width: int, height: int, *, thumbnail: bool) -> bytes:
-    """The stream with the pixel size that it states (PixelXDimension and PixelYDimension, where present) corrected, and
-    without thumbnail its second directory, which shows the old picture, is no longer linked to."""
+    """Correct an EXIF stream for a changed picture.
+
+    Args:
+        tiff: the stream.
+        width: width in pixels, for PixelXDimension if that is present.
+        height: height in pixels, for PixelYDimension if that is present.
+        thumbnail: whether to keep the thumbnail; otherwise the directory that holds it is unlinked.
+    """
     order, stream = _byte_order(tiff), bytearray(tiff)
     if not order:
         return tiff
@@ -124,7 +136,7 @@ def exif_for(tiff: bytes, width: int, height: int, *, thumbnail: bool) -> bytes:
 
 
 def xmp_orientation(xmp: bytes | None) -> int:
-    """Orientation 1 to 8 of an XMP packet; 1 where it states none."""
+    """Orientation, 1 to 8, of an XMP packet; 1 if it has none."""
     found = _XMP_ORIENTATION.search(xmp or b"")
     return int(found[2]) if found else 1
 
@@ -135,14 +147,25 @@ def xmp_upright(xmp: bytes) -> bytes:
 
 
 def strip_exif_prefix(exif: bytes | None) -> bytes | None:
-    """An EXIF stream without the "Exif\\0\\0" that JPEG and WebP put before it; None where nothing is left."""
+    """An EXIF stream without the prefix "Exif\\0\\0" of JPEG and WebP; None if it is empty."""
     if exif and exif.startswith(b"Exif\0\0"):
         exif = exif[6:]
     return exif or None
 
 
 def png_chunks(data: bytes, *, check: bool = False) -> Iterator[tuple[bytes, bytes]]:
-    """(name, payload) of each chunk to IEND. ValueError where the file ends early, or (check) on a wrong checksum."""
+    """The chunks of a PNG file up to IEND.
+
+    Args:
+        data: content of the file.
+        check: whether to verify the chunks' checksums.
+
+    Yields:
+        (name, payload) of each chunk.
+
+    Raises:
+        ValueError: the file ends too early, or a checksum is wrong.
+    """
     offset = len(PNG_SIGNATURE)
     while True:
         if offset + 12 > len(data):
@@ -165,7 +188,7 @@ def png_chunk(name: bytes, payload: bytes) -> bytes:
 
 
 def png_insert(png: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The PNG with chunks inserted right after IHDR, where each of `CARRIED_CHUNKS` and text chunks may be."""
+    """Insert chunks into a PNG file right after IHDR, where all of `CARRIED_CHUNKS` and text chunks are allowed."""
     after_header = len(PNG_SIGNATURE) + 25
     return png[:after_header] + b"".join(png_chunk(*chunk) for chunk in chunks) + png[after_header:]
 
@@ -179,7 +202,7 @@ def _inflate(data: bytes) -> bytes:
 
 
 def parse_text(name: bytes, payload: bytes) -> TextItem | None:
-    """The TextItem of a tEXt, zTXt or iTXt chunk, or None where it is damaged."""
+    """The TextItem of a tEXt, zTXt or iTXt chunk, or None if it is damaged."""
     try:
         raw_key, _, rest = payload.partition(b"\0")
         key = raw_key.decode("latin-1")
@@ -195,7 +218,7 @@ def parse_text(name: bytes, payload: bytes) -> TextItem | None:
 
 
 def text_chunk(item: TextItem) -> tuple[bytes, bytes]:
-    """(name, payload). Text that Latin-1 cannot hold becomes iTXt whatever its kind was."""
+    """The chunk (name, payload) of a TextItem. Text that Latin-1 cannot encode always becomes iTXt."""
     key = item.key.encode("latin-1", "replace").replace(b"\0", b" ")[:79] or b"Comment"
     if item.kind != "iTXt":
         try:
@@ -211,7 +234,7 @@ def text_chunk(item: TextItem) -> tuple[bytes, bytes]:
 
 
 def legacy_exif(item: TextItem) -> bytes | None:
-    """EXIF out of ImageMagick's text chunk "Raw profile type exif" (hex), or None."""
+    """The EXIF stream in ImageMagick's text chunk "Raw profile type exif" (hexadecimal); None for other chunks."""
     if item.key != "Raw profile type exif":
         return None
     try:

@@ -1,6 +1,6 @@
-"""Pillow modes to RGB pixels and back, without touching what did not change.
+"""Conversion of all Pillow modes to RGB pixels and back; values of unchanged pixels are preserved.
 
-`from_pil` and `to_pil` are the public pair; `settle_mode` and `array_in_mode` serve the file encoders.
+`from_pil` and `to_pil` are for callers; `settle_mode` and `array_in_mode` are for the encoders.
 """
 
 from __future__ import annotations
@@ -29,18 +29,21 @@ from .picture import Picture, luma
 logger = logging.getLogger(__name__)
 
 GREY = frozenset({"1", "L", "LA", "I", "I;16", "LA;16"})
-_NATIVE = frozenset({"CMYK", "YCbCr", "HSV"})  # modes whose values RGB cannot carry
-# What a mode becomes where it has to be held by something wider; palette pictures are handled apart.
+_NATIVE = frozenset({"CMYK", "YCbCr", "HSV"})  # modes whose values cannot be recovered from RGB
+# The next wider mode, for formats that cannot hold a mode; palette pictures are handled separately.
 _WIDER = {"1": "L", "L": "RGB", "LA": "RGBA", "I": "I;16", "I;16": "RGB;16", "LA;16": "RGBA;16"}
 _WIDER.update(dict.fromkeys(_NATIVE, "RGB"))
 
 
 def from_pil(image: Image.Image, *, upright: bool = True) -> Picture:
-    """A Picture of a Pillow image; the image itself is not changed.
+    """Convert a Pillow image, which is not changed, to a Picture.
 
-    With upright (the default) an EXIF or XMP orientation is applied and set to 1; with upright=False pixels and
-    metadata stay as they are. InputError for empty images and for modes that are not photographs of 8 or 16 bits
-    (F, LAB, 32-bit I).
+    Args:
+        image: the image.
+        upright: whether to apply the EXIF or XMP orientation and set it to 1.
+
+    Raises:
+        InputError: the image is empty, or its mode is not supported: F, LAB, and I with values beyond 16 bits.
     """
     if not isinstance(image, Image.Image):
         raise InputError(f"expected a Pillow image, got {type(image).__name__}")
@@ -70,11 +73,16 @@ def from_pil(image: Image.Image, *, upright: bool = True) -> Picture:
 
 
 def to_pil(picture: Picture, *, upright: bool = True) -> Image.Image:
-    """A Pillow image of the picture's own mode, with its info (profile, EXIF, dpi, text) attached.
+    """Convert a Picture to a Pillow image of its own mode, with its info (profile, EXIF, dpi, text).
 
-    With upright=False a picture that `from_pil` turned upright is turned back, and has the EXIF and XMP that it came
-    with. Two modes widen where the pixels changed, because they cannot hold a restored face: P becomes RGB or RGBA, 1
-    becomes L. InputError for 16-bit colour and 16-bit grey with alpha, which Pillow cannot hold: use to_array.
+    If the pixels changed, two modes are widened, because they cannot hold a restored face: P to RGB or RGBA, 1 to L.
+
+    Args:
+        picture: the picture.
+        upright: if false, a picture that `from_pil` turned upright is turned back, with its original EXIF and XMP.
+
+    Raises:
+        InputError: Pillow has no mode for the picture: 16-bit colour, or 16-bit grey with alpha. Use `to_array`.
     """
     mode = natural_mode(picture)
     if mode.endswith(";16") and mode != "I;16":
@@ -98,7 +106,18 @@ def to_pil(picture: Picture, *, upright: bool = True) -> Image.Image:
 
 
 def decode_mode(image: Image.Image, orientation: int) -> dict[str, Any]:
-    """The fields pixels, alpha, mode, native and palette of a loaded Pillow image, turned upright."""
+    """Decode a loaded Pillow image of any mode.
+
+    Args:
+        image: the image.
+        orientation: its EXIF orientation, 1 to 8, which is applied.
+
+    Returns:
+        The fields pixels, alpha, mode, native and palette of a `Picture`; those without a value are missing.
+
+    Raises:
+        InputError: the mode is not supported.
+    """
     mode = image.mode
     if mode == "RGBX":
         image, mode = image.convert("RGB"), "RGB"
@@ -157,7 +176,7 @@ def _decode_palette(image: Image.Image, orientation: int) -> dict[str, Any]:
 
 
 def natural_mode(picture: Picture) -> str:
-    """The mode that the picture's present pixels belong in, before any file format has a say."""
+    """The mode that holds the picture's present pixels exactly, for any file format."""
     mode, alpha = picture.mode, picture.alpha
     if mode == "P":
         return "P" if _palette_holds(picture) else ("RGB" if alpha is None else "RGBA")
@@ -175,7 +194,7 @@ def natural_mode(picture: Picture) -> str:
 
 
 def _palette_holds(picture: Picture) -> bool:
-    """True where indices and palette still give exactly the picture's pixels and alpha."""
+    """Whether indices and palette still give exactly the picture's pixels and alpha."""
     if picture.native is None or picture.palette is None or picture.native.shape != picture.pixels.shape[:2]:
         return False
     looked_up = picture.palette[picture.native]
@@ -185,7 +204,16 @@ def _palette_holds(picture: Picture) -> bool:
 
 
 def settle_mode(picture: Picture, held: Collection[str], format_name: str) -> str:
-    """The narrowest mode among those held by a format that loses nothing; InputError naming the remedy if none does."""
+    """The narrowest mode of a file format that holds the picture without loss.
+
+    Args:
+        picture: the picture.
+        held: modes that the format can hold.
+        format_name: the format's name, for messages.
+
+    Raises:
+        InputError: no mode holds the picture; the message says what to do.
+    """
     mode = natural_mode(picture)
     opaque_only = not any(name in held for name in ("RGBA", "LA"))
     if mode == "P" and ("P" not in held or (picture.alpha is not None and format_name != "PNG")):
@@ -204,9 +232,9 @@ def settle_mode(picture: Picture, held: Collection[str], format_name: str) -> st
 
 
 def array_in_mode(picture: Picture, mode: str) -> np.ndarray:
-    """The picture's values in a mode that settle_mode or natural_mode gave: H×W, or H×W×channels; "1" is boolean."""
+    """The picture's values in a mode from `settle_mode` or `natural_mode`: H×W or H×W×channels; bool for "1"."""
     if mode == "P":
-        assert picture.native is not None  # natural_mode says P only with indices at hand
+        assert picture.native is not None  # natural_mode returns P only if there are indices
         return picture.native
     if mode in _NATIVE:
         return _merge_native(picture)
@@ -221,7 +249,7 @@ def array_in_mode(picture: Picture, mode: str) -> np.ndarray:
 
 
 def _merge_native(picture: Picture) -> np.ndarray:
-    """Original CMYK (YCbCr, HSV) values where the RGB pixel did not change, converted ones elsewhere."""
+    """CMYK, YCbCr or HSV values: the original ones of unchanged pixels, converted ones of the others."""
     native, pixels, mode = picture.native, picture.pixels, picture.mode
     if native is None or native.shape[:2] != pixels.shape[:2]:
         return rgb_to_native(pixels, mode, picture.icc_profile)
@@ -235,14 +263,21 @@ def _merge_native(picture: Picture) -> np.ndarray:
 
 
 def native_to_rgb(values: np.ndarray, mode: str, profile: bytes | None) -> np.ndarray:
-    """CMYK, YCbCr or HSV values to sRGB; CMYK through its ICC profile where there is a usable one."""
+    """Convert CMYK, YCbCr or HSV values to sRGB; CMYK by its ICC profile if that is usable."""
     image = array_to_pil(values, mode)
     return np.array(_through_profile(image, profile, "RGB") or image.convert("RGB"))
 
 
 def rgb_to_native(pixels: np.ndarray, mode: str, profile: bytes | None, black: np.ndarray | None = None) -> np.ndarray:
-    """sRGB to CMYK, YCbCr or HSV values. black (H×W) is the K that CMYK pixels had: without a profile to divide the
-    inks anew they keep it, or as much of it as lets them be as bright as they are now."""
+    """Convert sRGB to CMYK, YCbCr or HSV values.
+
+    Args:
+        pixels: H×W×3 uint8 RGB.
+        mode: "CMYK", "YCbCr" or "HSV".
+        profile: ICC profile of CMYK values, or None.
+        black: H×W, the pixels' former K. Without a usable profile it is kept, or lowered if the pixels are too bright
+            for it.
+    """
     image = Image.fromarray(np.ascontiguousarray(pixels))
     profiled = _through_profile(image, profile, mode)
     if profiled is None and black is not None:
@@ -259,7 +294,7 @@ def _cmyk_with_black(pixels: np.ndarray, black: np.ndarray) -> np.ndarray:
 
 
 def _through_profile(image: Image.Image, profile: bytes | None, mode: str) -> Image.Image | None:
-    """The image taken between a CMYK profile and sRGB, relative colorimetric; None where the profile does not serve."""
+    """Convert between a CMYK profile and sRGB (relative colorimetric); None if the profile cannot be used."""
     if not profile or "CMYK" not in (image.mode, mode) or profile[16:20] != b"CMYK":
         return None
     try:
@@ -274,19 +309,20 @@ def _through_profile(image: Image.Image, profile: bytes | None, mode: str) -> Im
 
 
 def to_eight_bit(values: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """The values as uint8: uint16 (0 to 65535) divided by 257 and rounded to the nearest, uint8 unchanged, not copied.
+    """Convert an array of any shape to uint8: uint16 is divided by 257 and rounded; uint8 is not copied.
 
-    Takes any shape. Raises InputError for another dtype.
+    Raises:
+        InputError: the array has another dtype.
     """
     if values.dtype == np.uint8:
         return values.view(np.uint8)
     if values.dtype != np.uint16:
         raise InputError(f"dtype {values.dtype} is not supported; convert to uint8 (0-255) or uint16 (0-65535)")
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 257 is odd, so that there are no ties
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 257 is odd, so there are no ties
 
 
 def array_to_pil(values: np.ndarray, mode: str, palette: np.ndarray | None = None) -> Image.Image:
-    """A Pillow image with these very values; no info attached. mode is one that Pillow holds."""
+    """A Pillow image with exactly these values, without info. `mode` must be one of Pillow's."""
     height, width = values.shape[:2]
     if mode == "1":
         return Image.frombytes("1", (width, height), np.packbits(values, axis=1).tobytes())

@@ -1,7 +1,6 @@
-"""The Picture: RGB pixels plus everything needed to give the same kind of file back.
+"""`Picture`: RGB pixels, and everything else that is needed to write a file of the same kind.
 
-Data only, no file access and no Pillow: `modes` converts, `decode` and `encode` hold the formats, `files` reads and
-writes.
+Related modules: `modes` converts pixels, `decode` and `encode` handle file formats, `files` reads and writes files.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ TextKind = Literal["tEXt", "zTXt", "iTXt"]
 
 
 class TextItem(NamedTuple):
-    """One PNG text chunk: keyword (Latin-1, 1 to 79 characters) and value; language and translated belong to iTXt."""
+    """A PNG text chunk: keyword (Latin-1, 1 to 79 characters), value, and for iTXt language and translated keyword."""
 
     key: str
     value: str
@@ -31,18 +30,21 @@ class TextItem(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """The content of the file that a Picture was read from, and `Picture.digest` as it was then."""
+    """The content of the file that a Picture was read from, and the value of `Picture.digest` at that time."""
 
     data: bytes
     digest: tuple[int, ...]
 
 
 class JpegSettings(NamedTuple):
-    """How a JPEG was coded, so that the same tables can be used again, and what else only a JPEG holds.
+    """How a JPEG was encoded, to encode it the same way again, and data that only a JPEG holds.
 
-    qtables      quantization tables of 64 values each; empty where they cannot be used again
-    subsampling  as Pillow counts it (-1 unknown)
-    segments     (marker, payload) of IPTC and extended-XMP segments
+    Attributes:
+        qtables: quantization tables of 64 values each; empty if they cannot be used again.
+        subsampling: Pillow's number for the chroma subsampling, -1 if unknown.
+        progressive: whether it was a progressive JPEG.
+        comment: its comment, or None.
+        segments: (marker, payload) of IPTC and extended-XMP segments.
     """
 
     qtables: tuple[tuple[int, ...], ...]
@@ -56,26 +58,32 @@ class JpegSettings(NamedTuple):
 class Picture:
     """A picture in viewing orientation.
 
-    pixels       H×W×3, RGB, uint8 (0 to 255) or uint16 (0 to 65535)
-    alpha        H×W of the same dtype, or None where the picture has no transparency
-    mode         what the pixels were: 1, L, LA, P, RGB, RGBA, CMYK, YCbCr, HSV, I, I;16, LA;16, RGB;16, RGBA;16.
-                 A PNG colour key (tRNS without palette) is read as real alpha: RGBA or LA
-    format       Pillow's name of the file format it came from, or ""
-    icc_profile  the profile of the *original* mode (for a CMYK picture: the CMYK profile; its pixels are then sRGB)
-    exif         TIFF stream without the "Exif\\0\\0" prefix. The orientation tag in it is already 1 because the pixels
-                 are upright; every other byte is the file's. ``orientation`` holds the tag's original value
-    xmp          XMP packet, orientation likewise set to 1
-    text         PNG text chunks in file order, "parameters" included (XMP is in ``xmp`` instead)
-    dpi          (x, y) or None
-    native       the original values where RGB cannot carry them: palette indices H×W; CMYK, YCbCr, HSV H×W×channels
-    palette      N×4 uint8 RGBA of a P picture
-    jpeg         how the JPEG that it came from was coded, with its comment and IPTC data
-    lossy        True where the file was stored with loss
-    png_chunks   colour and resolution chunks of a PNG (gAMA, cHRM, sRGB, cICP, pHYs, ...), copied as they are
-    info         Pillow's ``info`` where the picture came from a Pillow image
-    encoded      the content of the file it was read from, until its pixels are replaced: an unchanged picture is
-                 written back as this, with all that a Picture cannot hold
-    losses       what the file holds and the Picture does not, such as further frames; each names the file
+    Attributes:
+        pixels: H×W×3 RGB, uint8 (0 to 255) or uint16 (0 to 65535).
+        alpha: H×W of the same dtype, or None if the picture has no transparency.
+        mode: original mode: 1, L, LA, P, RGB, RGBA, CMYK, YCbCr, HSV, I, I;16, LA;16, RGB;16 or RGBA;16. A PNG colour
+            key (tRNS without palette) is read as alpha: RGBA or LA.
+        format: Pillow's name of the file format it came from, or "".
+        icc_profile: ICC profile of the *original* mode. The pixels of a CMYK picture are sRGB, its profile is CMYK.
+        exif: TIFF stream without the prefix "Exif\\0\\0". Its orientation tag is set to 1, because the pixels are
+            upright; all other bytes are those of the file.
+        xmp: XMP packet, its orientation set to 1.
+        text: PNG text chunks in file order, including "parameters"; XMP is in `xmp` instead.
+        dpi: resolution (x, y) in pixels per inch, or None.
+        orientation: original value of the EXIF or XMP orientation, 1 to 8.
+        native: original values that cannot be recovered from RGB: palette indices (H×W), or CMYK, YCbCr or HSV values
+            (H×W×channels).
+        palette: N×4 uint8 RGBA of a P picture.
+        jpeg: encoding, comment and IPTC data of the JPEG that it came from.
+        lossy: whether the file's format was lossy.
+        png_chunks: (name, payload) of a PNG's colour and resolution chunks (gAMA, cHRM, sRGB, cICP, pHYs, …).
+        info: Pillow's `info`, if the picture came from a Pillow image.
+        encoded: content of the file it was read from, until its pixels are replaced. An unchanged picture is written
+            as this content, with everything that a Picture cannot hold.
+        losses: what the file holds and the Picture does not, such as further frames; each names the file.
+
+    Raises:
+        InputError: pixels or alpha have another shape or dtype.
     """
 
     pixels: np.ndarray
@@ -121,8 +129,7 @@ class Picture:
         return 8 * self.pixels.dtype.itemsize
 
     def digest(self) -> tuple[int, ...]:
-        """A checksum of each field that is written to a file. Equal pictures have equal ones; where anything differs,
-        pixels that were changed in place too, they differ but for one chance in 2^32."""
+        """CRC-32 of each field that is written to a file, to find out whether anything has changed, also in place."""
         return tuple(
             _checksum(getattr(self, one.name))
             for one in dataclasses.fields(self)
@@ -138,7 +145,7 @@ def _checksum(value: object) -> int:
 
 
 def check_pixels(array: np.ndarray, name: str) -> None:
-    """InputError unless the array is H×W×3, uint8 or uint16, and not empty."""
+    """Raise InputError unless the array is H×W×3, uint8 or uint16, and not empty; `name` is for the message."""
     if not isinstance(array, np.ndarray):
         raise InputError(f"{name}: expected a numpy array, got {type(array).__name__}")
     if array.dtype not in (np.uint8, np.uint16):
@@ -150,7 +157,14 @@ def check_pixels(array: np.ndarray, name: str) -> None:
 
 
 def from_array(array: np.ndarray) -> Picture:
-    """A Picture of an array: H×W grey, H×W×3 RGB or H×W×4 RGBA, uint8 or uint16. Not copied where avoidable."""
+    """Make a Picture of an array, without copying it if possible.
+
+    Args:
+        array: H×W grey, H×W×3 RGB or H×W×4 RGBA, uint8 or uint16.
+
+    Raises:
+        InputError: the array has another shape or dtype.
+    """
     if not isinstance(array, np.ndarray):
         raise InputError(f"expected a numpy array, got {type(array).__name__}")
     deep = ";16" if array.dtype == np.uint16 else ""
@@ -168,7 +182,7 @@ def from_array(array: np.ndarray) -> Picture:
 
 
 def to_array(picture: Picture) -> np.ndarray:
-    """The inverse of from_array, always a new array: H×W for grey without alpha, else H×W×3 RGB or H×W×4 RGBA."""
+    """A new array of the picture's values: H×W for grey without alpha, else H×W×3 RGB or H×W×4 RGBA."""
     if picture.alpha is not None:
         return np.dstack([picture.pixels, picture.alpha])
     if picture.mode in ("1", "L", "I", "I;16"):
@@ -177,7 +191,7 @@ def to_array(picture: Picture) -> np.ndarray:
 
 
 def luma(pixels: np.ndarray) -> np.ndarray:
-    """H×W luma (ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B, rounded). A grey pixel keeps exactly its value."""
+    """Luma (H×W) of H×W×3 RGB: 0.299 R + 0.587 G + 0.114 B, rounded (ITU-R BT.601). Grey pixels keep their value."""
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     if np.array_equal(red, green) and np.array_equal(red, blue):
         return np.ascontiguousarray(red).copy()
@@ -186,16 +200,21 @@ def luma(pixels: np.ndarray) -> np.ndarray:
 
 
 def replace_pixels(picture: Picture, pixels: np.ndarray) -> Picture:
-    """The same picture with other RGB pixels (H×W×3, same dtype; not copied).
+    """The same picture with other RGB pixels.
 
-    Another size is allowed (an upscaled picture): alpha is resized with it, and original palette indices or CMYK values
-    no longer apply. InputError for another depth or shape.
+    Args:
+        picture: the picture.
+        pixels: H×W×3 of the same dtype, not copied. If they have another size, alpha is resized, and the original
+            palette indices or CMYK values are dropped.
+
+    Raises:
+        InputError: the pixels have another dtype, or are not H×W×3.
     """
     check_pixels(pixels, "pixels")
     if pixels.dtype != picture.pixels.dtype:
         raise InputError(f"pixels are {pixels.dtype} but the picture is {picture.pixels.dtype}; keep its depth")
     if pixels.shape == picture.pixels.shape:
-        # Whatever changed is coded anew, so that the file's bytes need not be held (nor compared) any longer.
+        # A changed picture is encoded again, so the file's content is not needed any more.
         encoded = picture.encoded if np.array_equal(pixels, picture.pixels) else None
         return dataclasses.replace(picture, pixels=pixels, encoded=encoded)
     alpha = picture.alpha

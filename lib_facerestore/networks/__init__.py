@@ -1,1 +1,1 @@
-"""From a model file to a network that runs on the chosen device."""
+"""Loading model files and running their networks on the chosen device."""

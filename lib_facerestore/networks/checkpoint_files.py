@@ -1,8 +1,8 @@
-"""Reading checkpoint files: from a path to named tensors, and every way in which that can fail.
+"""Reading checkpoint files: `read_state` turns a path into named tensors, or raises an error that says what is wrong.
 
-A file's content decides what it is, never its name or suffix. Pickles are always loaded with `weights_only`, from an
-open file, through `torch.serialization`: hosts replace `torch.load` by functions that give None for a file they reject,
-or rename a user's file when it is handed over as a string and fails. All tensors are read by `read_state`.
+A file's content decides what it is, never its name or suffix. Pickles are always loaded with `weights_only`. They are
+loaded from an open file and with `torch.serialization.load`, because some WebUIs replace `torch.load` by a function
+that returns None for a file it rejects, or that renames the user's file if it is given as a path and fails to load.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ State = Mapping[str, torch.Tensor]
 
 
 class NotACheckpointError(ModelFileError):
-    """The file holds no named tensors: it is something else, or nothing."""
+    """The file holds no named tensors: it is empty, or not a checkpoint."""
 
 
 class TruncatedFileError(ModelFileError):
-    """The file ends too early, or is damaged."""
+    """The file is cut off or damaged."""
 
 
 class UnsafeFileError(ModelFileError):
@@ -36,24 +36,30 @@ class UnsafeFileError(ModelFileError):
 
 
 class WrongTensorsError(ModelFileError):
-    """The family is clear, but tensors are missing, superfluous or of other shapes."""
+    """The family was recognised, but tensors are missing, unknown or of the wrong shape."""
 
 
 def is_onnx(path: Path) -> bool:
-    """Whether the file is one for onnxruntime. Its content decides; the suffix only where the content is of no known
-    format, since onnxruntime has formats of its own."""
+    """Whether the file is for onnxruntime.
+
+    The content decides. The suffix `.onnx` decides only if the content has no known format, because onnxruntime also
+    reads formats of its own.
+    """
     try:
         kind = format_of(path)
-    except ModelFileError:  # it cannot be opened; whoever loads it says so
+    except ModelFileError:  # it cannot be opened; loading it raises an error that says so
         kind = "unknown"
     return kind == "onnx" or (kind == "unknown" and path.suffix.lower() == ".onnx")
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint, without its wrapping key; prefixes are kept.
+    """Read the tensors of a checkpoint file.
+
+    Returns:
+        The tensors by name, on the CPU. A wrapping key such as "params_ema" is removed; prefixes of names are kept.
 
     Raises:
-        ModelFileError: as for `load_network`; names the file and the remedy.
+        ModelFileError: the file is missing; the sub-classes in this module say what else is wrong.
     """
     if not path.is_file():
         raise ModelFileError(f"{path}: there is no such model file; check the path, or see `facerestore models list`.")
@@ -72,21 +78,21 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         raise
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from error
-    except Exception as error:  # a pickle that was cut off or altered may fail in any way; all of them mean the same
+    except Exception as error:  # a pickle that is cut off or altered can raise anything; it always means damage
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TruncatedFileError(f"{path}: damaged, cut off, or not a checkpoint ({reason}); get it again.") from error
 
 
 def named_tensors(content: object, name: str) -> dict[str, torch.Tensor]:
-    """The tensors of what a checkpoint holds, without its wrapping key and whatever else is beside them.
+    """Pick the tensors out of a checkpoint's content; entries that are not tensors are dropped.
 
     Args:
-        content: what was loaded, or handed in.
-        name: what to call it in errors.
+        content: the loaded object: a state dict, with or without a wrapping key such as "params_ema".
+        name: name of the source in error messages.
 
     Raises:
-        NotACheckpointError: there are none.
-        WrongTensorsError: one has no values that could be copied into a network.
+        NotACheckpointError: there are no named tensors.
+        WrongTensorsError: a tensor has no values, or is not dense, so it cannot be copied into a network.
     """
     content = unwrap(content)
     entries = content if isinstance(content, Mapping) else {}
@@ -94,7 +100,7 @@ def named_tensors(content: object, name: str) -> dict[str, torch.Tensor]:
     if not tensors:
         seen = ", ".join(f"{key}: {type(value).__name__}" for key, value in list(entries.items())[:3])
         seen = seen or f"a {type(content).__name__}, empty or of another kind"
-        raise NotACheckpointError(f"{name}: holds no tensors of torch that have names ({seen}); choose another one.")
+        raise NotACheckpointError(f"{name}: holds no named PyTorch tensors ({seen}); choose another one.")
     for key, value in tensors.items():
         if what := _oddity(value):
             raise WrongTensorsError(f"{name}: {key} {what}; give a checkpoint of ordinary tensors.")
@@ -113,8 +119,8 @@ def _oddity(value: torch.Tensor) -> str:
 
 
 def _check_zip(path: Path) -> None:
-    """PyTorch's zip files hold a description, data.pkl, in a folder of any name; refuse other zip files."""
-    if not zipfile.is_zipfile(path):  # the list of contents is at the end
+    """Refuse zip files that PyTorch did not write: its own hold `data.pkl` in one folder, whose name varies."""
+    if not zipfile.is_zipfile(path):  # a zip file's table of contents is at its end
         raise TruncatedFileError(f"{path}: damaged, cut off before its end; get it again.")
     with zipfile.ZipFile(path) as archive:
         inside = {name.partition("/")[2] for name in archive.namelist()}
@@ -143,13 +149,15 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 class _LightningCallback:
-    """Takes the place of classes that PyTorch Lightning leaves in the checkpoints of some restorers, as keys of a
-    table that nobody reads here. It can do nothing."""
+    """Empty replacement for classes of PyTorch Lightning that some public checkpoints mention.
+
+    They are keys of a table that is not read here.
+    """
 
 
 @contextlib.contextmanager
 def _allowed() -> Iterator[None]:
-    """Lets weights-only loading accept the names of those classes."""
+    """Make weights-only loading accept the classes that `_LightningCallback` replaces."""
     classes: dict[str, Any] = {}
     for package in ("pytorch_lightning", "lightning.pytorch"):
         for file, name in (("model_checkpoint", "ModelCheckpoint"), ("early_stopping", "EarlyStopping")):
@@ -160,7 +168,7 @@ def _allowed() -> Iterator[None]:
         with public(list(classes.values())):
             yield
         return
-    # torch below 2.5 has no function for this, but looks names up in this table, which it makes once and keeps.
+    # torch below 2.5 has no function for this. It looks names up in this table, which it makes once and caches.
     table = torch._weights_only_unpickler._get_allowed_globals()
     added = [name for name in classes if name not in table]
     table.update({name: classes[name] for name in added})
@@ -180,7 +188,7 @@ def _read_pickle(path: Path) -> object:
 
 
 def _refused(path: Path, error: pickle.UnpicklingError) -> ModelFileError:
-    """Why weights-only loading failed: the pickle wants more than tensors, or is no whole pickle."""
+    """The error for a pickle that weights-only loading refused: it needs classes or functions, or it is damaged."""
     try:
         asks_for = look_into(path).asks_for
     except ModelFileError:

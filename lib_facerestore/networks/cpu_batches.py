@@ -1,7 +1,7 @@
-"""A batch on a CPU: its faces go through the network side by side, each on its share of torch's threads.
+"""Batches on a CPU: several faces are restored at the same time, each on a share of torch's threads.
 
-One face on all threads leaves some of them idle wherever an operation is too small to be shared out or waits for
-memory; faces that run beside each other fill those gaps. A GPU is given the whole batch instead.
+With one face on all threads, some threads are idle whenever an operation is too small to divide or waits for memory.
+Faces that run in parallel use that time. A GPU gets the whole batch at once instead.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ import torch
 
 Restore = Callable[[torch.Tensor], torch.Tensor]
 Todo = SimpleQueue[tuple[torch.Tensor, torch.Tensor]]
-"""Parts of a batch, each with the place that its answer goes to."""
+"""Queue of parts of a batch, each with the slice of the result that its output is written to."""
 
 CACHED_PIXELS = 4 * 256**2
-"""Pixels of faces that go through a network in one go. With more, the feature maps no longer fit a CPU's caches, and a
-batch takes up to a tenth longer than its faces one by one."""
+"""Most pixels of faces in one call of the network. With more, the feature maps no longer fit into a CPU's caches, and a
+batch takes up to 10 % longer than its faces one by one."""
 
 PIXELS = 2 * 2048**2
-"""Pixels of faces that are in work at a time, on all threads together: each takes memory of its own."""
+"""Most pixels of faces in work at the same time, on all threads together: it limits the memory that is used."""
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where a container sees its own limits."""
+"""Folder in which a Linux container finds its own limits."""
 
 PIXELS_UNSEEN = 2 * 1024**2
-"""The same where it is not known how much memory is free."""
+"""Used in place of `PIXELS` if the amount of free memory is not known."""
 
 BYTES_A_PIXEL = 4096
-"""Memory that must be free for each pixel of a face before another face begins beside it. Most networks take less, VQFR
-more and says so."""
+"""Free memory in bytes, for each pixel of a face, that is needed to start another face in parallel. Most networks need
+less. Those that need more set `Restorer.bytes_a_pixel`."""
 
 
 def run_on_cpu(network: Restore, faces: torch.Tensor, most: int, bytes_a_pixel: int = BYTES_A_PIXEL) -> torch.Tensor:
     """Put a batch through a network that runs on the CPU.
 
     Args:
-        network: takes and gives B×C×S×S, for any B, and may run in several threads at once.
-        faces: such a batch, of one face at least.
-        most: how many parts of the batch may be in work at a time.
-        bytes_a_pixel: memory that must be free for each pixel of the faces in work.
+        network: maps B×C×S×S to the same shape, for any B; it is called from several threads at once.
+        faces: B×C×S×S with B ≥ 1.
+        most: how many parts of the batch may be in work at the same time.
+        bytes_a_pixel: memory in bytes that must be free for each pixel of the faces in work.
 
     Returns:
-        float32 of the shape of `faces`.
+        float32 tensor of the shape of `faces`.
 
     Raises:
-        What the network raises, once the faces in work are done; the others are not begun.
+        Exception: whatever the network raises. The faces in work are finished first; no others are started.
     """
     threads, pixels = torch.get_num_threads(), faces.shape[-2] * faces.shape[-1]
     if not _threads_have_counts():
@@ -75,38 +75,50 @@ def run_on_cpu(network: Restore, faces: torch.Tensor, most: int, bytes_a_pixel: 
 
 
 def pixels_that_fit(bytes_a_pixel: int) -> int:
-    """Pixels of faces that may be in work at a time in the memory that is free now."""
+    """How many pixels of faces may be in work at the same time, given the memory that is free now."""
     try:
         import psutil
 
         free = psutil.virtual_memory().available
-    except Exception:  # it is not installed, or cannot read this system: the fixed limit is for usual machines
+    except Exception:  # psutil is not installed, or does not support this system
         return PIXELS_UNSEEN
     return min(PIXELS, min(free, free_in_container(CGROUP)) // bytes_a_pixel)
 
 
 def free_in_container(group: Path) -> int:
-    """Bytes that this process' container may still take; `sys.maxsize` where there is no limit, or none to be read.
+    """Bytes that this process's container may still allocate.
 
     Args:
-        group: a folder of Linux's control groups, version 2 (Documentation/admin-guide/cgroup-v2.rst, "Memory").
+        group: folder of a Linux control group, version 2 (Documentation/admin-guide/cgroup-v2.rst, "Memory").
+
+    Returns:
+        The number of bytes, or `sys.maxsize` if there is no limit or it cannot be read.
     """
     try:
         limit = int((group / "memory.max").read_text())
         used = int((group / "memory.current").read_text())
         lines = (line.split() for line in (group / "memory.stat").read_text().splitlines())
-        files = sum(int(count) for name, count in lines if name == "inactive_file")  # given up when it is needed
-    except (OSError, ValueError):  # "max" is no number
+        files = sum(int(count) for name, count in lines if name == "inactive_file")  # cache, freed on demand
+    except (OSError, ValueError):  # the text "max" means that there is no limit
         return sys.maxsize
     return max(0, limit - used + files)
 
 
 def schedule(parts: int, at_once: int, threads: int) -> list[tuple[int, int]]:
-    """In what order to run parts that take equally long: (how many workers, rounds each) one after the other.
+    """Plan how to run parts that take equally long.
 
-    Each worker has `threads` // workers threads. Of the schedules that are shortest if work is shared out without loss,
-    this is the one with most workers, since they lose least: three faces on two threads are two side by side, then one
-    on both threads.
+    The plan is the one that would be shortest if threads divided work perfectly. Of several such plans it is the one
+    with the most workers, because fewer threads for each part waste less time. Example: of three faces on two threads,
+    two run in parallel on one thread each, then one on both.
+
+    Args:
+        parts: number of parts, at least 1.
+        at_once: most parts in work at the same time.
+        threads: number of torch's threads.
+
+    Returns:
+        Steps (workers, rounds), to be run one after the other. In each, every worker runs `rounds` parts on
+        `threads` // workers threads.
     """
     best: list[tuple[int, int]] = []
     shortest = float("inf")
@@ -123,9 +135,9 @@ def _run_workers(network: Restore, todo: Todo, workers: int, threads: int) -> No
     ready = threading.Barrier(workers + 1)
 
     def worker() -> None:
-        torch.get_num_threads()  # a thread's first use of torch takes the program's count: not after it is set
+        torch.get_num_threads()  # the first call in a thread resets its count to the program's: do it before setting it
         torch.set_num_threads(threads // workers)
-        ready.wait()  # so that no worker does two workers' work, and all counts are set before the caller's is put back
+        ready.wait()  # each worker gets its own parts, and all counts are set before the caller's is restored
         try:
             _work(network, todo)
         except BaseException:
@@ -138,18 +150,18 @@ def _run_workers(network: Restore, todo: Todo, workers: int, threads: int) -> No
                 working = [pool.submit(worker) for _ in range(workers)]
                 ready.wait()
             except BaseException:
-                ready.abort()  # no thread could be started, or interrupted: release the workers that wait
+                ready.abort()  # a thread could not be started, or an interrupt: release the workers that wait
                 raise
             finally:
-                torch.set_num_threads(threads)  # what a worker sets is also what new threads of the program start with
+                torch.set_num_threads(threads)  # a worker's count is also the one that new threads start with
             for one in working:
                 one.result()
         finally:
-            _empty(todo)  # interrupted while waiting: what is in work ends, nothing else begins
+            _empty(todo)  # after an interrupt, parts in work are finished and no others are started
 
 
 def _work(network: Restore, todo: Todo) -> None:
-    with torch.inference_mode():  # it holds for one thread only
+    with torch.inference_mode():  # the mode applies to one thread only
         while True:
             try:
                 part, restored = todo.get_nowait()
@@ -168,5 +180,5 @@ def _empty(todo: Todo) -> None:
 
 @functools.cache
 def _threads_have_counts() -> bool:
-    """Only torch's OpenMP backend, which its wheels have, keeps a count of threads for each thread."""
+    """Whether each thread has its own thread count: only with torch's OpenMP backend, which the official wheels use."""
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()

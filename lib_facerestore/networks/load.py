@@ -1,7 +1,6 @@
-"""From a file, or a state dict, to a network that is ready to run.
+"""`load_network`: turns a model file or a state dict into a `Network` that is ready to run.
 
-Which network it is, is read off the tensors' names and shapes, never off the file's name or suffix;
-`checkpoint_files` reads them.
+The tensors' names and shapes decide which network it is, never the file's name or suffix.
 """
 
 from __future__ import annotations
@@ -33,24 +32,24 @@ from .strict import fill
 
 
 class UnknownFamilyError(ModelFileError):
-    """The tensors are of no network that is supported; the message lists what was seen and what is supported."""
+    """The tensors belong to no supported network; the message lists some of them, and the supported families."""
 
 
 class Network:
-    """A restoration network on its device; what is known about it is its `Restorer`'s.
+    """A restoration network on its device. Most attributes are those of its `Restorer`.
 
     Attributes:
-        module: the `Restorer`.
-        family: which architecture, e.g. "lite".
+        module: the `Restorer`, in evaluation mode.
+        family: name of the architecture, e.g. "lite".
         title: the family's name for people, e.g. "CodeFormer".
-        size: native side of the crop in pixels.
-        template: which landmark template the crop is aligned with: "ffhq", "gpen" or "arcface".
+        size: side of the crop in pixels.
+        template: landmark template that the crop is aligned with: "ffhq", "gpen" or "arcface".
         knobs: names of the extra arguments that it takes, e.g. {"fidelity"}.
-        precisions: dtype names that give the same picture as float32 to the eye.
-        side_by_side: how many parts of a batch may be in work at a time on a CPU; each takes memory of its own.
-        bytes_a_pixel: how much of it, for each pixel of its faces.
-        device: where it runs.
-        dtype: floating-point type it runs in.
+        precisions: names of the dtypes whose results look the same as those of float32.
+        side_by_side: how many parts of a batch may be in work at the same time on a CPU; each needs memory.
+        bytes_a_pixel: how much memory in bytes, for each pixel of the part's faces.
+        device: device that it runs on.
+        dtype: floating-point type that it runs in.
     """
 
     def __init__(self, module: Restorer, device: str | torch.device, dtype: torch.dtype) -> None:
@@ -62,9 +61,17 @@ class Network:
         self.module = module.to(device=self.device, dtype=dtype).eval().requires_grad_(False)
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Network:
-        """Move the network, and give it another floating-point type; returns itself. Safe inside inference mode.
+        """Move the network to a device and convert it to a floating-point type. Safe inside inference mode.
 
-        Raises OptionError for a device that cannot be used.
+        Args:
+            device: device to run on.
+            dtype: floating-point type to run in; None keeps the present one.
+
+        Returns:
+            The network itself.
+
+        Raises:
+            OptionError: the device cannot be used.
         """
         with torch.inference_mode(False), torch.no_grad():
             self.device, self.dtype = usable_device(device), dtype or self.dtype
@@ -72,7 +79,7 @@ class Network:
         return self
 
     def read_companions(self, folder: Path) -> Mapping[str, torch.Tensor]:
-        """Read the files that the network needs beside its own; see `Restorer.read_companions`."""
+        """Read the additional files that the network needs; see `Restorer.read_companions`."""
         return self.module.read_companions(folder)
 
     def __call__(self, faces: torch.Tensor, *, fidelity: float | None = None) -> torch.Tensor:
@@ -80,14 +87,14 @@ class Network:
 
         Args:
             faces: B×3×size×size float, RGB in [-1, 1], on any device.
-            fidelity: fidelity weight, 0 best quality to 1 closest to the input; only where `knobs` has it.
+            fidelity: from 0 (best quality) to 1 (closest to the input); only allowed if it is in `knobs`.
 
         Returns:
-            float32 of the same shape on the network's device, nominally in [-1, 1].
+            float32 tensor of the same shape on the network's device, RGB, nominally in [-1, 1] (not clipped).
 
         Raises:
-            InputError: the tensor has another shape.
-            OptionError: a knob is given that this network lacks, or a value that it does not take.
+            InputError: `faces` has another shape.
+            OptionError: the network has no `fidelity`, or its value is not a number from 0 to 1.
         """
         if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, self.size, self.size):
             raise InputError(
@@ -116,10 +123,13 @@ def load_network(
     """Load a restoration network; its family is found from the tensors.
 
     Args:
-        source: path of a .pth, .pt, .ckpt, .safetensors or .onnx file (this last needs onnxruntime), or a state dict,
-            with or without a wrapping key such as "params_ema".
-        device: where it will run.
-        dtype: floating-point type it will run in.
+        source: path of a PyTorch checkpoint, a .safetensors file or an .onnx file (needs onnxruntime); or a state
+            dict. A wrapping key such as "params_ema" is allowed.
+        device: device to run on.
+        dtype: floating-point type to run in.
+
+    Returns:
+        The network, ready to be called with faces.
 
     Raises:
         ModelFileError: the file is missing. Its sub-classes say what else is wrong: `NotACheckpointError`,
@@ -138,7 +148,7 @@ def load_network(
     if found is None:
         raise UnknownFamilyError(_unknown(name, shapes))
     family, view = found
-    # A host may call us inside inference mode; parameters born there could never be moved again.
+    # A WebUI may call this inside inference mode; parameters created there could not be moved later.
     with torch.inference_mode(False), torch.no_grad():
         module = _build(family, {short: shapes[full] for short, full in view.items()}, name)
         fill(module, {short: state[full] for short, full in view.items()}, module.family, name)
@@ -149,7 +159,15 @@ def load_network(
 
 
 def usable_device(device: str | torch.device, remedy: str = "give cpu, or a device of this machine") -> torch.device:
-    """The torch device of that name, once it is sure that something can be put on it. Raises OptionError."""
+    """The torch device with this name, after a test that it holds a tensor.
+
+    Args:
+        device: torch's name of the device, e.g. "cuda:0".
+        remedy: end of the error message, which says what to do.
+
+    Raises:
+        OptionError: the device cannot be used.
+    """
     try:
         found = torch.device(device)
         torch.empty(1, device=found)
@@ -160,21 +178,21 @@ def usable_device(device: str | torch.device, remedy: str = "give cpu, or a devi
 
 
 def _share(knob: str, value: object) -> float:
-    """The value as the networks take it, whatever kind of number it came as. Raises OptionError."""
+    """The value of a knob as a float. Raises OptionError if it is not a number from 0 to 1."""
     if not isinstance(value, bool) and isinstance(value, numbers.Real) and 0 <= float(value) <= 1:
         return float(value)
     raise OptionError(f"{knob}: {value!r} is not allowed; give a number from 0 to 1.")
 
 
 def find_family(shapes: Shapes) -> tuple[Family, dict[str, str]] | None:
-    """The family that has a network of these tensors.
+    """Find the family that these tensors belong to.
 
     Args:
         shapes: names and shapes of a checkpoint's tensors, with or without the prefixes of training code.
 
     Returns:
-        The family, and the tensors that are its network's: from the name there to the name in `shapes`, without
-        prefixes and without the groups beside them. None where no family has such a network.
+        The family, and a mapping from the network's tensor names (without prefixes) to the names in `shapes`. Tensors
+        of other networks in the same file are left out. None if no family matches.
     """
     for view in views(shapes):
         seen = {short: shapes[full] for short, full in view.items()}
@@ -198,7 +216,7 @@ def _unknown(name: str, shapes: Shapes) -> str:
 
 
 def _build(family: Family, shapes: Shapes, name: str) -> Restorer:
-    """The family's empty network. Raises WrongTensorsError: its hyper-parameters cannot be read off the shapes."""
+    """The family's network, without weights. Raises WrongTensorsError if the shapes do not fit the family."""
     what = f"{name}: looks like {family.RESTORER.family}, but"
     try:
         return family.build(shapes)

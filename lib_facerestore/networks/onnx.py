@@ -1,8 +1,8 @@
-"""Face restorers as `.onnx` files (FaceFusion's, ReActor's and the like), run through onnxruntime, which is optional.
+"""Face restorers as `.onnx` files, such as FaceFusion's and ReActor's. They need the optional package onnxruntime.
 
-What a file takes and gives is read off the graph: one picture input, perhaps one number (the fidelity weight of
-CodeFormer's and VQFR's exports), and an output of the picture's shape. All public ones take and give RGB in [-1, 1].
-What a graph leaves open, its batch or the picture's side, is filled in here.
+The graph says what a file takes and returns: one picture, in some exports one number (the fidelity weight of CodeFormer
+and VQFR), and an output of the picture's shape. All public ones take and return RGB in [-1, 1]. A batch size or side
+that the graph leaves open is chosen here.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ logger = logging.getLogger(__name__)
 FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 NUMBERS = {**FLOATS, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
 OPEN_SIDE = 512
-"""Side of the crop for a graph that takes and gives pictures of any side; nearly all restorers were trained for it."""
+"""Side of the crop in pixels for a graph that takes any side; nearly all restorers were trained with it."""
 
 MAIN_OUTPUT = "main_dec"
-"""Name of the finished picture among the outputs of VQFR's export; elsewhere the first picture is the finished one."""
+"""Name of the output with the restored face in VQFR's export; in the others it is the first output that fits."""
 
 
 class OnnxRestorer(Restorer):
     """A restoration network that runs in an onnxruntime session.
 
     Args:
-        session: an `onnxruntime.InferenceSession`, or what has its get_inputs, get_outputs and run.
-        name: what to call the file in errors.
+        session: an `onnxruntime.InferenceSession`, or an object with the same get_inputs, get_outputs and run.
+        name: name of the file in error messages.
 
     Raises:
-        ModelFileError: it is no face restorer; the message lists its inputs and outputs.
+        ModelFileError: the graph is not a face restorer; the message lists its inputs or outputs.
     """
 
     family = "onnx"
-    side_by_side = 1  # onnxruntime has threads of its own
+    side_by_side = 1  # onnxruntime uses several threads itself
 
     def __init__(self, session: Any, name: str) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class OnnxRestorer(Restorer):
         self._outputs = [one.name for one in sorted(outputs, key=lambda one: one.name != MAIN_OUTPUT) if _may_fit(one)]
         taken = [length for one in pictures for length in one.shape[2:]]
         given = [length for one in outputs if one.name in self._outputs for length in one.shape[2:]]
-        # a graph that takes any side may still say which it gives
+        # a graph that leaves its input's side open may still fix that of its output
         sides = _known(taken) or _known(given) or {OPEN_SIDE}
         fits = (
             len(pictures) == 1 and len(numbers) <= 1 and len(sides) == 1 and _length(pictures[0].shape[1]) in (0, 3)
@@ -63,7 +63,7 @@ class OnnxRestorer(Restorer):
         if not fits:
             seen = ", ".join(f"{one.name} {list(one.shape)} {one.type}" for one in inputs) or "none"
             raise ModelFileError(
-                f"{name}: not a face restorer that can be run: it takes {seen}; wanted is one square picture "
+                f"{name}: not a face restorer that can be run: its inputs are {seen}; they must be one square picture "
                 "(N×3×side×side, float) and at most one number. Choose another model file."
             )
         self.size = sides.pop()
@@ -72,10 +72,13 @@ class OnnxRestorer(Restorer):
         # The only public ONNX restorer of 256 px is GPEN's; its publishers crop to arcface's points in 128 px.
         self.template = "arcface" if self.size == 256 else "ffhq"
         self._batch = _length(self._picture.shape[0])
-        """Faces that the graph takes at once; 0: any number."""
+        """Faces that the graph takes in one call; 0 means any number."""
         if not self._outputs:
             seen = ", ".join(f"{one.name} {list(one.shape)}" for one in outputs) or "nothing"
-            raise ModelFileError(f"{name}: no face restorer: it gives {seen}, no picture. Choose another model file.")
+            raise ModelFileError(
+                f"{name}: not a face restorer: its outputs are {seen}, none of them a picture. Choose another model "
+                "file."
+            )
         self._chosen = ""
         self._name = name
 
@@ -84,13 +87,14 @@ class OnnxRestorer(Restorer):
 
         Args:
             faces: B×3×size×size, RGB in [-1, 1].
-            fidelity: 0 best quality to 1 closest to the input; without effect where `knobs` lacks it.
+            fidelity: from 0 (best quality) to 1 (closest to the input); no effect if it is not in `knobs`.
 
         Returns:
-            Of the same shape, float32, on the device of `faces`.
+            float32 tensor of the same shape on the device of `faces`, RGB, nominally in [-1, 1].
 
         Raises:
-            InputError: the session failed on these faces.
+            InputError: onnxruntime failed on these faces.
+            ModelFileError: no output has the shape of `faces`.
         """
         pixels = faces.detach().float().cpu().numpy().astype(FLOATS[self._picture.type])
         feeds: dict[str, Any] = {}
@@ -103,18 +107,18 @@ class OnnxRestorer(Restorer):
         except (InputError, ModelFileError) as error:
             if self._batch or len(pixels) < 2:
                 raise
-            # Exports say that any batch will do although the inside of the graph is made for one face.
+            # Some exports declare any batch size, although the inside of the graph works for one face only.
             joined = self._restore(pixels, feeds, 1)
             self._batch = 1
             logger.info("%s: takes one face at a time from now on (%s)", self._name, error)
         return torch.from_numpy(np.ascontiguousarray(joined, np.float32)).to(faces.device)
 
     def _restore(self, pixels: np.ndarray, feeds: dict[str, Any], step: int) -> np.ndarray:
-        """All faces, `step` at a time; feeds: what goes in beside them."""
+        """Restore B×3×size×size pixels, `step` faces in a call; `feeds` are the graph's other inputs by name."""
         parts = []
         for start in range(0, len(pixels), step):
             part = pixels[start : start + step]
-            short = step - len(part)  # a graph exported for a fixed batch takes nothing less
+            short = step - len(part)  # a graph with a fixed batch size takes exactly that many faces
             feeds[self._picture.name] = np.concatenate([part, np.repeat(part[-1:], short, 0)]) if short else part
             parts.append(self._run(feeds)[: len(part)])
         return np.concatenate(parts) if parts else pixels
@@ -124,18 +128,20 @@ class OnnxRestorer(Restorer):
         names = [self._chosen] if self._chosen else self._outputs
         try:
             answers = self._session.run(names, feeds)
-        except Exception as error:  # onnxruntime's own classes differ between versions, all straight from Exception
+        except Exception as error:  # onnxruntime's exceptions have no common class but Exception
             raise InputError(f"{self._name}: onnxruntime failed ({str(error).splitlines()[0]}).") from error
         for name, answer in zip(names, answers, strict=True):
             if answer.shape == wanted:
                 self._chosen = name
                 return np.asarray(answer)
         seen = ", ".join(f"{name} {answer.shape}" for name, answer in zip(names, answers, strict=True))
-        raise ModelFileError(f"{self._name}: gives {seen}, no picture of {wanted}; choose another model file.")
+        raise ModelFileError(
+            f"{self._name}: its outputs are {seen}, none has the shape {wanted}; choose another model file."
+        )
 
 
 def _length(given: Any) -> int:
-    """A dimension's length; 0 where the graph leaves it open, by a name, by None or by -1."""
+    """A dimension's length; 0 if the graph leaves it open, which it writes as a name, None or -1."""
     return max(given, 0) if isinstance(given, int) else 0
 
 
@@ -144,7 +150,7 @@ def _known(lengths: Iterable[Any]) -> set[int]:
 
 
 def _may_fit(output: Any) -> bool:
-    """Whether an output may be the picture: its channels are 3, or not known before it runs."""
+    """Whether an output can be the restored face: it has 3 channels, or their number is not known before it runs."""
     return (
         output.type in FLOATS
         and (len(output.shape) == 4 or not output.shape)
@@ -153,7 +159,11 @@ def _may_fit(output: Any) -> bool:
 
 
 def load_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxRestorer:
-    """Open an `.onnx` restorer; on a CUDA device where onnxruntime has CUDA, else on the CPU.
+    """Open an `.onnx` restorer.
+
+    Args:
+        path: the model file.
+        device: a CUDA device is used if the installed onnxruntime supports CUDA; otherwise the CPU is used.
 
     Raises:
         ModelFileError: the file is missing, damaged or no restorer, or onnxruntime is not installed.
@@ -173,11 +183,13 @@ def load_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxRestorer:
     wanted = ["CUDAExecutionProvider"] if torch.device(device).type == "cuda" else []
     there = runtime.get_available_providers()
     if wanted and wanted[0] not in there:
-        logger.warning("%s: this onnxruntime has no CUDA and runs on the CPU; onnxruntime-gpu has it", path.name)
+        logger.warning(
+            "%s: runs on the CPU, because this onnxruntime does not support CUDA; install onnxruntime-gpu", path.name
+        )
     providers = [*(name for name in wanted if name in there), "CPUExecutionProvider"]
     try:
         session = runtime.InferenceSession(str(path), settings, providers=providers)
-    except Exception as error:  # as above: no common class
+    except Exception as error:  # as in `_run`: no common class
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelFileError(f"{path}: damaged, or not an ONNX file ({reason}); get it again.") from error
     return OnnxRestorer(session, str(path))

@@ -1,4 +1,4 @@
-"""Where networks run and which are kept: the device, the precision, and `Shelf`, the networks that were loaded."""
+"""`Shelf`, the cache of loaded networks, and the choice of device and precision that they run with."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ logger = logging.getLogger(__name__)
 
 MOST_ON_DEVICE = 3
 MOST_KEPT = 6
-"""With 350 MB of most public restorers, about 1 GB on the device and 2 GB in all."""
+"""Most networks on the accelerator, and in all. At 350 MB for most public restorers: about 1 GB there, 2 GB in all."""
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device of that name; "auto" takes CUDA, else MPS, else the CPU. Raises OptionError."""
+    """The torch device with this name; "auto" takes CUDA, else MPS, else the CPU.
+
+    Raises:
+        OptionError: the device cannot be used.
+    """
     if name == "auto":
         mps = getattr(torch.backends, "mps", None)
         name = "cuda" if torch.cuda.is_available() else "mps" if mps is not None and mps.is_available() else "cpu"
@@ -31,9 +35,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(network: Network, precision: str) -> torch.dtype:
-    """The type that a network runs in: what is asked for where that is safe for it, else float32.
+    """The floating-point type that a network runs in.
 
-    auto is float32: it is what every figure in docs/performance.md was measured with.
+    bfloat16 if `precision` asks for it and the network's `precisions` allow it, else float32. "auto" means float32,
+    with which every figure in docs/performance.md was measured.
     """
     return torch.bfloat16 if precision == "bfloat16" and "bfloat16" in network.precisions else torch.float32
 
@@ -45,19 +50,19 @@ class _Kept:
 
 
 class Shelf:
-    """The restorers that were loaded, by path. A file that was replaced on the disk is loaded again.
+    """Cache of loaded restorers, by path. A file that has changed on disk is loaded again.
 
-    On an accelerator the `MOST_ON_DEVICE` networks that were used last stay there; an older one moves to the
-    computer's memory, from where it comes back without reading its file. Of all networks, wherever they are, the
-    `MOST_KEPT` that were used last are kept; an older one is let go, and read from its file when it is needed again.
-    An onnxruntime session cannot be moved, so it is let go where another network would move.
+    On an accelerator, the `MOST_ON_DEVICE` most recently used networks stay there. Older ones are moved to the
+    computer's memory and come back without reading their files. Of all networks, on the accelerator or not, the
+    `MOST_KEPT` most recently used are kept; older ones are dropped, and read from their files when needed again.
+    An onnxruntime session cannot be moved, so it is dropped where another network would be moved.
 
     Args:
-        device: where they run.
-        precision: "auto", "float32" or "bfloat16"; a network for which it is not safe runs in float32.
+        device: device that the networks run on.
+        precision: "auto", "float32" or "bfloat16"; networks that do not allow it run in float32.
 
     Raises:
-        OptionError: there is no such precision.
+        OptionError: `precision` is none of these.
     """
 
     def __init__(self, device: torch.device, precision: str = "auto") -> None:
@@ -67,15 +72,18 @@ class Shelf:
         self._kept: OrderedDict[Path, _Kept] = OrderedDict()
 
     def network(self, path: Path) -> Network:
-        """The network of a file, on the device. Ask again before each use: it may have been moved or let go since.
+        """The network of a file, on the device.
 
-        Raises ModelFileError.
+        Call this again before each use: the network may have been moved or dropped in the meantime.
+
+        Raises:
+            ModelFileError: as for `load_network`.
         """
         now = stamp(path)
         if path in self._kept and self._kept[path].stamp != now:
             del self._kept[path]
         if path not in self._kept:
-            # Moved once it has its type, so that the device never holds more; a session stays where it was made.
+            # Converted to its dtype before it moves, to save memory on the device. A session cannot move at all.
             self._kept[path] = _Kept(now, load_network(path, self.device if is_onnx(path) else "cpu"))
         self._kept.move_to_end(path)
         network = self._kept[path].network
@@ -86,13 +94,16 @@ class Shelf:
         return network
 
     def free_device(self) -> None:
-        """Move every network to the computer's memory; the next use brings it back without reading its file."""
+        """Move every network to the computer's memory; the next use brings it back without reading its file.
+
+        Sessions of onnxruntime, which cannot be moved, are dropped.
+        """
         for path in list(self._kept):
             self._move_away(path)
         self._free_cache()
 
     def _make_space(self) -> None:
-        """Let the networks go that were not used for the longest; the newest, which is needed now, stays."""
+        """Drop and move the least recently used networks; the newest, which is needed now, stays."""
         while len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         if self.device.type == "cpu":

@@ -1,7 +1,6 @@
-"""Strict loading: a network takes exactly the tensors that it has, each with its shape.
+"""Strict loading of weights: `fill` accepts exactly the tensors of a network, each with its exact shape.
 
-Every stage loads its networks with `fill`. Training code puts prefixes such as ``module.`` before the names;
-`own_tensors` drops them.
+Training code puts prefixes such as `module.` before the names; `own_tensors` removes them.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from ..catalogue.peek import views
 from .checkpoint_files import State, WrongTensorsError
 
 HARMLESS_EXTRAS = frozenset({"quantize.utility_counter"})
-"""Tensors that some public files carry and that no network uses: RestoreFormer's count of used codes."""
+"""Tensors of public files that are not used: RestoreFormer's counter of used codes."""
 
 
 def own_tensors(state: State, typical: Collection[str]) -> dict[str, torch.Tensor] | None:
-    """The tensors of a network without the prefixes of training code and without the groups beside them.
+    """Pick the tensors of one network from a file, without the prefixes of training code.
 
     Args:
-        state: the tensors of a file.
-        typical: names of tensors, one of which at least the network has.
+        state: the tensors of a file, which may hold other networks too.
+        typical: tensor names by which the network is recognised; one of them is enough.
 
     Returns:
-        The tensors by the network's names; None where none of the ways to read the names gives a typical one.
+        The tensors by the network's own names; None if none of the typical names is found.
     """
     for view in views(state):
         if any(name in view for name in typical):
@@ -35,15 +34,15 @@ def own_tensors(state: State, typical: Collection[str]) -> dict[str, torch.Tenso
 
 
 def fill(module: nn.Module, state: State, family: str, name: str) -> None:
-    """Copy tensors into a network, strictly: each must be there, with its shape, and none beside them.
+    """Copy tensors into a network, strictly: none may be missing, unknown or of another shape.
 
-    Batch counters (``num_batches_tracked``) serve training only; they may be missing and are not copied.
+    Batch counters (`num_batches_tracked`) are used in training only; they may be missing and are not copied.
 
     Args:
-        module: the network, on any device and of any floating-point type; values are converted on the way.
-        state: its tensors, by the network's names.
-        family: what to call the network in errors.
-        name: what to call the file in errors.
+        module: the network, on any device and of any floating-point type; values are converted.
+        state: tensors by the network's own names.
+        family: name of the network in error messages.
+        name: name of the file in error messages.
 
     Raises:
         WrongTensorsError: tensors are missing, unknown or of another shape; the message names the first few.

@@ -1,1 +1,1 @@
-"""The options: one table, what a row is, and options of single faces."""
+"""The options: the table of all options, the type of its rows, and options of single faces."""

@@ -1,7 +1,7 @@
-"""Per-face overrides: options that the faces of some numbers have of their own, checked, read from JSON and written.
+"""Overrides: options of single faces, and their conversion from and to JSON.
 
-A plan maps a face's number to options of its own (those of `options.PER_FACE`) and "skip":
-``{2: {"model": "codeformer", "fidelity": 0.9}, 3: {"skip": True}}``.
+A plan maps a face's number to its options (those in `table.PER_FACE`) and "skip", which leaves the face alone:
+`{2: {"model": "codeformer", "fidelity": 0.9}, 3: {"skip": True}}`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,20 @@ from .table import PER_FACE, Options, spec_for
 SKIP = "skip"
 Overrides: TypeAlias = dict[int, dict[str, Value]]
 OverridesLike: TypeAlias = Mapping[int, Mapping[str, Value]] | Mapping[str, Mapping[str, Value]]
-"""What may be handed in for `Overrides`: numbers may be text, as JSON has them."""
+"""What callers may pass as `Overrides`: numbers may be text, as in JSON."""
 
 
 def check_overrides(plan: object) -> Overrides:
-    """The plan in canonical form: whole numbers as keys, in order, checked values; faces without any change left out.
+    """Check a plan and bring it into canonical form.
 
-    Numbers may be text, as JSON has them. Raises OptionError that names the face and the option.
+    Args:
+        plan: a plan, as `OverridesLike`.
+
+    Returns:
+        The plan with whole numbers as keys, ascending, and canonical values; without faces that have no changes.
+
+    Raises:
+        OptionError: the plan is not valid; names the face and the option.
     """
     if not isinstance(plan, Mapping):
         raise OptionError(f'overrides: {shown(plan)} is not a table such as {{"2": {{"visibility": 0.5}}}}.')
@@ -42,7 +49,7 @@ def check_overrides(plan: object) -> Overrides:
 
 
 def parse_overrides(text: str) -> Overrides:
-    """The plan that `text` holds as JSON; empty text is an empty plan. Raises OptionError."""
+    """Read a plan from JSON; empty text is an empty plan. Raises OptionError."""
     if not text.strip():
         return {}
     try:
@@ -55,20 +62,20 @@ def parse_overrides(text: str) -> Overrides:
 
 
 def show_overrides(plan: Mapping[int, Mapping[str, Value]]) -> str:
-    """The inverse of `parse_overrides`: one line of JSON, "" for an empty plan."""
+    """Write a plan as one line of JSON, which `parse_overrides` reads; "" for an empty plan."""
     return json.dumps({str(number): dict(changes) for number, changes in plan.items()}, allow_nan=False) if plan else ""
 
 
 def for_face(options: Options, changes: Mapping[str, Value]) -> Options:
-    """`options` with a face's own changes; its "skip" is left to the caller."""
+    """`options` with the changes of one face; the caller handles "skip"."""
     return options.replace(**{name: value for name, value in changes.items() if name != SKIP})
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object, unless a name is in it twice."""
+    """A JSON object. Raises ValueError if a name occurs twice in it."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name is twice in one table")
+        raise ValueError("a name occurs twice in one table")
     return found
 
 
@@ -89,7 +96,8 @@ def _change(number: int, name: object, value: object) -> dict[str, Value]:
         allowed = (*PER_FACE, SKIP)
         near = did_you_mean(str(name), allowed)
         raise OptionError(
-            f"overrides: face {number} cannot have {shown(name)} of its own.{near} Possible are {', '.join(allowed)}."
+            f"overrides: face {number}: {shown(name)} cannot be set for a single face.{near} "
+            f"Possible are {', '.join(allowed)}."
         )
     try:
         return {name: spec_for(name).parse(value)}

@@ -1,4 +1,4 @@
-"""`OptionSpec`: one row of the table of options, and how a value of it is read, checked and made canonical."""
+"""`OptionSpec`: the description of one option, which also checks its values and brings them into canonical form."""
 
 from __future__ import annotations
 
@@ -27,12 +27,21 @@ _FACE_ITEM = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 @dataclass(frozen=True)
 class OptionSpec:
-    """One row of the table: all that an interface needs to offer, explain, check and record an option.
+    """One row of the table: everything that an interface needs to show, explain, check and store an option.
 
-    `choices` is the closed vocabulary of a "choice", the parts of "flags" and the words of "faces", else empty.
-    `minimum` and `maximum` (both inclusive) and `step` are for numbers; a `maximum` of None means that there is no
-    natural end, so that a number box serves better than a slider. `scope` says where the option is offered (the library
-    has them all), `per_face` whether a single face may have a value of its own.
+    Attributes:
+        name: name in the library, the API and the command line.
+        label: short name in user interfaces.
+        kind: kind of its values.
+        default: default value.
+        help: explanation for users.
+        infotext: key in the infotext of pictures.
+        choices: allowed words of a "choice", parts of "flags", or words of "faces"; else empty.
+        minimum: smallest number allowed.
+        maximum: largest number allowed. None means no natural limit, so that a number box is better than a slider.
+        step: step of a slider.
+        scope: interfaces that offer the option; the library has all options.
+        per_face: whether the option can be set for a single face.
     """
 
     name: str
@@ -50,7 +59,7 @@ class OptionSpec:
 
     @property
     def allowed(self) -> str:
-        """What may be given, worded to follow "give": "a number from 0 to 1", "one of parsing, ellipse, box"."""
+        """The allowed values, as words that follow "give": "a number from 0 to 1", "one of parsing, ellipse, box"."""
         if self.kind == "choice":
             return f"one of {', '.join(self.choices)}"
         if self.kind == "text":
@@ -63,10 +72,13 @@ class OptionSpec:
         return f"{'a whole number' if self.kind == 'int' else 'a number'} from {low:.12g} to {high:.12g}"
 
     def check(self, value: object) -> Value:
-        """Return `value` in canonical form, or raise OptionError. Numbers must be numbers, not strings.
+        """Check a value and return it in canonical form.
 
-        A whole number given as a float (3.0, as the WebUI sends it) becomes an int; a bool, NaN or infinity is refused.
+        Numbers must be numbers, not text, and finite. A whole number may be a float (3.0, as the WebUI sends it).
         "flags" and "faces" also take a list or tuple, e.g. ["eyes", "mouth"] or [1, 3].
+
+        Raises:
+            OptionError: the value is not allowed.
         """
         if self.kind in ("float", "int"):
             return self._check_number(value)
@@ -77,14 +89,14 @@ class OptionSpec:
         return self._check_word(value)
 
     def parse(self, value: object) -> Value:
-        """Like `check`, for values from outside: None means the default, and a string may stand for a number."""
+        """As `check`, for values from interfaces: None means the default, and numbers may be text."""
         if value is None:
             return self.default
         if self.kind in ("float", "int") and isinstance(value, str):
             text = value.strip()
             if not _NUMBER.fullmatch(text):
                 raise self._error(value)
-            # Whole numbers stay whole, for the message that may follow; one that is too long for that is a float.
+            # Whole numbers stay int, so that an error message shows them as given; very long ones become float.
             value = int(text) if text.lstrip("+-").isdigit() and len(text) < 16 else float(text)
         return self.check(value)
 
@@ -151,7 +163,7 @@ class OptionSpec:
 
 
 def _finite(value: object) -> float | None:
-    """A real number as a float (never negative zero); None for a bool, NaN, an infinity or anything else."""
+    """A finite real number as a float (never negative zero); None for anything else, including bool."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
     try:
@@ -162,7 +174,7 @@ def _finite(value: object) -> float | None:
 
 
 def _items(value: object) -> list[object]:
-    """Split "a, b" at commas and blanks; a list, tuple or set gives its items; anything else is one item."""
+    """The items of text such as "a, b" (separated by commas or blanks), or of a list, tuple or set; else one item."""
     if isinstance(value, str):
         return [item for item in re.split(r"[,\s]+", value) if item]
     return list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]

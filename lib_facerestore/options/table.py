@@ -1,8 +1,7 @@
-"""The one table of options, and `Options`: one complete, valid setting of all of them.
+"""`Options`, which holds a valid value of every option, and `TABLE`, which describes all options.
 
-Each field of `Options` is a row of the table: its name, type, default, label, help, range and infotext key are written
-there and nowhere else. UI, API, command line, infotext and X/Y/Z axes are all made from `TABLE`, which is gathered from
-the fields. What an `Options` holds is valid and in canonical form.
+Each field of `Options` is a row of the table. Its name, type, default, label, help, range and infotext key are defined
+here only. User interface, API, command line, infotext and X/Y/Z axes are all made from `TABLE`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Part = Literal["eyes", "mouth", "teeth", "glasses", "hair"]
 ColorMode = Literal["match", "none"]
 Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-"""How networks run: a setting of `FaceRestorer` and of the WebUI, no row of the table."""
+"""Precisions that networks run with: a setting of `FaceRestorer` and of the WebUI, not an option in the table."""
 
 T = TypeVar("T")
 _ROW = "option"
@@ -45,7 +44,7 @@ def _option(
     scope: frozenset[Scope] = EVERYWHERE,
     per_face: bool = False,
 ) -> T:
-    """A field of `Options`. Without a kind its type says it: a Literal is a "choice" of its words, str is "text"."""
+    """Define a field of `Options`. By default its type decides its kind: a Literal is a "choice", str is "text"."""
     row = {
         "default": default, "label": label, "infotext": infotext, "help": help, "kind": kind, "choices": choices,
         "minimum": minimum, "maximum": maximum, "step": step, "scope": scope, "per_face": per_face,
@@ -65,37 +64,40 @@ def _count(default: int, label: str, infotext: str, help: str) -> int:
 
 @dataclass(frozen=True)
 class Options:
-    """One valid setting of every option.
+    """A valid value of every option.
 
-    Values are checked and made canonical on construction (`faces="3, 1-2"` becomes "1,2,3"), so equal settings compare
-    and hash as equal. Raises OptionError, which names the option, the value and what is allowed.
+    Values are checked and brought into canonical form (`faces="3, 1-2"` becomes "1,2,3"), so equal settings compare and
+    hash as equal. `TABLE` describes the options.
+
+    Raises:
+        OptionError: a value is not allowed; names the option, the value and the allowed values.
     """
 
     # fmt: off
     model: str = _option(
         "auto", "Model", "Face restore model",
         "The network that restores the faces: a model id or the name of a file in the model folder. auto takes "
-        "the best one that is installed.",
+        "the best installed one.",
         per_face=True,
     )
     fidelity: float = _share(
         0.5, "Fidelity (CodeFormer weight)", "Face restore fidelity",
-        "0 gives the cleanest face, 1 stays closest to the input. Only some models have this knob: CodeFormer is one.",
+        "0 gives the cleanest face, 1 stays closest to the input. Only some models have it, such as CodeFormer.",
         per_face=True,
     )
     visibility: float = _share(
         1.0, "Visibility", "Face restore visibility",
-        "How much of the restored face shows over the original: 0 leaves the picture unchanged, 1 shows only "
-        "the restored face.",
+        "Opacity of the restored face over the original: 0 leaves the picture unchanged, 1 shows only the restored "
+        "face.",
         per_face=True,
     )
     detector: DetectorName = _option(  # noqa: RUF009
         "auto", "Detector", "Face restore detector",
-        "The network that finds the faces. auto takes the best one that is installed.",
+        "The network that finds the faces. auto takes the best installed one.",
     )
     confidence: float = _share(
         0.5, "Confidence", "Face restore confidence",
-        "How sure the detector must be that something is a face: higher finds fewer, surer faces.",
+        "Least score of a face: a higher value finds fewer, but more certain faces.",
     )
     faces: str = _option(
         "all", "Faces", "Face restore faces",
@@ -104,7 +106,7 @@ class Options:
     )
     order: Order = _option(  # noqa: RUF009
         "left-right", "Order", "Face restore order",
-        "How the faces are numbered: by place, from the largest to the smallest, or the surest first.",
+        "How the faces are numbered: by position, by size (the largest first), or by score (the highest first).",
     )
     max_faces: int = _count(
         0, "Most faces", "Face restore max faces",
@@ -112,31 +114,30 @@ class Options:
     )
     min_face: int = _count(
         0, "Smallest face", "Face restore min face",
-        "Leave faces alone whose longer side is below this many pixels. 0 means no limit.",
+        "Skip faces whose longer side is below this many pixels. 0 means no limit.",
     )
     max_face: int = _count(
         0, "Largest face", "Face restore max face",
-        "Leave faces alone whose longer side is above this many pixels, as they are sharp enough already. "
-        "0 means no limit.",
+        "Skip faces whose longer side is above this many pixels, because they are sharp already. 0 means no limit.",
     )
     mask: MaskKind = _option(  # noqa: RUF009
         "parsing", "Mask", "Face restore mask",
-        "Which pixels are replaced: parsing follows the face's own outline, ellipse and box are simple shapes.",
+        "Which pixels are replaced: parsing follows the outline of the face, ellipse and box are simple shapes.",
         per_face=True,
     )
     mask_feather: float = _share(
         0.1, "Mask feather", "Face restore mask feather",
-        "How soft the edge between restored face and picture is, as a share of the face's side.",
+        "Width of the soft edge around the restored face, as a fraction of the face's side.",
         maximum=0.5, per_face=True,
     )
     keep: str = _option(
         "none", "Keep", "Face restore keep",
-        "Parts of the face that are left as they were: none, or a list such as eyes,glasses.",
+        "Parts of the face that are not changed: none, or a list such as eyes,glasses.",
         kind="flags", choices=get_args(Part), per_face=True,
     )
     color: ColorMode = _option(  # noqa: RUF009
         "match", "Color", "Face restore color",
-        "match gives the restored face the colors of the original, none keeps the colors that the model made.",
+        "match gives the restored face the colors of the original, none keeps the colors of the model.",
         per_face=True,
     )
     detail: float = _share(
@@ -146,17 +147,17 @@ class Options:
     )
     grain: float = _share(
         0.0, "Grain", "Face restore grain",
-        "How much of the picture's own noise is put back, so that the face is not smoother than what surrounds it.",
+        "How much of the picture's noise is added, so that the face is not smoother than its surroundings.",
         per_face=True,
     )
     upscale: float = _option(
         1.0, "Upscale", "Face restore upscale",
-        "How many times wider and higher the result is. 1 keeps the size.",
+        "Enlargement of the result's width and height. 1 keeps the size.",
         minimum=1.0, maximum=8.0, step=0.5, scope=OUTSIDE_WEBUI,
     )
     upscaler: str = _option(
         "none", "Upscaler", "Face restore upscaler",
-        "The model that enlarges all that is not a face, used when upscale is above 1. none resizes without a model.",
+        "The model that enlarges the background if upscale is above 1. none resizes without a model.",
         scope=OUTSIDE_WEBUI,
     )
     # fmt: on
@@ -172,28 +173,31 @@ class Options:
 
     @property
     def face_numbers(self) -> tuple[int, ...]:
-        """The numbers that `faces` asks for, ascending; empty for "all" and "largest"."""
+        """The numbers in `faces`, ascending; empty for "all" and "largest"."""
         return () if self.faces in get_args(FacesWord) else tuple(map(int, self.faces.split(",")))
 
     @property
     def keep_parts(self) -> tuple[Part, ...]:
-        """The parts that `keep` names, in table order; empty for "none"."""
+        """The parts in `keep`, in table order; empty for "none"."""
         return () if self.keep == "none" else cast("tuple[Part, ...]", tuple(self.keep.split(",")))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Options:
-        """Options from names and values of any sort (JSON, form fields, arguments), as `OptionSpec.parse` reads them.
+        """Make Options of names and values from JSON, form fields or arguments, as `OptionSpec.parse` reads them.
 
-        What is absent or None takes its default. Raises OptionError, also for an unknown name.
+        Missing options, and those that are None, get their defaults.
+
+        Raises:
+            OptionError: a name is unknown, or a value is not allowed.
         """
         return cls(**{name: spec_for(name).parse(value) for name, value in values.items()})  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Value]:
-        """Every option by name, in table order."""
+        """All values by name, in table order."""
         return {spec.name: getattr(self, spec.name) for spec in TABLE}
 
     def replace(self, **changes: Value) -> Options:
-        """A copy with `changes` made; OptionError for an unknown name (with the nearest known one) or a bad value."""
+        """A copy with changed values. Raises OptionError if a name is unknown or a value is not allowed."""
         for name in changes:
             spec_for(name)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
@@ -214,13 +218,13 @@ def _rows() -> Iterator[OptionSpec]:
 TABLE: tuple[OptionSpec, ...] = tuple(_rows())
 
 PER_FACE: tuple[str, ...] = tuple(spec.name for spec in TABLE if spec.per_face)
-"""The options that one face may have a value of its own for; see `per_face`."""
+"""Names of the options that can be set for a single face; see the module `per_face`."""
 
 SPECS: Mapping[str, OptionSpec] = MappingProxyType({spec.name: spec for spec in TABLE})
 
 
 def spec_for(name: str) -> OptionSpec:
-    """The row called `name`; OptionError with the nearest name when there is none."""
+    """The option called `name`. Raises OptionError with the most similar name if there is none."""
     if isinstance(name, str) and name in SPECS:
         return SPECS[name]
     raise OptionError(
@@ -229,5 +233,5 @@ def spec_for(name: str) -> OptionSpec:
 
 
 def specs_in(scope: Scope) -> tuple[OptionSpec, ...]:
-    """The rows that are offered in `scope`, in table order."""
+    """The options of one interface, in table order."""
     return tuple(spec for spec in TABLE if scope in spec.scope)

@@ -1,7 +1,7 @@
-"""Upscaling of everything that is not a face: an upscaler's file that spandrel reads, or Lanczos without one.
+"""Upscaling of the background, by a network that the package spandrel reads, or by Lanczos.
 
-The network's descriptor is called, never its bare module: it knows how the module wants its input and what it returns.
-Large pictures go through in overlapping tiles. spandrel is imported only when a file is to be read.
+spandrel's descriptor is called, not the module in it, because it converts inputs and outputs to one form. Large
+pictures are processed in overlapping tiles. spandrel is imported only when a file is read.
 """
 
 from __future__ import annotations
@@ -32,29 +32,33 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TILE = 288
-"""Side of a tile in pixels of the picture: bounds the memory, whatever the size of the picture."""
+"""Side of a tile in pixels of the picture; it limits the memory for pictures of any size."""
 OVERLAP = 32
-"""Pixels that neighbouring tiles share at least; each keeps what is nearer to its own middle. Real-ESRGAN shares 20."""
+"""Least overlap of neighbouring tiles in pixels; each result is used up to the middle of it. Real-ESRGAN has 20."""
 WHOLE_TILE = 512
-"""The same for networks that judge a picture as a whole: pictures of up to 512×512 pixels are not cut. Of spandrel's
-networks of that kind the large SwinIR takes the most memory for it, 4 GB (16 kB a pixel, measured in float32)."""
+"""As `TILE`, for networks that need to see the whole picture: up to 512×512 pixels it is not cut. Of spandrel's
+networks of that kind, the large SwinIR takes most memory for such a tile: 4 GB (16 kB for each pixel, in float32)."""
 WHOLE_OVERLAP = 64
+"""As `OVERLAP`, for those networks."""
 
 TileProgress = Callable[[int, int], None]
-"""Called with the tiles that are done and the tiles in all: once before the first, and after each."""
+"""Called with the number of finished tiles and of all tiles: once before the first, and after each."""
 
 
 @dataclass(frozen=True)
 class InputRules:
-    """Which inputs a network takes, and in what pieces.
+    """Which sizes of inputs a network takes, and how pictures are cut into tiles.
 
     Attributes:
-        minimum: least width and height of an input, in pixels.
+        minimum: least width and height of an input in pixels.
         multiple: width and height must be multiples of this.
         square: whether width and height must be equal.
-        tile: side of a tile; rounded up to what the above ask for. None: pictures are never cut, since the network
-            bounds its memory itself.
-        overlap: pixels that neighbouring tiles share at least; rounded up to a multiple of `multiple`.
+        tile: side of a tile in pixels, rounded up to a size that the network takes. None: pictures are never cut,
+            because the network limits its memory itself.
+        overlap: least overlap of neighbouring tiles in pixels, rounded up to a multiple of `multiple`.
+
+    Raises:
+        InputError: the values contradict each other.
     """
 
     minimum: int = 1
@@ -65,23 +69,25 @@ class InputRules:
 
     def __post_init__(self) -> None:
         if self.minimum < 1 or self.multiple < 1 or self.overlap < 0:
-            raise InputError(f"input rules: {self} cannot be met; minimum and multiple start from 1, overlap from 0.")
+            raise InputError(
+                f"input rules: {self} is not allowed; minimum and multiple must be at least 1, overlap at least 0."
+            )
         if self.tile is not None and self.tile <= self.overlap:
-            raise InputError(f"tile: {self.tile} px is no more than the overlap; give more than {self.overlap}.")
+            raise InputError(f"tile: {self.tile} px is not more than the overlap; give more than {self.overlap}.")
 
     @property
     def shared(self) -> int:
-        """Pixels that neighbouring tiles share at least."""
+        """Least overlap of neighbouring tiles in pixels, a multiple of `multiple`."""
         return _round_up(self.overlap, self.multiple)
 
     def side(self, height: int, width: int) -> int:
-        """Side of the tiles of a picture of this size. A picture of no more pixels than a tile is not cut."""
+        """Side of the tiles of a picture of this size. A picture with no more pixels than a tile is not cut."""
         if self.tile is None or (height * width <= self.tile**2 and not self.square):
             return self.fitting(max(height, width))
         return max(self.fitting(self.tile), 2 * self.shared)
 
     def fitting(self, length: int) -> int:
-        """The least length that the network takes and that is not below this one."""
+        """The smallest length that the network takes and that is at least `length`."""
         return _round_up(max(length, self.minimum), self.multiple)
 
 
@@ -89,10 +95,10 @@ class Upscaler:
     """Enlarges pictures with a network, a tile at a time.
 
     Args:
-        network: 1×3×H×W float32 RGB in [0, 1] → 1×3×(scale·H)×(scale·W), for every H and W that `rules` allow.
-        scale: how many times it enlarges.
-        device: where it runs.
-        rules: which inputs it takes.
+        network: maps 1×3×H×W float32 RGB in [0, 1] to 1×3×(scale·H)×(scale·W), for all sizes that `rules` allow.
+        scale: enlargement of the network.
+        device: device that it runs on.
+        rules: sizes of inputs that it takes.
     """
 
     def __init__(
@@ -108,7 +114,7 @@ class Upscaler:
         self.rules = rules or InputRules()
 
     def count_tiles(self, height: int, width: int) -> int:
-        """In how many tiles a picture of this size goes through the network."""
+        """Number of tiles that a picture of this size is cut into."""
         side = self.rules.side(height, width)
         tall, wide = self._padded(height, width, side)
         return len(_spans(tall, side, self.rules.shared)) * len(_spans(wide, side, self.rules.shared))
@@ -126,19 +132,19 @@ class Upscaler:
     def __call__(
         self, pixels: NDArray[Any], progress: TileProgress | None = None, stop: Callable[[], bool] | None = None
     ) -> NDArray[np.float32] | None:
-        """The enlarged picture.
+        """Enlarge a picture.
 
         Args:
             pixels: H×W×3 RGB, uint8, uint16 or float in [0, 1].
             progress: called for every tile.
-            stop: asked before every tile.
+            stop: called before every tile; if it returns true, the picture is given up.
 
         Returns:
-            (scale·H)×(scale·W)×3 float32 RGB in [0, 1]; None once `stop` has said True.
+            (scale·H)×(scale·W)×3 float32 RGB in [0, 1]; None if `stop` returned true.
 
         Raises:
-            InputError: it is not a colour picture with pixels.
-            ModelFileError: the network gave values that are not numbers.
+            InputError: the array is not H×W×3, or has no pixels.
+            ModelFileError: the network's output has values that are not numbers.
         """
         if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise InputError(f"picture: shape {pixels.shape} cannot be enlarged; give H×W×3.")
@@ -167,7 +173,7 @@ class Upscaler:
         return output
 
     def _padded(self, height: int, width: int, side: int) -> tuple[int, int]:
-        """Height and width that the picture is padded to, so that each of its tiles is one the network takes."""
+        """Height and width that the picture is padded to, so that the network takes all of its tiles."""
         tall, wide = self.rules.fitting(height), self.rules.fitting(width)
         if not self.rules.square:
             return tall, wide
@@ -185,7 +191,7 @@ class Upscaler:
 
 @dataclass(frozen=True)
 class _Span:
-    """Where a tile begins along one axis, and the part (first to end, end excluded) that is kept of it."""
+    """A tile along one axis: its first pixel, and the pixels `first` to `end` (excluded) of the axis that it fills."""
 
     start: int
     first: int
@@ -193,8 +199,11 @@ class _Span:
 
 
 def _spans(length: int, side: int, shared: int) -> list[_Span]:
-    """The tiles along an axis, each `side` long unless the axis is shorter. The last is moved inwards, so that it is
-    as long as the others; two neighbours meet in the middle of what they share."""
+    """The tiles along an axis of `length` pixels.
+
+    Each is `side` pixels long, unless the axis is shorter; the last one is moved inwards. Two neighbours meet in the
+    middle of their overlap.
+    """
     if length <= side:
         return [_Span(0, 0, length)]
     count = 1 - (-(length - side) // (side - shared))
@@ -204,8 +213,10 @@ def _spans(length: int, side: int, shared: int) -> list[_Span]:
 
 
 def _pad(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """The picture with its mirror image below and to the right; where that does not suffice, with its last pixels.
-    spandrel pads so as well, but its older versions fail where the mirror image does not suffice."""
+    """Pad a picture below and on the right, with its mirror image and then, if that is too short, with its first pixel.
+
+    spandrel pads too, but its older versions fail if the mirror image is too short.
+    """
     for axis, length in enumerate((height, width)):
         if length > pixels.shape[axis]:
             at = np.arange(length)
@@ -220,21 +231,21 @@ def _round_up(value: int, multiple: int) -> int:
 
 
 def load_upscaler(source: str | Path | State, device: str | torch.device = "cpu") -> Upscaler:
-    """An upscaler from a file or a state dict, recognised by its tensors.
+    """Load an upscaler; its tensors decide which network it is.
 
     Args:
-        source: path of a .pth, .pt, .ckpt or .safetensors file, or a state dict; with or without a wrapping key such as
-            "params_ema" and a prefix such as "module.".
-        device: where it will run.
+        source: path of a PyTorch checkpoint or .safetensors file, or a state dict. Wrapping keys such as "params_ema"
+            and prefixes such as "module." are allowed.
+        device: device to run on.
 
     Raises:
-        ModelFileError: the file is missing, damaged, or no network that enlarges or cleans colour pictures; or spandrel
-            cannot be imported. The message says what to do.
+        ModelFileError: the file is missing or damaged, is not a network that enlarges or cleans colour pictures, or
+            spandrel cannot be imported. The message says what to do.
     """
     name = "the state dict" if isinstance(source, Mapping) else str(source)
     state = named_tensors(source, name) if isinstance(source, Mapping) else read_state(Path(source))
     spandrel = _import_spandrel(name)
-    with torch.inference_mode(False), torch.no_grad():  # parameters born in a host's inference mode could not be moved
+    with torch.inference_mode(False), torch.no_grad():  # parameters created in inference mode could not be moved
         model = _read(spandrel, state, name)
         model.model.requires_grad_(False)
         model.eval().to(torch.device(device))
@@ -243,7 +254,7 @@ def load_upscaler(source: str | Path | State, device: str | torch.device = "cpu"
 
 def _import_spandrel(name: str) -> ModuleType:
     try:
-        facexlib_import.prepare()  # spandrel imports torchvision, which does so nowhere before this
+        facexlib_import.prepare()  # spandrel imports torchvision, which fails on some machines without this
         return importlib.import_module("spandrel")
     except Exception as error:  # a broken optional package may raise anything at import
         if not isinstance(error, (ImportError, FaceRestoreError)):
@@ -255,14 +266,14 @@ def _import_spandrel(name: str) -> ModuleType:
 
 
 def _read(spandrel: ModuleType, state: State, name: str) -> ImageModelDescriptor[nn.Module]:
-    """The first network that spandrel knows among the ways to read the tensors' names. Raises ModelFileError."""
+    """The network that spandrel finds in the tensors, without prefixes of training code. Raises ModelFileError."""
     loader = spandrel.ModelLoader(device="cpu")
     for view in views(state):
         try:
             model = loader.load_from_state_dict({short: state[full] for short, full in view.items()})
         except spandrel.UnsupportedModelError:
             continue
-        except Exception as error:  # missing tensors and odd shapes make it fail in any way
+        except Exception as error:  # missing tensors and unexpected shapes raise anything
             logger.debug("spandrel could not read %s", name, exc_info=True)
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
             raise ModelFileError(
@@ -272,21 +283,19 @@ def _read(spandrel: ModuleType, state: State, name: str) -> ImageModelDescriptor
         return _colour_enlarger(spandrel, model, name)
     seen = ", ".join(list(state)[:3])
     raise ModelFileError(
-        f"{name}: no upscaler that spandrel {spandrel.__version__} knows ({len(state)} tensors: {seen}, …); choose "
+        f"{name}: not an upscaler that spandrel {spandrel.__version__} knows ({len(state)} tensors: {seen}, …); choose "
         "another file."
     )
 
 
 def _colour_enlarger(spandrel: ModuleType, model: Any, name: str) -> ImageModelDescriptor[nn.Module]:
-    """The descriptor, if it takes and gives a colour picture and nothing else. Raises ModelFileError."""
+    """Check that the descriptor maps one colour picture to one, and return it. Raises ModelFileError otherwise."""
     what = model.architecture.name
     if not isinstance(model, spandrel.ImageModelDescriptor):
-        raise ModelFileError(
-            f"{name}: {what} fills in what a mask marks (inpainting), it is no upscaler; choose another file."
-        )
+        raise ModelFileError(f"{name}: {what} is for inpainting, not an upscaler; choose another file.")
     if model.purpose == "FaceSR":
         raise ModelFileError(
-            f"{name}: {what} restores faces, it is no upscaler; use it as the model, and choose another upscaler."
+            f"{name}: {what} is a face restorer, not an upscaler; use it as the model, and choose another upscaler."
         )
     if model.input_channels != 3 or model.output_channels != 3:
         channels = f"{model.input_channels} channels in, {model.output_channels} out"
@@ -295,7 +304,7 @@ def _colour_enlarger(spandrel: ModuleType, model: Any, name: str) -> ImageModelD
 
 
 def _rules(spandrel: ModuleType, model: ImageModelDescriptor[nn.Module]) -> InputRules:
-    """What the descriptor says of its inputs, and whether they may be cut."""
+    """The rules that the descriptor states for its inputs, and how its pictures are cut."""
     needs = model.size_requirements
     tile: int | None = TILE
     overlap = OVERLAP
@@ -307,8 +316,10 @@ def _rules(spandrel: ModuleType, model: ImageModelDescriptor[nn.Module]) -> Inpu
 
 
 def enlarged_size(width: int, height: int, factor: float) -> tuple[int, int]:
-    """Width and height of the picture that `enlarge` gives. Since they are whole numbers, the factors by which the two
-    sides really grow may differ a little from `factor` and from each other."""
+    """Width and height in pixels of the picture that `enlarge` returns.
+
+    Because they are rounded, the enlargements of the two sides may differ a little from `factor` and from each other.
+    """
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
@@ -339,20 +350,20 @@ def enlarge(
     progress: TileProgress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> NDArray[Any] | None:
-    """The picture `factor` times as wide and high, in its own depth.
+    """Enlarge a picture to `factor` times its width and height.
 
-    The network enlarges by its own scale and the result is brought to the size asked for; alpha, which no upscaler
-    knows, and pictures without an upscaler are resized with Lanczos.
+    The network enlarges the colours by its own scale, and the result is resized to the wanted size. Alpha, and colours
+    without an upscaler, are resized with Lanczos.
 
     Args:
         pixels: H×W×3 or H×W×4 uint8 or uint16, RGB(A).
-        factor: from 1. 1 gives a copy.
-        upscaler: what enlarges the colours; None means Lanczos.
-        progress: called for every tile of the upscaler; never without one.
-        stop: asked before every tile.
+        factor: at least 1, which returns a copy.
+        upscaler: network for the colours; None means Lanczos.
+        progress: called for every tile of the upscaler, and never without one.
+        stop: called before every tile; if it returns true, the picture is given up.
 
     Returns:
-        An array of the same depth and channels, in the size that `enlarged_size` gives; None once `stop` has said True.
+        An array of the same type and channels, of the size `enlarged_size`; None if `stop` returned true.
     """
     if factor == 1:
         return pixels.copy()

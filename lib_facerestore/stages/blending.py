@@ -1,6 +1,6 @@
-"""Putting a restored face back: mask, colour, detail, grain, and the paste inside the face's own box.
+"""Pasting a restored face back: its mask, colour, detail and grain, and the blending into the picture.
 
-Everything here is RGB; float pictures are in [0, 1].
+All pictures are RGB; float pictures are in [0, 1].
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ FloatImage = NDArray[np.float32]
 Values = TypeVar("Values", float, FloatImage)
 
 FACE_SHARE = 0.7
-"""Side of the face over the side of an FFHQ crop."""
-# A parsing that marks a smaller share of the crop as face is taken to be wrong.
+"""Side of the face divided by the side of an FFHQ crop."""
+# Labels that mark a smaller fraction of the crop as face are regarded as wrong.
 _LEAST_FACE = 0.05
-# BT.601 luma and its two colour differences, scaled to [-0.5, 0.5] (ITU-R BT.601); rows give Y, Cb, Cr.
+# RGB → luma Y and colour differences Cb and Cr in [-0.5, 0.5], one a row (ITU-R BT.601).
 _YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]],
     np.float32,
@@ -39,7 +39,7 @@ _RGB = np.linalg.inv(_YCC.astype(np.float64)).astype(np.float32)
 
 
 def gaussian(image: FloatImage, sigma: float) -> FloatImage:
-    """Gaussian blur (sigma in pixels) of H×W or H×W×C floats; wide kernels run on a reduced copy."""
+    """Gaussian blur of H×W or H×W×C floats, with `sigma` in pixels; a wide kernel is applied to a reduced copy."""
     if sigma <= 0.05:
         return image.copy()
     height, width = image.shape[:2]
@@ -70,18 +70,18 @@ def build_mask(
     feather: float = 0.1,
     keep: Sequence[Part] = (),
 ) -> FloatImage:
-    """How much of the restored crop is pasted where.
+    """Opacity with which each pixel of the restored crop is pasted.
 
     Args:
         size: side of the crop in pixels.
-        landmarks: (5, 2), in pixels of the crop.
+        landmarks: 5×2, in pixels of the crop.
         labels: the parser's classes, size×size; None without a parser.
-        mask: the shape. "parsing" is the ellipse without labels, and where they show almost no face.
-        feather: width of the soft edge as a share of the face's side, from 0 (a hard edge).
-        keep: names of the parts that stay as they were; the mask is exactly 0 there.
+        mask: the shape. "parsing" becomes an ellipse if there are no labels, or if they show almost no face.
+        feather: width of the soft edge as a fraction of the face's side; 0 is a hard edge.
+        keep: names of the parts that are not restored; the mask is exactly 0 there.
 
     Returns:
-        float32 size×size in [0, 1], 0 on the crop's rim.
+        size×size float32 in [0, 1], 0 at the crop's border.
 
     Raises:
         InputError: the labels have another size, or the landmarks coincide.
@@ -105,14 +105,14 @@ def build_mask(
 
 
 def _parsed_region(labels: NDArray[np.uint8] | None, landmarks: NDArray[np.float64], size: int) -> FloatImage | None:
-    """1 on the face that the landmarks belong to, without a neighbour's skin; None if there is almost none."""
+    """Mask of the face that the landmarks belong to, without other faces; None if the labels show almost no face."""
     if labels is None:
         return None
     ellipse = parsing.ellipse_mask(landmarks, size)
     region = (parsing.face_mask(labels) > 0) & (parsing.ellipse_mask(landmarks, size, 1.35) > 0)
     radius = max(1, round(size / 128))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    # Opening cuts the thin bridges to a neighbour, closing fills the specks that a parser leaves.
+    # Closing fills small holes in the labels; opening cuts thin connections to another face.
     cleaned = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
     cleaned = cv2.morphologyEx(cleaned, cv2.MORPH_OPEN, kernel)
     count, components, stats, _ = cv2.connectedComponentsWithStats(cleaned, connectivity=4)
@@ -130,7 +130,10 @@ def _parsed_region(labels: NDArray[np.uint8] | None, landmarks: NDArray[np.float
 
 
 def _feathered(region: FloatImage, width: float) -> FloatImage:
-    """Soft edge about `width` pixels wide, drawn inwards by a quarter of it so that little spills over the outline."""
+    """The region with a soft edge about `width` pixels wide.
+
+    The region is first shrunk by a quarter of `width`, so that little of the edge is outside its outline.
+    """
     if width < 0.5:
         return region.copy()
     inner = _distance_inside(region)
@@ -138,17 +141,18 @@ def _feathered(region: FloatImage, width: float) -> FloatImage:
     if float(inset.sum()) < 0.5 * float(region.sum()):
         inset = region  # a small or thin region would vanish
     soft = gaussian(inset, width / 2)
-    # An edge as wide as the face would leave no pixel of it fully restored, and the knob would act as visibility too.
+    # With an edge as wide as the face, no pixel would reach 1, and `feather` would lower the visibility too.
     return np.asarray(soft / max(float(soft.max()), 0.25), np.float32)
 
 
 def _distance_inside(region: FloatImage) -> FloatImage:
+    """Distance of each pixel of the region to its outline in pixels; 0 outside."""
     padded = np.pad((region > 0.5).astype(np.uint8), 1)
     return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1], np.float32)
 
 
 def _rim(size: int, width: float) -> FloatImage:
-    """0 on the outermost pixels, 1 from `width` pixels further in."""
+    """Mask that is 0 on the crop's outermost pixels and rises to 1 over `width` pixels."""
     margin = max(2.0, size / 128)
     distance = np.minimum(np.arange(size), np.arange(size)[::-1]).astype(np.float32)
     line = _smoothstep((distance - margin + 1) / max(width, 1.0))
@@ -156,7 +160,7 @@ def _rim(size: int, width: float) -> FloatImage:
 
 
 def _outside(part: FloatImage, width: float) -> FloatImage:
-    """Exactly 0 on the part and a little beyond, rising to 1 over `width` pixels."""
+    """Mask that is exactly 0 on the part and a little beyond, and rises to 1 over `width` pixels."""
     if not (part > 0).any():
         return np.ones_like(part)
     distance = np.asarray(cv2.distanceTransform((part <= 0).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
@@ -165,19 +169,20 @@ def _outside(part: FloatImage, width: float) -> FloatImage:
 
 # ------------------------------------------------------------------------------------------------------------ colour
 def match_color(restored: FloatImage, original: FloatImage, mask: FloatImage) -> FloatImage:
-    """The restored crop in the original's colours; texture and edges stay restored.
+    """Give the restored crop the original's colours; texture and edges stay restored.
 
-    Inside the mask, first mean and standard deviation of each YCbCr channel are matched (Reinhard et al., Color
-    transfer between images, 2001, with the gain kept within bounds), then the remaining difference in the low band,
-    averaged over the mask only, so that no step of tint or brightness is left at its edge. A crop without colour keeps
-    its own chroma, so grey stays grey.
+    Inside the mask, the mean and standard deviation of each YCbCr channel are matched first (Reinhard et al., "Color
+    Transfer between Images", 2001; the gain is limited). Then the remaining low-frequency difference is added, averaged
+    over the mask only, so that colour and brightness do not jump at its edge. If the original has almost no colour, its
+    chroma is used unchanged, so that grey stays grey.
 
     Args:
-        restored, original: size×size×3 float32 in [0, 1].
+        restored: size×size×3 float32 in [0, 1].
+        original: size×size×3 float32 in [0, 1].
         mask: size×size, from `build_mask`.
 
     Returns:
-        float32 size×size×3 in [0, 1].
+        size×size×3 float32 in [0, 1].
 
     Raises:
         InputError: the sizes differ.
@@ -194,7 +199,7 @@ def match_color(restored: FloatImage, original: FloatImage, mask: FloatImage) ->
     gain = np.clip((theirs_std + 1e-3) / (ours_std + 1e-3), (0.8, 0.6, 0.6), (1.25, 1.5, 1.5))
     result = ours * gain.astype(np.float32) + (theirs_mean - ours_mean * gain).astype(np.float32)
     result += _low_band(theirs - result, weight, size / 12)
-    # A chroma of 0.01 is the tint of a scan of a black-and-white print.
+    # A scan of a black-and-white print has a chroma of about 0.01.
     grey = 1.0 - float(_smoothstep((chroma - 0.012) / 0.02))
     if grey > 0:
         result[..., 1:] += np.float32(grey) * (theirs[..., 1:] - result[..., 1:])
@@ -202,12 +207,15 @@ def match_color(restored: FloatImage, original: FloatImage, mask: FloatImage) ->
 
 
 def _mixed(image: FloatImage, matrix: FloatImage) -> FloatImage:
+    """Apply a 3×3 matrix to the channels of H×W×3."""
     return np.asarray(cv2.transform(np.asarray(image, np.float32), matrix), np.float32)
 
 
 def _statistics(ycc: FloatImage, weight: FloatImage) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Mean and deviation of each channel and root mean square chroma over the mask, of a copy of at most 64 pixels:
-    noise and texture say nothing about contrast."""
+    """Mean and standard deviation of each channel, and root mean square of the chroma, weighted by the mask.
+
+    They are taken of a copy of at most 64×64 pixels, so that noise and texture do not count as contrast.
+    """
     side = min(64, ycc.shape[0])
     small = cv2.resize(ycc, (side, side), interpolation=cv2.INTER_AREA).astype(np.float64)
     share = cv2.resize(weight, (side, side), interpolation=cv2.INTER_AREA).astype(np.float64)[..., None]
@@ -218,9 +226,9 @@ def _statistics(ycc: FloatImage, weight: FloatImage) -> tuple[NDArray[np.float64
 
 
 def _low_band(difference: FloatImage, weight: FloatImage, sigma: float) -> FloatImage:
-    """Gaussian average of the difference over the mask alone, on a reduced copy that the width of the kernel allows.
+    """Gaussian average of a difference (size×size×3) over the mask only, computed on a reduced copy.
 
-    The second round corrects what averaging on one side of the mask's edge leaves there.
+    The second pass corrects the error at the mask's edge, where only one side is averaged.
     """
     size = weight.shape[0]
     k = max(1, int(sigma / 2.5))
@@ -236,12 +244,17 @@ def _low_band(difference: FloatImage, weight: FloatImage, sigma: float) -> Float
 
 
 def mix_detail(restored: FloatImage, original: FloatImage, detail: float) -> FloatImage:
-    """The restored crop with a share of its high band taken from the original instead.
+    """Replace a fraction of the restored crop's high frequencies by those of the original.
+
+    Frequencies are divided by a Gaussian whose sigma is 1.5 % of the face's side.
 
     Args:
-        restored: size×size×3.
-        original: size×size×3.
-        detail: the share, 0 to 1. The bands are split by a Gaussian of 1.5 % of the face's side.
+        restored: size×size×3 float32.
+        original: size×size×3 float32.
+        detail: the fraction, 0 to 1.
+
+    Returns:
+        size×size×3 float32.
     """
     if detail == 0:
         return restored
@@ -255,18 +268,25 @@ _NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 
 
 def noise_covariance(image: FloatImage, where: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Covariance (3×3) of the noise of a picture (H×W×3, [0, 1]) at the pixels `where` (H×W), float64.
+    """Covariance of the noise of a picture's channels.
 
-    After Immerkær, Fast noise variance estimation, 1996: the difference-of-Laplacians response of noise alone has the
-    noise's own deviation. Made robust: only the flatter half of the pixels is used, and responses beyond three robust
-    deviations (median / 0.6745) are cut so that edges do not count. Zeros where there are fewer than 64 usable pixels.
+    After Immerkær, "Fast Noise Variance Estimation", 1996: the response of a difference of Laplacians to pure noise has
+    the noise's standard deviation. So that edges do not count, only the flatter half of the pixels is used, and
+    responses are clipped at three robust standard deviations (median of the absolute values / 0.6745).
+
+    Args:
+        image: H×W×3 float32 in [0, 1].
+        where: H×W, the pixels to use.
+
+    Returns:
+        3×3 float64; zeros if there are fewer than 64 usable pixels.
     """
     if int(where.sum()) < 64:
         return np.zeros((3, 3))
     response = cv2.filter2D(image, cv2.CV_32F, _NOISE_KERNEL, borderType=cv2.BORDER_REFLECT_101)
     luma = gaussian(np.ascontiguousarray(image @ _YCC[0]), 1.5)
     slope = np.hypot(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1))
-    # Clipped pixels carry no noise and would hide it.
+    # Clipped pixels have no noise and would lower the estimate.
     usable = where & (image.min(axis=2) > 0.01) & (image.max(axis=2) < 0.99)
     if int(usable.sum()) < 64:
         return np.zeros((3, 3))
@@ -284,7 +304,15 @@ def noise_covariance(image: FloatImage, where: NDArray[np.bool_]) -> NDArray[np.
 def _grain(
     before: FloatImage, after: FloatImage, alpha: FloatImage, matrix: NDArray[np.float64], amount: float
 ) -> FloatImage:
-    """Noise, H×W×3, that raises the pasted face's noise to the picture's; the same for the same face."""
+    """Noise (H×W×3) that raises the pasted face's noise level to that of the picture around it.
+
+    Args:
+        before: H×W×3, the picture before the paste.
+        after: H×W×3, the picture after the paste.
+        alpha: H×W, opacity of the paste.
+        matrix: 2×3, picture → crop; it is the seed, so that the same face always gets the same noise.
+        amount: factor of the noise, 0 to 1.
+    """
     around = alpha < 0.02
     if int(around.sum()) < 400:
         around = np.ones_like(around)
@@ -295,7 +323,7 @@ def _grain(
     digest = hashlib.sha256(np.round(matrix * 1000).astype("<i8").tobytes()).digest()
     generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
     noise = generator.standard_normal(before.shape, dtype=np.float32) @ root.T.astype(np.float32)
-    # The picture keeps the share 1 - alpha of its own noise; this adds the rest of the variance.
+    # The picture's own noise remains with the factor 1 - alpha; this adds the missing variance.
     return np.asarray(noise * (np.sqrt(alpha * (2 - alpha)) * np.float32(amount))[..., None], np.float32)
 
 
@@ -312,23 +340,25 @@ def paste(
 ) -> PixelBox:
     """Blend the restored crop into the picture, in place.
 
-    The opacity is mask × visibility. Where it is 0 the pixels stay bit-identical, elsewhere they are rounded to the
-    nearest level. A face larger than the crop gets only what the restoration changed, so that the picture's own
-    sharpness beyond the crop's resolution stays; this takes over smoothly between 1 and 1.5 times the crop.
+    The opacity is mask × visibility. Pixels with opacity 0 stay bit-identical; the others are rounded to the nearest
+    level. If the face is larger than the crop, only the *change* by the restoration is added, so that details finer
+    than the crop's resolution remain. The transition is smooth, from 1 to 1.5 times the crop's size.
 
     Args:
         image: H×W×3 uint8, uint16, or float32 in [0, 1]; writable.
         restored: size×size×3 float32 in [0, 1].
-        original: the crop that was restored, of the same form.
+        original: the crop before restoration, size×size×3 float32 in [0, 1].
         mask: size×size, from `build_mask`.
         matrix: 2×3, picture → crop.
-        visibility, detail, grain: 0 to 1, as in the options; see `mix_detail` and `noise_covariance`.
+        visibility: factor of the opacity, 0 to 1.
+        detail: as for `mix_detail`.
+        grain: how much of the picture's noise is added, 0 to 1; it is measured by `noise_covariance`.
 
     Returns:
         The box of the changed pixels; (0, 0, 0, 0) if there are none.
 
     Raises:
-        InputError: the arrays do not fit together, or the restored face holds values that are not finite.
+        InputError: the shapes or types do not fit, or a restored value is not finite.
     """
     _check(image, restored, original, mask)
     m = np.asarray(matrix, np.float64)
@@ -345,9 +375,9 @@ def paste(
 
     region = image[y0:y1, x0:x1]
     before = alignment.to_float(region)
-    # Share of the picture's own band above the crop's resolution that is kept.
+    # Fraction of the picture's details above the crop's resolution that is kept.
     band = float(_smoothstep((1.0 / alignment.scale_of(m) - 1.0) / 0.5))
-    # alpha * (W(restored) - (1 - band) * picture - band * W(original)), and W is linear
+    # The change is W(restored) - (1 - band) * picture - band * W(original), where the warp W is linear.
     wanted = mix_detail(restored, original, detail)
     if band > 0:
         wanted = wanted - np.float32(band) * original
@@ -372,7 +402,7 @@ def _check(image: NDArray[Any], restored: FloatImage, original: FloatImage, mask
 
 
 def _mask_box(mask: FloatImage, matrix: NDArray[np.float64], shape: Sequence[int]) -> PixelBox | None:
-    """The part of the picture that the mask can touch, with the reach of the filters."""
+    """The part of the picture that the mask can change, including the filters' reach; None if there is none."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
         return None
@@ -383,7 +413,7 @@ def _mask_box(mask: FloatImage, matrix: NDArray[np.float64], shape: Sequence[int
 
 
 def _to_depth(pixels: FloatImage, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """[0, 1] floats in the picture's type: clipped, and rounded to the nearest level."""
+    """Convert floats to the picture's type: clipped to [0, 1], and rounded to the nearest level."""
     if dtype.kind == "f":
         return np.clip(pixels, 0.0, 1.0).astype(dtype)
     top = np.iinfo(dtype).max

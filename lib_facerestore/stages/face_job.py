@@ -1,4 +1,4 @@
-"""One face, from its crop to its paste: cut out of its picture, restored, pasted back. No networks, no state."""
+"""`FaceJob`, one face that is restored, and the functions that cut it out of its picture and paste it back."""
 
 from __future__ import annotations
 
@@ -26,15 +26,19 @@ TEMPLATES: dict[str, Callable[[int], NDArray[np.float64]]] = {
 
 @dataclass
 class FaceJob:
-    """One face that is to be restored, from its crop to its paste.
+    """One face that is restored.
 
     Attributes:
         picture: index of its picture.
-        face, restorer, options: what, with which restorer, and how.
+        face: the face.
+        restorer: the restorer.
+        options: the options of this face.
         matrix: 2×3 affine matrix, picture → crop.
         crop: size×size×3 float32 RGB in [0, 1].
-        restored: the network's output, of the same form; None until there is one.
-        reason, applied, timings: as in `FaceReport`.
+        timings: as in `FaceReport`.
+        restored: the network's output, in the form of `crop`; None before it ran.
+        reason: as in `FaceReport`.
+        applied: as in `FaceReport`.
     """
 
     picture: int
@@ -55,29 +59,31 @@ class FaceJob:
 
     @property
     def fidelity(self) -> float | None:
-        """The fidelity that the network is given; None where it has no such knob."""
+        """The network's fidelity; None if it has no such knob."""
         return self.options.fidelity if "fidelity" in self.restorer.knobs else None
 
     @property
     def wants_parsing(self) -> bool:
-        """Whether its mask needs to know which pixel belongs to which part of the face."""
+        """Whether the mask needs a parser's labels."""
         return self.options.mask == "parsing" or bool(self.options.keep_parts)
 
     def stop(self) -> None:
-        """Leave the face alone, since the call was stopped."""
+        """Leave the face alone, because the call was stopped."""
         self.restored, self.reason = None, f"face {self.face.number}: skipped, stopped"
 
 
 def cut(picture: int, face: Face, restorer: ChosenRestorer, options: Options, pixels: NDArray[Any]) -> FaceJob:
-    """A job with the face's aligned crop.
+    """Cut out the face's aligned crop, and make a job of it.
 
     Args:
-        picture: index of its picture.
-        face, restorer, options: as in `FaceJob`.
+        picture: index of the picture.
+        face: the face, in pixels of the picture.
+        restorer: the restorer; decides the crop's size and template.
+        options: the options of this face.
         pixels: H×W×3 or H×W×4, uint8 or uint16, RGB(A).
 
     Raises:
-        InputError: the face cannot be cut out, e.g. since it is too large.
+        InputError: the face cannot be cut out, e.g. because it is far too large.
     """
     started = time.perf_counter()
     size = restorer.size
@@ -87,13 +93,13 @@ def cut(picture: int, face: Face, restorer: ChosenRestorer, options: Options, pi
 
 
 def paste(job: FaceJob, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], size_before: tuple[int, int]) -> None:
-    """Blend the restored face into the canvas, in place, and say in the job how it went.
+    """Blend the restored face into the canvas, in place, and set the job's `applied`, `reason` and `timings`.
 
     Args:
-        job: one with `restored`.
+        job: a job whose `restored` is set.
         labels: parsing classes of the restored crop (size×size), or None.
-        canvas: the picture, already enlarged.
-        size_before: width and height of the picture that the face was found in.
+        canvas: the enlarged picture, H×W×3 RGB, uint8 or uint16.
+        size_before: width and height of the picture before it was enlarged, in which the face was found.
     """
     started = time.perf_counter()
     assert job.restored is not None
@@ -102,7 +108,7 @@ def paste(job: FaceJob, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], 
     arguments = (labels, options.mask, options.mask_feather, options.keep_parts)
     try:
         mask = blending.build_mask(size, landmarks, *arguments)
-    except InputError:  # landmarks that coincide: the crop followed the box, where the template is the best guess
+    except InputError:  # the landmarks coincide, so the crop was computed from the box: use the template's landmarks
         mask = blending.build_mask(size, alignment.ffhq_template(size), *arguments)
     restored = job.restored
     if options.color == "match":
@@ -112,12 +118,14 @@ def paste(job: FaceJob, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], 
     box = blending.paste(canvas, restored, job.crop, mask, matrix, *shares)
     job.applied = box[2] > box[0]
     if not job.applied:
-        job.reason = f"face {job.face.number}: left alone, no pixel of it lies in the picture or outside of keep"
+        job.reason = f"face {job.face.number}: left alone, none of its pixels are in the picture and outside of keep"
     job.timings["paste"] = time.perf_counter() - started
 
 
 def _shrink(size_before: tuple[int, int], canvas: NDArray[Any]) -> NDArray[np.float64]:
-    """From the enlarged picture's pixels to the input's (pixel centres are whole numbers). Since both sizes are whole
-    numbers, the two sides may have grown by different factors."""
+    """2×3 matrix, pixels of the enlarged picture → pixels of the picture before.
+
+    Width and height have factors of their own, because both sizes are rounded to whole pixels.
+    """
     x, y = size_before[0] / canvas.shape[1], size_before[1] / canvas.shape[0]
     return np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]], np.float64)

@@ -1,4 +1,4 @@
-"""`LoadedModels`: the networks of every stage, loaded when they are first needed and kept for later calls."""
+"""`LoadedModels`: loads the networks of all stages when they are first needed, and keeps them for later calls."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from .parsing import Parser, create_parser, find_file
 logger = logging.getLogger(__name__)
 
 Version = tuple[tuple[Path, Stamp], ...]
-"""The files that something was loaded from, and how they were then: once this differs, it is loaded again."""
+"""Paths and stamps of the files that a network was loaded from. If they change, it is loaded again."""
 
 
 @dataclass(frozen=True)
 class ChosenRestorer:
-    """A restorer that a call uses. Its network is asked for again before each use, since it may be moved or let go.
+    """A restorer that a call uses, without its network: `LoadedModels.network` returns that before each use.
 
     Attributes:
-        id: id of the model that was asked for, or chosen by auto.
-        path: its file.
-        size, template, knobs: as in `Network`.
+        id: id, name or path that the options give, or the id that auto has chosen.
+        path: file of the model.
+        size: as in `Network`.
+        template: as in `Network`.
+        knobs: as in `Network`.
     """
 
     id: str
@@ -42,15 +44,15 @@ class ChosenRestorer:
 
 
 class LoadedModels:
-    """What one `FaceRestorer` has loaded. A file that was added, replaced or removed since is noticed.
+    """The networks that one `FaceRestorer` has loaded. Files that are added, replaced or removed later are noticed.
 
     Args:
-        device: where the networks run.
+        device: device that the networks run on.
         precision: as in `Shelf`.
-        detector: path of a RetinaFace file, or any `Detector`, to use in place of what the options name.
+        detector: path of a RetinaFace file, or any `Detector`, used in place of the one that the options name.
 
     Raises:
-        OptionError: there is no such precision.
+        OptionError: `precision` is not one of the allowed values.
     """
 
     def __init__(self, device: torch.device, precision: str, detector: Path | str | Detector | None = None) -> None:
@@ -63,34 +65,38 @@ class LoadedModels:
         self._warned: set[str] = set()
 
     def restorer(self, model: str, there: Inventory) -> ChosenRestorer:
-        """The restorer of that id, name or path; auto takes the best one that can be used. It is loaded.
+        """Load a restorer.
+
+        Args:
+            model: id, file name or path; "auto" means the best installed one that can be used.
+            there: the files in the model folders.
 
         Raises:
-            ModelFileError: it is missing or damaged.
+            ModelFileError: the file is missing or damaged.
         """
         if model != "auto":
             return self._load(model, there.find(model))
         for name, fault in there.faults().items():
-            self._warn(f"auto passes over {name}: {fault}")
+            self._warn(f"auto skips {name}: {fault}")
         for name, path in there.usable().items():
             try:
                 return self._load(name, path)
             except ModelFileError as error:
                 if name == BUILT_IN:
                     raise
-                self._warn(f"auto passes over {name}: {error}")
-        raise ModelFileError("no restorer is installed; install lib_facerestore again, it ships one.")
+                self._warn(f"auto skips {name}: {error}")
+        raise ModelFileError("no restorer is installed, not even the built-in one; install Face Restore again.")
 
     def network(self, restorer: ChosenRestorer) -> Network:
-        """Its network, on the device. Raises ModelFileError."""
+        """The restorer's network, on the device. Raises ModelFileError."""
         return self._shelf.network(restorer.path)
 
     def detector(self, options: Options, there: Inventory) -> Detector:
-        """The detector that the options name, or the own one; auto takes the best one that is installed.
+        """The detector given at construction, else the one that the options name ("auto": the best installed one).
 
         Raises:
-            OptionError: there is no such detector.
-            ModelFileError: its file is missing or damaged.
+            OptionError: the name is not known.
+            ModelFileError: the detector's file is missing or damaged.
             FaceRestoreError: a package that it needs cannot be imported.
         """
         if self.own_detector is not None and not isinstance(self.own_detector, (str, Path)):
@@ -100,20 +106,20 @@ class LoadedModels:
         version = _version(*files.values()) if name == "auto" else _version(files.get(name, Path(name)))
         kept = self._detectors.get(name)
         if kept is None or kept[0] != version:
-            with torch.inference_mode(False):  # what is built inside a host's inference mode could never be moved
+            with torch.inference_mode(False):  # parameters created in a WebUI's inference mode could not be moved
                 kept = version, create_detector(name, there, self.device)
             self._detectors[name] = kept
         return kept[1]
 
     def upscaler(self, options: Options, there: Inventory) -> Upscaler | None:
-        """What enlarges the background; None where nothing does: upscale 1 leaves every pixel alone.
+        """The network that enlarges the background; None if the upscaler is "none" or `upscale` is 1.
 
         Raises:
-            ModelFileError: it is missing or damaged.
+            ModelFileError: the file is missing or damaged.
         """
         if options.upscaler == "none":
             return None
-        path = there.find(options.upscaler, "upscaler")  # a misspelt name is an error even where it is not used
+        path = there.find(options.upscaler, "upscaler")  # a misspelt name is an error even if it is not used
         if options.upscale == 1:
             return None
         kept = self._upscalers.get(path)
@@ -124,10 +130,13 @@ class LoadedModels:
         return kept[1]
 
     def parser(self, there: Inventory) -> tuple[Parser | None, str]:
-        """The best parser, or None, and why the one that is installed cannot be used, else "".
+        """The best installed parser.
 
-        A parser that cannot be used is not worth the restored faces: ellipses serve as masks, as they do without one.
-        It is not tried again until its file changes, or `unload`.
+        A parser that cannot be used is no error: masks are ellipses then, as without a parser. It is not tried again
+        until its file changes or `unload` is called.
+
+        Returns:
+            The parser or None, and why the installed one cannot be used, or "".
         """
         path = find_file(there)
         version = _version(path) if path is not None else ()
@@ -136,7 +145,7 @@ class LoadedModels:
         return self._parser[1:]
 
     def unload(self) -> None:
-        """Free the device: restorers wait in the computer's memory, small networks are read again when needed."""
+        """Free the device: restorers move to the computer's memory, other networks are dropped until needed."""
         self._detectors.clear()
         self._upscalers.clear()
         self._parser = None
@@ -151,12 +160,12 @@ class LoadedModels:
             with torch.inference_mode(False):
                 return create_parser(there, self.device), ""
         except FaceRestoreError as error:
-            fault = f"masks are ellipses, since the parsing model cannot be used: {error}"
+            fault = f"masks are ellipses, because the parsing model cannot be used: {error}"
             self._warn(fault)
             return None, fault
 
     def _warn(self, message: str) -> None:
-        """Log a warning once: what is wrong with a file would otherwise be repeated for each call."""
+        """Log a warning, but only once: otherwise every call would repeat it."""
         if message not in self._warned:
             self._warned.add(message)
             logger.warning("%s", message)

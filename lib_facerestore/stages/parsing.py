@@ -1,7 +1,7 @@
-"""Which pixel of an aligned crop is skin, eye, mouth, hair or glasses; and the shapes that are used without a parser.
+"""Face parsing: which pixels of an aligned crop are skin, eyes, mouth and so on; and shapes used without a parser.
 
-Label maps are uint8 arrays size×size in the class numbers of BiSeNet (`CLASSES`), whatever network made them.
-The networks: BiSeNet (Yu et al., ECCV 2018) and ParseNet (of PSFR-GAN, Chen et al., CVPR 2021), as in facexlib.
+Label maps are size×size uint8 arrays. Their values are always the class numbers of BiSeNet (`CLASSES`).
+The networks are facexlib's BiSeNet (Yu et al., ECCV 2018) and ParseNet (from PSFR-GAN, Chen et al., CVPR 2021).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ CLASSES = (
     "background", "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "left ear", "right ear",
     "earring", "nose", "mouth interior", "upper lip", "lower lip", "neck", "necklace", "cloth", "hair", "hat",
 )  # fmt: skip
-# ParseNet's class numbers (CelebAMask order: 2 nose, 3 glasses, ..., 13 hair, ..., 18 cloth) as BiSeNet's.
+# BiSeNet's class number for each of ParseNet's (CelebAMask order: 2 nose, 3 glasses, ..., 13 hair, ..., 18 cloth).
 PARSENET_TO_BISENET = np.array([0, 1, 10, 6, 4, 5, 2, 3, 7, 8, 11, 12, 13, 17, 18, 9, 15, 14, 16], np.uint8)
 
-# What is pasted: the face with its ears, no earring, neck, hair, hat or cloth.
+# Classes that are pasted: the face with its ears and glasses, without earrings, neck, hair, hat and clothes.
 _FACE = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
-# The classes of each part that can be kept.
+# Classes of the parts that the option `keep` can name, in the order of the option table.
 PARTS: dict[Part, tuple[int, ...]] = {
     "eyes": (4, 5),
     "mouth": (11, 12, 13),
@@ -43,17 +43,28 @@ _BATCH = 8
 
 
 class Parser(Protocol):
-    """A face parsing network."""
+    """A face parsing network.
+
+    Attributes:
+        name: "bisenet" or "parsenet".
+    """
 
     name: str
 
     def masks(self, crops: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint8]]:
-        """Label maps (uint8 size×size, BiSeNet classes) of aligned crops (float32 size×size×3, RGB in [0, 1])."""
+        """Label maps of aligned crops.
+
+        Args:
+            crops: size×size×3 float32, RGB in [0, 1]; they may differ in size.
+
+        Returns:
+            For each crop, size×size uint8 with values from `CLASSES`.
+        """
         ...
 
 
 class _NetworkParser:
-    """A parsing network behind the `Parser` protocol; `side` is the resolution it runs at."""
+    """A `Parser` around facexlib's networks; `side` is the side of their input in pixels."""
 
     def __init__(self, name: str, network: nn.Module, side: int, device: str | torch.device) -> None:
         self.name = name
@@ -62,7 +73,11 @@ class _NetworkParser:
         self._network: Any = network  # facexlib has no types
 
     def masks(self, crops: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint8]]:
-        """See `Parser.masks`; crops may differ in size and share batches."""
+        """See `Parser.masks`; crops of different sizes share batches.
+
+        Raises:
+            InputError: a crop is not square RGB.
+        """
         import torch
 
         result: list[NDArray[np.uint8]] = []
@@ -76,7 +91,7 @@ class _NetworkParser:
         return result
 
     def _labels(self, logits: torch.Tensor, size: int) -> NDArray[np.uint8]:
-        """Class of each pixel: logits are interpolated up to 512, beyond that the labels themselves are repeated."""
+        """Label map from 1×19×h×w logits, which are interpolated up to 512 px; larger crops repeat the labels."""
         fine = min(size, 512)
         labels = self._interpolated(logits, fine).argmax(dim=1)[0].to("cpu").numpy().astype(np.uint8)
         if self.name == "parsenet":
@@ -90,11 +105,11 @@ class _NetworkParser:
 
         if logits.shape[-1] == side:
             return logits
-        corners = self.name == "bisenet"  # its own resize does so
+        corners = self.name == "bisenet"  # as in BiSeNet's own resizing
         return F.interpolate(logits, (side, side), mode="bilinear", align_corners=corners)
 
     def _logits(self, batch: torch.Tensor) -> torch.Tensor:
-        """RGB B×3×side×side in [0, 1] → 19 logits at the network's own resolution."""
+        """Logits (B×19×h×w, at the network's own resolution) of crops (B×3×side×side, RGB in [0, 1])."""
         import torch
 
         if self.name == "parsenet":
@@ -102,7 +117,7 @@ class _NetworkParser:
             return logits
         mean = torch.tensor([0.485, 0.456, 0.406], device=batch.device)[:, None, None]
         std = torch.tensor([0.229, 0.224, 0.225], device=batch.device)[:, None, None]
-        # Only the main head: the two auxiliary ones serve training.
+        # Run only the main head; the two auxiliary heads are for training.
         feature, context, _ = self._network.cp((batch - mean) / std)
         head: torch.Tensor = self._network.conv_out(self._network.ffm(feature, context))[0]
         return head
@@ -119,10 +134,14 @@ def _resized(crop: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 
 def load_parser(path: Path, device: str | torch.device = "cpu") -> Parser:
-    """The network of a parsing file, recognised by its tensors (BiSeNet at 512, ParseNet at 256).
+    """Load a parser; its tensors decide whether it is BiSeNet (input of 512 px) or ParseNet (256 px).
+
+    Args:
+        path: the model file.
+        device: device to run on.
 
     Raises:
-        ModelFileError: the file cannot be read (see `load_network`), or is something else.
+        ModelFileError: the file cannot be read (see `read_state`), or is neither of the two.
         FaceRestoreError: facexlib cannot be imported.
     """
     from ..catalogue.peek import views
@@ -139,7 +158,7 @@ def load_parser(path: Path, device: str | torch.device = "cpu") -> Parser:
             name, side, network = "bisenet", 512, bisenet.BiSeNet(num_class=19)
             break
         if "encoder.0.conv2d.weight" in view:
-            # Built for 512 as the file was, run at 256 in a quarter of the time: the layers do not depend on it.
+            # The file is for 512 px, but the layers take any size; at 256 px they need a quarter of the time.
             name, side = "parsenet", 256
             network = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19)
             break
@@ -152,37 +171,37 @@ def load_parser(path: Path, device: str | torch.device = "cpu") -> Parser:
 
 
 def network_parser(name: str, network: nn.Module, device: str | torch.device = "cpu") -> Parser:
-    """A parser around a network; `name` is "bisenet" or "parsenet", whose inputs and classes differ."""
+    """A parser around one of facexlib's networks; `name` is "bisenet" or "parsenet"."""
     return _NetworkParser(name, network, 512 if name == "bisenet" else 256, device)
 
 
 def create_parser(models: Inventory | Sequence[Path], device: str | torch.device = "cpu") -> Parser | None:
-    """The best parser that is installed: BiSeNet, else ParseNet, else None (ellipses serve as masks instead).
+    """Load the best installed parser: BiSeNet, else ParseNet, else None (masks are ellipses then).
 
-    They are recognised by their tensors, whatever their names. A file that only has a parser's name is tried where
-    there is no other: loading it says what is wrong with it.
+    Files are recognised by their tensors, not their names. If there is no parser, a file that has a parser's name is
+    loaded, so that the error says what is wrong with it.
 
     Args:
-        models: where they are looked for: an inventory, or folders, in this order and with their sub-folders.
-        device: where the network runs.
+        models: an inventory, or folders that are searched in this order, with their sub-folders.
+        device: device to run on.
 
     Raises:
-        ModelFileError: the file is damaged.
-        FaceRestoreError: facexlib, which has the networks, cannot be imported.
+        ModelFileError: the file is damaged, or not a parser.
+        FaceRestoreError: facexlib, which contains the networks, cannot be imported.
     """
     path = find_file(models)
     return load_parser(path, device) if path is not None else None
 
 
 def find_file(models: Inventory | Sequence[Path]) -> Path | None:
-    """The file that `create_parser` loads, None where there is none."""
+    """The file that `create_parser` loads; None if there is none."""
     there = inventory_of(models)
     misfits = (file.path for file in there.misfits("parser").values())
     return next(iter([*there.installed("parser").values(), *misfits]), None)
 
 
 def face_mask(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """1 on the face (skin, brows, eyes, glasses, ears, nose, mouth, lips), 0 elsewhere; float32, shape of `labels`."""
+    """Mask of the face (skin, brows, eyes, glasses, ears, nose, mouth, lips): size×size float32, 1 there, else 0."""
     return _choose(labels, _FACE)
 
 
@@ -198,17 +217,20 @@ def part_mask(
     landmarks: ArrayLike | None = None,
     size: int | None = None,
 ) -> NDArray[np.float32]:
-    """1 on the named parts, 0 elsewhere; float32 size×size.
+    """Mask of parts of the face.
 
-    From the label map where there is one. Without, or where it shows no eye or no mouth at all, shapes are drawn from
-    the five landmarks in the crop: ellipses for eyes and mouth, a smaller one for the teeth, a band for glasses; hair
-    has no such shape (the ellipse mask leaves most of it out).
+    It is read off the label map. Without one, and for eyes or a mouth that the map lacks, shapes are drawn from the
+    landmarks: ellipses for eyes, mouth and teeth, a band for glasses. Hair has no such shape; a mask that is an ellipse
+    excludes most of it.
 
     Args:
-        labels: label map, or None.
-        parts: which, e.g. `Options.keep_parts`.
-        landmarks: 5×2, in pixels of the crop.
-        size: side of the crop; not needed with `labels`.
+        labels: size×size label map, or None.
+        parts: names of the parts, e.g. `Options.keep_parts`.
+        landmarks: 5×2, in pixels of the crop; without them no shapes are drawn.
+        size: side of the crop in pixels; not needed with `labels`.
+
+    Returns:
+        size×size float32, 1 on the parts, 0 elsewhere.
 
     Raises:
         InputError: there is neither a label map nor a size, or all landmarks coincide.
@@ -230,7 +252,8 @@ def part_mask(
 
 
 def _frame(landmarks: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """The face's own axes: unit vector to image right along the eyes, unit vector to the chin, eyes-to-mouth length."""
+    """Axes of the face from 5×2 landmarks: unit vector to its right in the image, unit vector to the chin, and distance
+    from the middle of the eyes to the middle of the mouth in pixels."""
     down = (landmarks[3] + landmarks[4] - landmarks[0] - landmarks[1]) / 2
     length = float(np.hypot(*down))
     if length < 1e-6:
@@ -246,7 +269,10 @@ def _frame(landmarks: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray
 def _ellipse(
     size: int, centre: NDArray[np.float64], right: NDArray[np.float64], down: NDArray[np.float64], a: float, b: float
 ) -> NDArray[np.float32]:
-    """Ellipse with half axes `a` along `right` and `b` along `down`, 1 inside, with an edge one pixel soft."""
+    """Mask (size×size float32) of an ellipse with half axes `a` along `right` and `b` along `down`.
+
+    It is 1 inside, with an edge that is one pixel wide.
+    """
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
     dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
     u = (dx * np.float32(right[0]) + dy * np.float32(right[1])) / np.float32(max(a, 0.5))
@@ -256,10 +282,20 @@ def _ellipse(
 
 
 def ellipse_mask(landmarks: ArrayLike, size: int, grow: float = 1.0) -> NDArray[np.float32]:
-    """Ellipse over the face, float32 size×size in [0, 1], from five landmarks (5, 2) in the crop.
+    """Mask of an ellipse over the face, from forehead to chin and from jaw to jaw.
 
-    Reaches from the forehead to the chin and from jaw to jaw, follows the roll, and in a turned face narrows and moves
-    towards the visible cheek. `grow` scales its axes.
+    The ellipse rotates with the face. If the face is turned, it is narrower and shifted towards the visible cheek.
+
+    Args:
+        landmarks: 5×2, in pixels of the crop.
+        size: side of the crop in pixels.
+        grow: factor of the ellipse's axes.
+
+    Returns:
+        size×size float32 in [0, 1].
+
+    Raises:
+        InputError: all landmarks coincide.
     """
     points = np.asarray(landmarks, np.float64)
     right, down, length = _frame(points)
@@ -275,6 +311,7 @@ def ellipse_mask(landmarks: ArrayLike, size: int, grow: float = 1.0) -> NDArray[
 
 
 def _part_shape(name: str, points: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    """Mask (size×size float32) of a part's shape from 5×2 landmarks; all 0 for hair."""
     right, down, length = _frame(points)
     if name == "eyes":
         shapes = [_ellipse(size, eye, right, down, 0.34 * length, 0.19 * length) for eye in points[:2]]

@@ -1,4 +1,4 @@
-"""The pictures of one call on their way through the stages, and the stages that need no loaded model."""
+"""`PictureWork`, the state of one picture during a call, and the functions that cut out faces and enlarge pictures."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ from .loaded_models import ChosenRestorer
 
 
 class Progress(Protocol):
-    """How far a call has come."""
+    """A function that is told the progress of a call."""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Called before and after each unit of work, from the calling thread.
 
         Args:
-            stage: "detect" (units are pictures), "restore" (faces), "enlarge" (tiles of an upscaler; left out without
-                one) or "paste" (faces).
-            done: units that are finished.
-            total: units in all.
+            stage: "detect" (the units are pictures), "restore" (faces), "enlarge" (tiles of the upscaler; omitted
+                without one) or "paste" (faces).
+            done: number of finished units.
+            total: number of all units.
         """
         ...
 
 
 @dataclass
 class PictureWork:
-    """One picture of a call.
+    """State of one picture during a call.
 
     Attributes:
-        picture, plan: what came in.
-        faces: those found; None until the detector has seen the picture.
-        detecting: seconds that the detector took.
-        reports: on the faces that no job was made for, by number.
-        canvas: the pixels of the result; None until the picture is enlarged.
-        stopped: whether the call was stopped before this picture was done.
+        picture: the input.
+        plan: options of single faces, by number of the face.
+        faces: the detected faces; None before detection.
+        detecting: seconds that detection took.
+        reports: reports on the faces that are left alone, by number of the face.
+        canvas: pixels of the result; None before the picture is enlarged.
+        stopped: whether the call was stopped before this picture was finished.
     """
 
     picture: Picture
@@ -57,7 +58,7 @@ class PictureWork:
 
 
 class Caller:
-    """The caller's functions: one learns how far the call has come, one is asked whether to stop. A stop is final."""
+    """The caller's functions for progress and for stopping. Once `stop` has returned true, it is not called again."""
 
     def __init__(self, progress: Progress | None, stop: Callable[[], bool] | None) -> None:
         self._progress, self._stop = progress, stop
@@ -69,7 +70,7 @@ class Caller:
             self._progress(stage, done, total)
 
     def stopped(self) -> bool:
-        """Whether the call is to stop."""
+        """Whether the call must stop."""
         self._stopped = self._stopped or (self._stop is not None and self._stop())
         return self._stopped
 
@@ -80,13 +81,17 @@ def cut_faces(
     restorers: Mapping[str, ChosenRestorer],
     leave_alone: Callable[[int, Face], str] | None = None,
 ) -> list[FaceJob]:
-    """A job for every face that is to be restored; why the others are left alone is noted in their pictures.
+    """Make a job for every face that is restored, and a report for each of the others.
 
     Args:
-        works: the pictures, their faces in pixels of the upright picture.
-        options: the same for all.
-        restorers: by the names by which the options ask for them.
-        leave_alone: given a picture's index and one of its faces, a reason of the caller's own, or "".
+        works: the pictures, after detection; the reports are added to them.
+        options: options of the call.
+        restorers: the restorers by the values of `Options.model`.
+        leave_alone: function of a picture's index and one of its faces; returns the caller's reason to leave the face
+            alone, or "".
+
+    Returns:
+        The jobs, in the order of the pictures and their faces.
     """
     jobs = []
     for index, work in enumerate(works):
@@ -102,14 +107,14 @@ def cut_faces(
                 try:
                     jobs.append(face_job.cut(index, face, restorer, own, work.picture.pixels))
                     continue
-                except InputError as error:  # one face that cannot be cut out does not spoil the others
+                except InputError as error:  # the other faces can still be restored
                     reason = f"face {face.number}: left alone, {str(error).removeprefix('face: ')}"
             work.reports[face.number] = FaceReport.of(face, restorer.id, False, reason)
     return jobs
 
 
 def _left_alone(face: Face, options: Options, skip: bool) -> str:
-    """Why a face that was selected is still not restored, or ""."""
+    """Why a selected face is not restored, or ""."""
     if skip:
         return f"face {face.number}: skipped, as its override says"
     return f"face {face.number}: skipped, visibility is 0" if options.visibility == 0 else ""
@@ -118,7 +123,17 @@ def _left_alone(face: Face, options: Options, skip: bool) -> str:
 def enlarge_pictures(
     works: Sequence[PictureWork], jobs: Sequence[FaceJob], factor: float, upscaler: Upscaler | None, caller: Caller
 ) -> None:
-    """Make the canvases. With an upscaler, pictures whose turn did not come before a stop have none."""
+    """Set the canvas of every picture.
+
+    If the call is stopped while an upscaler runs, the remaining pictures get none, and their jobs are stopped too.
+
+    Args:
+        works: the pictures.
+        jobs: the jobs of their faces.
+        factor: enlargement, from 1.
+        upscaler: the network that enlarges; None means Lanczos.
+        caller: is told the progress, and asked whether to stop.
+    """
     if upscaler is None:
         for work in works:
             work.canvas = enlarge(work.picture.pixels, factor, None)

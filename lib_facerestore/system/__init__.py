@@ -1,1 +1,1 @@
-"""What depends on the machine: packages that do not import everywhere, and the memory allocator."""
+"""Workarounds for the machine: packages that cannot be imported everywhere, and the memory allocator."""

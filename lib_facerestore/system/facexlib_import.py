@@ -1,15 +1,15 @@
-"""Makes facexlib, spandrel, basicsr and gfpgan importable where torchvision is incomplete.
+"""Makes facexlib, spandrel, basicsr and gfpgan importable if the installed torchvision is incomplete.
 
-All four import torchvision, and two faults of installed ones break them, although neither is needed for what is used
-of them here. Both can only be corrected for the whole process:
+All four import torchvision. On some machines one of two faults makes that fail, although this package does not need the
+missing parts. Both faults can only be corrected for the whole process:
 
-* Its compiled part does not load, since it was built for another torch. Its Python part then fails at import, because
-  the operators ``torchvision::nms`` and ``torchvision::qnms`` were never defined. They are registered with torch, and
-  the function ``torchvision.ops.nms``, which refuses to run without the compiled part, is replaced.
-* It lacks the old module ``torchvision.transforms.functional_tensor``, from which basicsr imports one name. A module
-  with that name is put into its place.
+* The compiled part was built for another torch and cannot be loaded. The import then fails, because the operators
+  `torchvision::nms` and `torchvision::qnms` are not defined. They are registered with torch here, and the function
+  `torchvision.ops.nms`, which requires the compiled part, is replaced.
+* The old module `torchvision.transforms.functional_tensor`, from which basicsr imports one name, no longer exists. A
+  module with that name is added.
 
-What is there already is never replaced. torchvision is imported by `prepare`, not when this module is imported.
+Existing parts are never replaced. `prepare` imports torchvision; importing this module does not.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ logger = logging.getLogger(__name__)
 _FUNCTIONAL_TENSOR = "torchvision.transforms.functional_tensor"
 _lock = threading.RLock()
 _prepared = False
-_libraries: list[torch.library.Library] = []  # operators are removed again when their Library is collected
+_libraries: list[torch.library.Library] = []  # kept, because operators vanish with their Library object
 
 
 def nms(boxes: torch.Tensor, scores: torch.Tensor, iou: float) -> torch.Tensor:
-    """Greedy non-maximum suppression: a box goes when it overlaps a better one by more than ``iou``.
+    """Greedy non-maximum suppression: a box is dropped if it overlaps a better one by more than `iou`.
 
     Args:
-        boxes: N×4 (x0, y0, x1, y1), any real dtype, any unit. Reversed corners count as area 0.
-        scores: N, higher is better; of equal scores the earlier box wins.
-        iou: overlap allowed, intersection over union, in [0, 1].
+        boxes: N×4 (x0, y0, x1, y1), of any real dtype and unit. A box with reversed corners has area 0.
+        scores: N, higher is better; of equal scores the earlier box is better.
+        iou: largest allowed overlap (intersection over union), 0 to 1.
 
     Returns:
-        Indices of the boxes kept, best first, int64, on the device of ``boxes``.
+        int64 indices of the remaining boxes, best first, on the device of `boxes`.
 
     Raises:
-        ValueError: the shapes do not belong together.
+        ValueError: the shapes do not fit.
     """
     if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
         raise ValueError(f"nms needs boxes N×4 and scores N, got {tuple(boxes.shape)} and {tuple(scores.shape)}")
@@ -69,9 +69,9 @@ def nms(boxes: torch.Tensor, scores: torch.Tensor, iou: float) -> torch.Tensor:
 
 
 def prepare() -> None:
-    """Make the import of facexlib, spandrel, basicsr and gfpgan possible; call it before each.
+    """Correct torchvision's faults. Call this before importing facexlib, spandrel, basicsr or gfpgan.
 
-    Later calls do nothing; several threads may call it.
+    Further calls do nothing. It may be called from several threads.
 
     Raises:
         FaceRestoreError: torchvision is not installed, or has another fault.
@@ -87,10 +87,10 @@ def prepare() -> None:
 
 
 def import_facexlib(module: str) -> types.ModuleType:
-    """A module of facexlib by its full name, for example ``"facexlib.detection.retinaface"``.
+    """Import a module of facexlib by its full name, e.g. "facexlib.detection.retinaface".
 
     Raises:
-        FaceRestoreError: facexlib or something it needs cannot be imported.
+        FaceRestoreError: facexlib, or a package that it needs, cannot be imported.
     """
     prepare()
     try:
@@ -127,7 +127,7 @@ def _import_torchvision() -> types.ModuleType:
 
 
 def _define_operators() -> None:
-    """Define ``torchvision::nms`` and ``torchvision::qnms`` as `nms` where they are missing."""
+    """Define `torchvision::nms` and `torchvision::qnms` as `nms` if they are missing."""
     for name in ("nms", "qnms"):
         if _has_operator(name):
             continue
@@ -154,7 +154,7 @@ def _has_operator(name: str) -> bool:
 
 
 def _replace_nms_if_missing(torchvision: Any) -> None:
-    """Replace ``torchvision.ops.nms``, which refuses to run without the compiled part even if its operator exists."""
+    """Replace `torchvision.ops.nms`, which fails without the compiled part even if its operator is defined."""
     if torchvision.extension._has_ops():
         return
 
@@ -166,7 +166,7 @@ def _replace_nms_if_missing(torchvision: Any) -> None:
 
 
 def _add_functional_tensor() -> None:
-    """Put a module with the one name that basicsr imports in the place of the missing one."""
+    """Add the missing module, with the one name that basicsr imports from it."""
     try:
         importlib.import_module(_FUNCTIONAL_TENSOR)
         return

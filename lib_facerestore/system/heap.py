@@ -1,8 +1,8 @@
-"""Memory that networks free and soon need again, kept by the process instead of returned to the system (glibc only).
+"""Settings of glibc's allocator, so that the process keeps freed memory, which networks soon need again.
 
-A network's feature maps of tens of megabytes live for milliseconds. glibc takes each such block from the kernel and
-returns it when it is freed, so that for every face gigabytes of pages are zeroed and mapped anew, by one thread at a
-time: up to two fifths of the time on a CPU (docs/performance.md).
+A network's feature maps take tens of megabytes for milliseconds. By default, glibc gets each such block from the kernel
+and returns it when it is freed. For every face, gigabytes of pages are then zeroed and mapped again, by one thread at a
+time, which takes up to 40 % of the time on a CPU (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import ctypes
 import os
 import platform
 
-# Of glibc's malloc.h; the manual pages mallopt(3) and malloc_trim(3) say what they do.
+# From glibc's malloc.h; see the manual pages mallopt(3) and malloc_trim(3).
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _SETTINGS = (
-    (_MMAP_MAX, 0),  # blocks of any size from the heap; a threshold instead of this could be 32 MiB at most
-    (_TRIM_THRESHOLD, 2**31 - 1),  # and the heap keeps its free end
-    (_ARENA_MAX, 1),  # other threads' heaps could not hold such blocks: they share the one that can
+    (_MMAP_MAX, 0),  # take blocks of any size from the heap (the threshold for this could be 32 MiB at most)
+    (_TRIM_THRESHOLD, 2**31 - 1),  # never return the heap's free end
+    (_ARENA_MAX, 1),  # one heap for all threads: heaps of other threads cannot hold such large blocks
 )
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees, up to the most that it ever needed at once.
+    """Make this process keep the memory that it frees, up to the most that it ever used at once.
 
-    It applies to the whole process, so a program may call it, and a library or an extension must not. Call it early;
-    memory that was allocated before is not affected.
+    This affects the whole process, so only a program should call it, not a library or an extension. Call it early:
+    memory that is already allocated is not affected.
 
     Returns:
-        Whether memory is kept now. False where the C library is not glibc, and where the environment already says how
-        memory is handled (`MALLOC_…_`, `GLIBC_TUNABLES`).
+        Whether the settings were made. False if the C library is not glibc, or if the environment has settings for its
+        allocator (`MALLOC_…_`, `GLIBC_TUNABLES`).
     """
     libc = _glibc()
     if libc is None or any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ):
@@ -37,7 +37,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Return what is free to the system, as before a measurement of memory. Does nothing without glibc."""
+    """Return free memory to the system, for example before memory is measured. Does nothing without glibc."""
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

@@ -139,7 +139,7 @@ def test_a_file_in_a_folder_that_cannot_be_entered_is_reported(tmp_path: Path, m
 def test_an_output_that_cannot_be_made_is_told_once_and_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made(tmp_path, "a.jpg", "b.jpg")
     for output in (folder / "a.jpg" / "x.jpg", folder / "a.jpg" / "deep" / "x.jpg"):
-        with pytest.raises(InputError, match=r"a\.jpg is a file, no folder; name another output"):
+        with pytest.raises(InputError, match=r"a\.jpg is a file, not a folder; name another output"):
             batch_folder.plan([folder / "b.jpg"], output)
     with pytest.raises(InputError, match=r"x\.gif: \.gif cannot be written; use one of .*\.png"):
         batch_folder.plan([folder / "b.jpg"], folder / "x.gif")
@@ -156,7 +156,7 @@ def test_a_file_where_a_sub_folder_should_be_is_that_pictures_error(models: Path
     (out / "sub").write_text("in the way")
     outcomes = {outcome.task.source.name: outcome for outcome in restored(KnownFaces(), models, [folder], out)}
     assert not outcomes["x.png"].error
-    assert outcomes["y.png"].error.startswith(f"{out / 'sub'}: the folder cannot be made (")
+    assert outcomes["y.png"].error.startswith(f"{out / 'sub'}: the folder cannot be created (")
 
 
 # --- what is written --------------------------------------------------------------------------------------------------

@@ -240,7 +240,7 @@ def test_the_command_measures_and_prints_json(capsys: pytest.CaptureFixture[str]
     answer = json.loads(capsys.readouterr().out)
     assert [row["what"] for row in answer["networks"]] == ["lite"]
     assert answer["networks"][0]["ours"] > 0 and answer["jobs"] == [] and answer["complete"]
-    assert answer["networks"][0]["notes"][0].startswith("no reference: lite: its original code is in no package")
+    assert answer["networks"][0]["notes"][0].startswith("no reference: lite: its original code is not in any package")
     facts = (answer["threads"], answer["batch"], answer["device"], answer["torch"], answer["repeats"])
     assert facts == (torch.get_num_threads(), 4, "cpu", torch.__version__, 0)
 

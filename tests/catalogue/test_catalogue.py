@@ -161,7 +161,7 @@ def test_what_shapes_cannot_tell_is_left_open(tmp_path: Path) -> None:
     ("name", "content", "why"),
     [
         ("GFPGANv1.4.pth", b"", "it is empty"),
-        ("GFPGANv1.4.pth", b"hello\n", "in no format"),
+        ("GFPGANv1.4.pth", b"hello\n", "no format of model files"),
         ("codeformer.pth", b"<!DOCTYPE html><title>Sign in</title>", "it is a web page"),
         ("gfpgan_1.4.onnx", b"\x08\x07\x12\x03x", "damaged"),
         ("gfpgan_1.4.onnx", b"\x08\x07", "damaged"),  # whole fields, and no graph

@@ -146,7 +146,7 @@ def test_without_a_hash_the_size_and_the_kind_are_checked(server: Server, tmp_pa
     unhashed = entry(server.url("a"), sha256="")
     assert download(unhashed, tmp_path).verified == "size"
     server.add("lfs", content=b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    with pytest.raises(DownloadError, match="pointer that Git LFS keeps"):
+    with pytest.raises(DownloadError, match="Git LFS pointer"):
         download(entry(server.url("lfs"), sha256="", size=0, name="b.pth"), tmp_path)
     server.add("whole", content=WHOLE)
     assert download(entry(server.url("whole"), sha256="", size=0, name="c.pth"), tmp_path).verified == "nothing"
@@ -200,7 +200,7 @@ def test_a_full_disk_is_said_before_and_during(server: Server, tmp_path: Path, m
 
     with monkeypatch.context() as patch:
         patch.setattr(transfer, "open", full, raising=False)
-        with pytest.raises(DownloadError, match=r"the disk of .* is full; make room and try again, it goes on"):
+        with pytest.raises(DownloadError, match=r"the disk of .* is full; free some space and try again"):
             download(entry(server.url("a")), tmp_path)
     assert 0 < (tmp_path / ".net.pth.part").stat().st_size < len(CONTENT)
     download(entry(server.url("a")), tmp_path)

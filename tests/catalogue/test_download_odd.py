@@ -64,7 +64,7 @@ def test_answers_without_the_file_are_named(server: Server, tmp_path: Path) -> N
     with pytest.raises(DownloadError) as caught:
         download(entry(*urls), tmp_path)
     for text in (
-        "none: the server answers 204, and no file",
+        "none: the server answers 204, without a file",
         "never: the server answers 416",
         "packed: it sends the file compressed (gzip)",
         "cut: the connection ended too early, at 1,000 of 768,004 bytes",

@@ -40,8 +40,8 @@ def test_a_damaged_file_is_no_installed_model(tmp_path: Path) -> None:
     empty_file(tmp_path / "dfdnet.pth", shapes_of("dfdnet"))
     found = findings(tmp_path)
     assert found["restorers"].detail == "lite"
-    assert "beside it there is no left_eye_" in found["file of dfdnet"].detail
-    assert "in no format" in found["file of gfpgan-1.4"].detail
+    assert "its folder lacks left_eye_" in found["file of dfdnet"].detail
+    assert "no format of model files" in found["file of gfpgan-1.4"].detail
     assert "models download gfpgan-1.4" in found["file of gfpgan-1.4"].remedy
     assert "it is a web page" in found["file of bisenet"].detail and "parser bisenet" not in found
 

@@ -18,7 +18,7 @@ from ..conftest import narrow_dfdnet
 def test_a_file_of_another_family_under_an_id_fails(models: Path) -> None:
     codeformer = known_model("codeformer")
     checks = verify.verify(models / "small.safetensors", codeformer)
-    assert "codeformer is of family codeformer, 512 pixels; this file is not it" in checks[-1].detail
+    assert "codeformer is of family codeformer, 512 pixels; this file is something else" in checks[-1].detail
     assert checks[-1].status == "failed"
 
 

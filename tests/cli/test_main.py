@@ -61,7 +61,7 @@ def test_a_wrong_model_folder_in_the_environment_is_told(
     monkeypatch.setenv("FACERESTORE_MODELS", str(tmp_path / "modles"))
     monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces())
     assert cli.main(["detect", str(album / "one.png"), "--device", "cpu"]) == cli.OK
-    assert f"FACERESTORE_MODELS names {tmp_path / 'modles'}, which is no folder" in capsys.readouterr().err
+    assert f"FACERESTORE_MODELS names {tmp_path / 'modles'}, which is not a folder" in capsys.readouterr().err
 
 
 def test_errors_show_what_was_given(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +82,7 @@ def test_models_list_shows_what_is_there(run: Run, models: Path, capsys: pytest.
     assert states["codeformer"] == "not installed"
     assert content["other_files"] == [str(models / "small.safetensors")]
     assert run("models", "list") == cli.OK
-    assert "wants codeformer.pth" in capsys.readouterr().out
+    assert "needs codeformer.pth" in capsys.readouterr().out
 
 
 def test_doctor_reports_required_packages(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +105,7 @@ def test_a_model_folder_that_is_not_there_is_named(
 ) -> None:
     assert cli.main([*command, "--models", str(tmp_path / "modles")]) == 2
     said = capsys.readouterr().err
-    assert "modles" in said and "is no folder" in said
+    assert "modles" in said and "is not a folder" in said
 
 
 def test_a_model_can_be_brought_into_a_new_folder(models: Path, tmp_path: Path) -> None:

@@ -114,12 +114,12 @@ def test_a_model_in_any_searched_folder_is_not_fetched_again(
     run: Run, models: Path, tmp_path: Path, known_net: ModelEntry, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(downloads, "download", lambda *_, **__: pytest.fail("was there already"))
+    monkeypatch.setattr(downloads, "download", lambda *_, **__: pytest.fail("already installed"))
     there = tmp_path / "webui" / "GFPGAN" / "any.safetensors"
     there.parent.mkdir(parents=True)
     (models / "small.safetensors").rename(there)
     assert run("download", "lite-like", "--webui", tmp_path / "webui", "--offline") == cli.OK
-    assert f"lite-like: was there already, {there} (SHA-256 as published)" in capsys.readouterr().out
+    assert f"lite-like: already installed, {there} (SHA-256 as published)" in capsys.readouterr().out
     safetensors.torch.save_file(small_lite(seed=8).state_dict(), there)
     assert run("download", "lite-like", "--webui", tmp_path / "webui", "--json") == cli.OK
     assert json.loads(capsys.readouterr().out)[0]["verified"] == "nothing"
@@ -132,11 +132,11 @@ def test_two_published_files_of_one_model_are_both_its_own(
     both = replace(known_net, published=(other, *known_net.published), files=(other.name, *known_net.files))
     everything = tuple(both if entry is known_net else entry for entry in known_models(None))
     monkeypatch.setattr("lib_facerestore.catalogue.entries._all", lambda: everything)
-    monkeypatch.setattr(downloads, "download", lambda *_, **__: pytest.fail("was there already"))
+    monkeypatch.setattr(downloads, "download", lambda *_, **__: pytest.fail("already installed"))
     (models / "small.safetensors").rename(models / other.name)  # the second's bytes under the first's name
     for wanted in ([], ["--file", other.name], ["--file", "lite-like.safetensors"]):
         assert run("download", "lite-like", *wanted) == cli.OK
-        assert "was there already" in capsys.readouterr().out
+        assert "already installed" in capsys.readouterr().out
     assert run("verify", "lite-like") == cli.OK
     assert "as published for lite-like.safetensors" in capsys.readouterr().out
 

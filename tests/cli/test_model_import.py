@@ -44,7 +44,7 @@ def test_an_import_that_fails_loses_nothing_and_leaves_nothing(
     assert run("import", source, *way) == cli.FAILED
     said = capsys.readouterr().err
     assert "lite-like.safetensors: could not be written (Permission denied)" in said
-    assert f"Your file is still {source}" in said
+    assert f"Your file is still at {source}" in said
     assert source.read_bytes() == content and not list(models.iterdir())
 
 
@@ -75,7 +75,7 @@ def test_import_recognises_names_and_checks(
     assert target.read_bytes() == source.read_bytes()
     assert f"{source} -> {target}: lite-like" in capsys.readouterr().out
     assert run("import", source, "--json") == cli.OK
-    assert json.loads(capsys.readouterr().out)[0]["what"] == "lite-like, was there"
+    assert json.loads(capsys.readouterr().out)[0]["what"] == "lite-like, already installed"
     target.write_bytes(b"precious")
     assert run("import", source) == cli.FAILED
     assert "exists already and is another file" in capsys.readouterr().err
@@ -109,7 +109,7 @@ def test_import_refuses_what_cannot_be_used(
         ("GPEN-BFR-512-D.pth", "discriminator"),
         ("GPEN-Colorization-1024.pth", "colouring"),
         ("79999_iter.pth", "79999_iter.pth"),
-        ("GFPGANv1.4.pth", "in no format"),
+        ("GFPGANv1.4.pth", "no format of model files"),
         ("parsing_bisenet.pth", "it is a web page"),
         ("x.onnx", "without a graph"),
         ("absent.pth", "there is no such file"),

@@ -29,7 +29,7 @@ def test_list_is_a_page(run: Run, models: Path, capsys: pytest.CaptureFixture[st
         "Restorers  (2 of 15 here)",
         "● codeformer             512 px        359 MB  S-Lab License 1.0, no commercial use",
         str(Path("GFPGAN") / "favourite.safetensors"),
-        "not installed, wants GFPGANv1.4.pth",
+        "not installed, needs GFPGANv1.4.pth",
         "10 more; `facerestore models list --all` shows them.",
         "Face detectors",
         "Face parsers",
@@ -45,7 +45,7 @@ def test_list_is_a_page(run: Run, models: Path, capsys: pytest.CaptureFixture[st
     assert text.index("codeformer") < text.index("gfpgan-1.4"), "what is installed comes first"
     assert run("list", "--all") == cli.OK
     text = capsys.readouterr().out
-    assert "scrfd-10g" in text and "gpen-512-onnx" in text and "known, but nothing here uses it" in text
+    assert "scrfd-10g" in text and "gpen-512-onnx" in text and "known, but not used by Face Restore" in text
 
 
 def test_list_as_json_tells_everything(run: Run, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,4 +78,4 @@ def test_folders_that_cannot_be_are_named(tmp_path: Path, option: str, capsys: p
         assert cli.main(["models", *action, option, str(tmp_path / "file")]) == cli.USAGE
         assert f"{str(tmp_path / 'file')!r} is" in capsys.readouterr().err
     assert cli.main(["models", "list", "--webui", str(tmp_path / "nope")]) == cli.USAGE
-    assert "nope' is no folder" in capsys.readouterr().err
+    assert "nope' is not a folder" in capsys.readouterr().err

@@ -70,12 +70,12 @@ def test_usage_errors_name_the_thing_and_write_nothing(
     fails("there is no such file or folder", tmp_path / "absent.png", "-o", out)
     fails("visibility: 2 is not allowed; give a number from 0 to 1", album, "-o", out, "--visibility", 2)
     fails("the result would replace the input", album / "one.png", "-o", album / "one.png")
-    fails("is a file, no folder", album / "one.png", "-o", album / "one.png" / "out.png")
+    fails("is a file, not a folder", album / "one.png", "-o", album / "one.png" / "out.png")
     fails("a folder is needed for the results", album, "-o", tmp_path / "out.png")
-    fails("x.pgn: .pgn is no extension of a picture", album / "one.png", "-o", tmp_path / "x.pgn")
+    fails("x.pgn: .pgn is not an extension of pictures", album / "one.png", "-o", tmp_path / "x.pgn")
     fails("codeformer is not installed", album, "-o", out, "--model", "codeformer")
     (tmp_path / "empty").mkdir()
-    fails("the folder holds no picture", tmp_path / "empty", "-o", out)
+    fails("the folder contains no picture", tmp_path / "empty", "-o", out)
     assert not out.exists()
     assert cli.main(["restore", str(album), "-o", str(out), "--quality", "0"]) == cli.USAGE
     assert "'0' is not a whole number from 1 to 100" in capsys.readouterr().err
@@ -114,7 +114,7 @@ def test_nothing_is_said_to_be_copied_that_is_not(
         assert run("restore", album / "inner" / "two.jpg", "-o", tmp_path / target, "--model", "small", *more) == cli.OK
         return capsys.readouterr().out
 
-    assert "0 of 1 faces restored, copied as it is" in told("a.jpg", "--visibility", 0)
+    assert "0 of 1 faces restored, copied unchanged" in told("a.jpg", "--visibility", 0)
     assert (tmp_path / "a.jpg").read_bytes() == (album / "inner" / "two.jpg").read_bytes()
     assert "copied" not in told("a.png", "--visibility", 0)
     assert "copied" not in told("b.jpg", "--visibility", 0, "--quality", 40)

@@ -133,8 +133,8 @@ def test_state_dicts_without_tensors_to_copy_say_so() -> None:
     first = next(iter(state))
     arrays = {name: value.numpy() for name, value in state.items()}
     for content, reason in (
-        (arrays, rf"the state dict: holds no tensors of torch .*\({first}: ndarray"),
-        ({}, "the state dict: holds no tensors of torch .*empty"),
+        (arrays, rf"the state dict: holds no named PyTorch tensors .*\({first}: ndarray"),
+        ({}, "the state dict: holds no named PyTorch tensors .*empty"),
     ):
         with pytest.raises(NotACheckpointError, match=reason):
             load_network(content)
@@ -218,17 +218,17 @@ def test_files_that_are_no_checkpoints_say_so(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"absent\.pth: there is no such model file"):
         load_network(tmp_path / "absent.pth")
     for name, content, reason in (
-        ("text.pth", b"hello", "in no format that model files have"),
+        ("text.pth", b"hello", "no format of model files"),
         ("empty.pth", b"", "it is empty"),
         ("page.ckpt", b"<!DOCTYPE html><html>Sign in</html>", "it is a web page"),
-        ("lfs.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "pointer that Git LFS keeps"),
-        ("text.safetensors", b"hello", "in no format that model files have"),
+        ("lfs.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer"),
+        ("text.safetensors", b"hello", "no format of model files"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(NotACheckpointError, match=rf"{name}: damaged, or not.*{reason}"):
             load_network(tmp_path / name)
     torch.save({"epoch": 3}, tmp_path / "numbers.pth")
-    with pytest.raises(NotACheckpointError, match=r"numbers\.pth: holds no tensors"):
+    with pytest.raises(NotACheckpointError, match=r"numbers\.pth: holds no named PyTorch tensors"):
         load_network(tmp_path / "numbers.pth")
 
 

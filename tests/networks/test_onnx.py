@@ -100,7 +100,7 @@ def test_a_graph_of_open_side_runs_at_the_side_that_it_gives_or_at_512(
 def test_an_upscaler_of_open_side_is_no_restorer(tmp_path: Path) -> None:
     nodes = [helper.make_node("Concat", ["i", "i"], ["o"], axis=2)]
     path = save(tmp_path / "up.onnx", nodes, [("i", FLOAT, ["b", 3, "h", "w"])], [("o", FLOAT, ["b", 3, "H", "W"])])
-    with pytest.raises(ModelFileError, match=r"gives o \(1, 3, 1024, 512\), no picture of \(1, 3, 512, 512\)"):
+    with pytest.raises(ModelFileError, match=r"are o \(1, 3, 1024, 512\), none has the shape \(1, 3, 512, 512\)"):
         load_onnx(path)(faces(2, 512))
 
 
@@ -137,7 +137,7 @@ def test_what_is_no_restorer_is_refused_with_its_inputs(tmp_path: Path) -> None:
         [("images", FLOAT, [1, 1, "h", "w"])],
         [("o", FLOAT, [1, 1, "h", "w"])],
     )
-    with pytest.raises(ModelFileError, match=r"takes images \[1, 1, 'h', 'w'\] tensor\(float\); wanted is one square"):
+    with pytest.raises(ModelFileError, match=r"are images \[1, 1, 'h', 'w'\] tensor\(float\); they must be one square"):
         load_onnx(grey)
     oblong = save(
         tmp_path / "oblong.onnx",
@@ -145,7 +145,7 @@ def test_what_is_no_restorer_is_refused_with_its_inputs(tmp_path: Path) -> None:
         [("i", FLOAT, [1, 3, 64, 32])],
         [("o", FLOAT, [1, 3, 64, 32])],
     )
-    with pytest.raises(ModelFileError, match="wanted is one square picture"):
+    with pytest.raises(ModelFileError, match="they must be one square picture"):
         load_onnx(oblong)
     vector = save(
         tmp_path / "embed.onnx",
@@ -153,7 +153,7 @@ def test_what_is_no_restorer_is_refused_with_its_inputs(tmp_path: Path) -> None:
         [("input", FLOAT, [1, 3, 112, 112])],
         [("e", FLOAT, [1, 3])],
     )
-    with pytest.raises(ModelFileError, match=r"it gives e \[1, 3\], no picture"):
+    with pytest.raises(ModelFileError, match=r"its outputs are e \[1, 3\], none of them a picture"):
         load_onnx(vector)
 
 

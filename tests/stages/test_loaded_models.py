@@ -35,7 +35,7 @@ def test_what_auto_passes_over_is_told_once(models: Path, photo: np.ndarray, cap
     restorer.check(Options())
     for _ in range(2):
         assert restorer.restore(photo).model == "lite"
-    told = [record.getMessage() for record in caplog.records if "passes over" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "auto skips" in record.getMessage()]
     assert (
         len(told) == 1
         and "16 of the 16 files that it needs are missing" in told[0]
@@ -159,7 +159,7 @@ def test_a_parser_without_facexlib_is_tried_once_and_said_in_the_hints(
     empty_file(models / "parsing_bisenet.pth", shapes_of("bisenet"))
     for _ in range(3):
         hints = restorer.restore(photo, SMALL.replace(keep="hair")).hints
-        assert len(hints) == 1 and hints[0].startswith("masks are ellipses, since")
+        assert len(hints) == 1 and hints[0].startswith("masks are ellipses, because")
         assert "facexlib cannot be imported" in hints[0] and "download bisenet" not in hints[0]
     assert len(asked) == 1
     assert sum("facexlib" in record.getMessage() for record in caplog.records) == 1

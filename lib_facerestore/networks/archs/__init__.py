@@ -1,6 +1,6 @@
-"""Restoration networks: the families, one file each, and the blocks that they are made of.
+"""Restoration networks: one module for each family, and modules with the blocks that they share.
 
-`family` says what a network and a family are; docs/contributing.md how to add one.
+`family` defines what a network and a family are; docs/contributing.md explains how to add one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,6 @@ from . import codeformer, dfdnet, gfpgan, gpen, lite, restoreformer, vqfr1, vqfr
 from .family import Family, Restorer, Shapes
 
 FAMILIES: tuple[Family, ...] = (codeformer, restoreformer, vqfr1, vqfr2, gfpgan, gpen, dfdnet, lite)
-"""Asked in this order; the first whose `matches` says yes builds the network."""
+"""All families, in the order in which they are tried; the first whose `matches` is true builds the network."""
 
 __all__ = ["FAMILIES", "Family", "Restorer", "Shapes"]

@@ -1,9 +1,9 @@
 """CodeFormer (Zhou et al., "Towards Robust Blind Face Restoration with Codebook Lookup Transformer", NeurIPS 2022).
 
-A VQGAN of clean faces, whose codes are not looked up by distance but predicted by a transformer from the degraded
-face's latent. The generator decodes the codes; features of the degraded face are blended in at four resolutions, with
-the fidelity weight (equation 4 of the paper): 0 trusts the codes alone, 1 stays closest to the input.
-Public original: the CodeFormer repository's `codeformer_arch`, run as the WebUI does (with AdaIN).
+A VQGAN of clean faces. A transformer predicts the codes from the degraded face's latent, in place of the usual search
+for the nearest code. The generator decodes the codes, and features of the degraded face are blended in at four
+resolutions with the fidelity weight (equation 4 of the paper): 0 uses the codes alone, 1 stays closest to the input.
+Original: `codeformer_arch` in the repository sczhou/CodeFormer, with AdaIN switched on as in the WebUIs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .vqgan import Codebook, Downsample, ResidualBlock, SelfAttention, Upsample,
 from .winograd import Conv3x3, winograd_layout
 
 HEADS = 8
-"""Of the transformer. No shape shows it; the public file's constructor says 8."""
+"""Attention heads of the transformer. They cannot be read off any tensor; the original's constructor has 8."""
 
 
 class Stack(nn.Module):
@@ -31,7 +31,7 @@ class Stack(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Pre-norm self-attention and a two-layer perceptron. The position goes into queries and keys, not values."""
+    """Pre-norm self-attention and a two-layer perceptron. Positions are added to queries and keys, not to values."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -42,16 +42,16 @@ class TransformerLayer(nn.Module):
         self.norm2 = nn.LayerNorm(width)
 
     def forward(self, tokens: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        """`tokens` B×T×C, `position` T×C."""
+        """`tokens` B×T×C and `position` T×C → B×T×C."""
         normed = self.norm1(tokens)
         placed = normed + position
-        # Without need_weights this runs through scaled_dot_product_attention.
+        # need_weights=False makes torch use the faster scaled_dot_product_attention.
         tokens = tokens + self.self_attn(placed, placed, normed, need_weights=False)[0]
         return tokens + self.linear2(functional.gelu(self.linear1(self.norm2(tokens))))
 
 
 class Fusion(nn.Module):
-    """Blends the degraded face's features into the generator's: x + w · (x · scale + shift)."""
+    """Blends the degraded face's features into the generator's features x: x + fidelity · (x · scale + shift)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -78,18 +78,18 @@ class CodeFormer(Restorer):
     Args:
         encoder: blocks of the encoder.
         generator: blocks of the generator.
-        codes: number and width of the codebook's codes.
+        codes: number of codes in the codebook, and channels of each.
         tokens: pixels of the latent, a square number.
         width: channels of the transformer.
-        hidden: width of its perceptrons.
-        layers: its depth.
-        fusions: side in pixels → channels of the features that are blended in.
+        hidden: hidden width of the transformer's perceptrons.
+        layers: layers of the transformer.
+        fusions: channels of the features that are blended in, by their side in pixels.
     """
 
     family = "codeformer"
     knobs = frozenset({"fidelity"})
-    # Not bfloat16: its rounding of the encoder moves the latent by 2 % and flips 2 % of the codes (synthetic weights),
-    # and each flipped code is another patch of face.
+    # Not bfloat16: rounding in the encoder changes the latent by 2 %, and with it 2 % of the codes (synthetic weights).
+    # Each changed code is a different patch of face.
     precisions = ("float32",)
 
     def __init__(
@@ -119,7 +119,7 @@ class CodeFormer(Restorer):
 
         Args:
             faces: B×3×size×size, RGB in [-1, 1], FFHQ-aligned.
-            fidelity: weight of the degraded face's features, 0 (cleanest) to 1 (most faithful); at 0 none are used.
+            fidelity: weight of the degraded face's features, from 0 (cleanest; none are used) to 1 (most faithful).
 
         Returns:
             A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
@@ -129,25 +129,25 @@ class CodeFormer(Restorer):
         return self.generate(adapt(clean, latent), features, fidelity)
 
     def encode(self, faces: torch.Tensor, keep: bool = True) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The latent (B×C×s×s), and if `keep` the features to blend in, by their side in pixels."""
+        """The latent (B×C×s×s) and, if `keep` is true, the features to blend in, by their side in pixels."""
         features: dict[str, torch.Tensor] = {}
         x = winograd_layout(faces)
         for block in self.encoder.blocks:
             side = str(x.shape[-1])
             if keep and isinstance(block, Downsample) and side in self.fuse_convs_dict:
-                features[side] = x  # the last of their resolution
+                features[side] = x  # of the last block at this resolution
             x = block(x)
         return x, features
 
     def predict(self, latent: torch.Tensor) -> torch.Tensor:
-        """How well each code fits each pixel of the latent: B×pixels×codes, the largest fits best."""
+        """Logits of the codes for each pixel of the latent, B×pixels×codes."""
         tokens = self.feat_emb(latent.flatten(2).transpose(1, 2))
         for layer in self.ft_layers:
             tokens = layer(tokens, self.position_emb)
         return self.idx_pred_layer(tokens)
 
     def generate(self, clean: torch.Tensor, features: dict[str, torch.Tensor], fidelity: float) -> torch.Tensor:
-        """Faces from the codes' features (B×C×s×s) and those of the degraded face; `features` is used up."""
+        """Decode faces from code vectors (B×C×s×s) and the degraded faces' features; `features` is emptied."""
         x = winograd_layout(clean)
         for block in self.generator.blocks:
             x = block(x)
@@ -158,11 +158,11 @@ class CodeFormer(Restorer):
 
 
 def adapt(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-    """Adaptive instance normalisation (Huang and Belongie, ICCV 2017, equation 8): `content` with the mean and standard
-    deviation of `style`, per channel, which keeps the degraded face's colours.
+    """Adaptive instance normalisation (Huang and Belongie, ICCV 2017, equation 8).
 
-    Both B×C×H×W; variance is unbiased plus 1e-5, as CodeFormer has it. The original can be run without this step; the
-    WebUIs do not.
+    Gives `content` the per-channel mean and standard deviation of `style`, which keeps the degraded face's colours.
+    Both are B×C×H×W. Variances are unbiased, plus 1e-5, as in CodeFormer. This step is optional in the original; the
+    WebUIs use it.
     """
     own_variance, own_mean = torch.var_mean(content, dim=(2, 3), keepdim=True)
     variance, mean = torch.var_mean(style, dim=(2, 3), keepdim=True)
@@ -178,7 +178,7 @@ def matches(shapes: Shapes) -> bool:
 
 
 def build(shapes: Shapes) -> CodeFormer:
-    """An empty network, its hyper-parameters read off the tensors' shapes."""
+    """A network without weights, its hyper-parameters read off the tensors' shapes."""
 
     def stack(prefix: str, resample: type[Downsample] | type[Upsample]) -> list[nn.Module]:
         return [_block(shapes, f"{prefix}.{i}", resample) for i in range(count_children(shapes, prefix))]
@@ -196,7 +196,7 @@ def build(shapes: Shapes) -> CodeFormer:
         width=width,
         hidden=shapes["ft_layers.0.linear1.weight"][0],
         layers=count_children(shapes, "ft_layers"),
-        # A fusion at the latent's own side would sit elsewhere; no public file has one, and it is refused as unknown.
+        # A fusion at the latent's own side is not supported: no public file has one. Its tensors are then unknown ones.
         fusions={
             int(side): shapes[f"fuse_convs_dict.{side}.scale.0.weight"][0]
             for side in sorted(sides, key=int)
@@ -206,7 +206,7 @@ def build(shapes: Shapes) -> CodeFormer:
 
 
 def _block(shapes: Shapes, name: str, resample: type[Downsample] | type[Upsample]) -> nn.Module:
-    """The block called `name`, of the kind that has tensors of these names."""
+    """The block called `name`; the names of its tensors tell its kind."""
     if f"{name}.conv1.weight" in shapes:
         channels_out, channels_in = shapes[f"{name}.conv1.weight"][:2]
         return ResidualBlock(channels_in, channels_out, shortcut="conv_out")
@@ -215,5 +215,5 @@ def _block(shapes: Shapes, name: str, resample: type[Downsample] | type[Upsample
     if f"{name}.conv.weight" in shapes:
         return resample(shapes[f"{name}.conv.weight"][0])
     shape = shapes[f"{name}.weight"]
-    # What remains is the convolution at either end and the normalisation before the last (with no swish in between).
+    # Others are the first and last convolution, and the normalisation before the last (no swish follows it).
     return group_norm(shape[0]) if len(shape) == 1 else Conv3x3(shape[1], shape[0])

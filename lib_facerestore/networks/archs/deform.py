@@ -1,6 +1,6 @@
 """Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", 2019, eq. 1) in plain torch.
 
-The compiled operator of torchvision is missing on many hosts, so here every tap of the 3×3 kernel is one bilinear
+torchvision's compiled operator is missing on many machines. Here every tap of the 3×3 kernel is one bilinear
 `grid_sample` of the whole batch and one matrix product.
 """
 
@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 TAPS = 9
-"""Taps of the 3×3 kernel, row by row."""
+"""Number of taps of the 3×3 kernel; they are ordered row by row."""
 
 
 def deform_conv2d(
@@ -25,16 +25,16 @@ def deform_conv2d(
     """3×3 modulated deformable convolution, stride 1, one pixel of zeros around the picture.
 
     Args:
-        x: B×C×H×W. The C channels form `groups` runs of neighbours; each run is sampled at places of its own.
-        offsets: B×(groups·9·2)×H×W in pixels; for each group and tap first dy, then dx, as torchvision has it.
-        mask: B×(groups·9)×H×W, the factor of each sample.
+        x: B×C×H×W. Its channels are divided into `groups` consecutive groups, each sampled at its own positions.
+        offsets: B×(groups·9·2)×H×W in pixels; for each group and tap first dy, then dx, as in torchvision.
+        mask: B×(groups·9)×H×W, factors of the samples.
         weight: O×C×3×3.
         bias: O, or None.
         groups: number of deformable groups; divides C.
 
     Returns:
-        B×O×H×W in the type of `x`. Samples outside of the picture are zero. Positions and samples are computed in
-        float32 even when `x` has fewer bits: bfloat16 cannot tell the pixels 300 and 301 apart.
+        B×O×H×W in the dtype of `x`. Samples outside the picture are zero. Positions and samples are computed in
+        float32 even if `x` has fewer bits, because bfloat16 cannot represent both 300 and 301.
     """
     batch, channels, height, width = x.shape
     exact = torch.promote_types(x.dtype, torch.float32)
@@ -43,7 +43,7 @@ def deform_conv2d(
     factors = mask.to(exact).reshape(batch * groups, TAPS, 1, height, width)
     taps = weight.flatten(2).permute(2, 0, 1).contiguous()  # 9×O×C
 
-    # With align_corners=True pixel p of n lies at 2p / (n - 1) - 1; max is for a single row or column.
+    # With align_corners=True, pixel p of n is at 2p / (n - 1) - 1. max() handles a single row or column.
     step_y, step_x = 2.0 / max(height - 1, 1), 2.0 / max(width - 1, 1)
     rows = torch.arange(height, device=x.device, dtype=exact).view(1, height, 1)
     columns = torch.arange(width, device=x.device, dtype=exact).view(1, 1, width)
@@ -83,8 +83,8 @@ class DeformableConv2d(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, x: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        """`x` and `guide` B×C×H×W → B×C×H×W; two thirds of the guide's projection are offsets, the last the masks."""
-        places = self.conv_offset(guide)
+        """Convolve `x` (B×C×H×W) at positions computed from `guide` (B×C×H×W); returns B×C×H×W."""
+        projected = self.conv_offset(guide)  # two thirds are offsets, the rest masks
         cut = 2 * self.groups * TAPS
-        mask = torch.sigmoid(places[:, cut:])
-        return deform_conv2d(x, places[:, :cut], mask, self.weight, self.bias, self.groups)
+        mask = torch.sigmoid(projected[:, cut:])
+        return deform_conv2d(x, projected[:, :cut], mask, self.weight, self.bias, self.groups)

@@ -1,11 +1,11 @@
-"""DFDNet: features of eyes, nose and mouth are matched with dictionaries of good ones, which then steer a decoder.
+"""DFDNet (Li et al., "Blind Face Restoration via Deep Multi-scale Component Dictionaries", 2020, section 3).
 
-Li et al., "Blind Face Restoration via Deep Multi-scale Component Dictionaries", 2020, section 3. Upstream:
-csxmli2016/DFDNet (branch whole), models/networks.py, class UNetDictFace. The public file latest_net_G.pth holds
-the VGG-19 too; the sixteen dictionaries (`DICTIONARY_FILES`, upstream's folder DictionaryCenter512) are files beside
-it, which `set_dictionaries` takes.
+Features of the eyes, nose and mouth are matched with dictionaries of sharp ones, and the matches guide a decoder.
+Original: csxmli2016/DFDNet (branch whole), models/networks.py, class UNetDictFace. The public file latest_net_G.pth
+holds the VGG-19 too. The sixteen dictionaries are files of their own (`DICTIONARY_FILES`, in the original's folder
+DictionaryCenter512), which `set_dictionaries` takes.
 
-The part boxes come from the five landmarks: `dfdnet_parts` says how far that is from upstream's 68.
+The boxes of the parts come from five landmarks; `dfdnet_parts` compares them with the original's, from 68.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ from .dfdnet_parts import (
 from .family import Restorer, Shapes
 from .winograd import Conv3x3, Winograd, suits
 
-# VGG-19 before its fifth pooling: widths as multiples of the first one's, 0 for a pooling.
+# VGG-19 up to its fifth pooling: widths of the convolutions as multiples of the first width; 0 is a pooling.
 _VGG = (1, 1, 0, 2, 2, 0, 4, 4, 4, 4, 0, 8, 8, 8, 8, 0, 8, 8, 8, 8)
-_VGG_CUTS = (0, 8, 17, 26, 35)
+_VGG_CUTS = (0, 8, 17, 26, 35)  # layers at which the four parts begin and end
 
 
 class SpectralConv2d(nn.Module):
-    """3×3 convolution with the old-style spectral norm of the file (weight_orig, u, v), as in evaluation: the weight
-    is divided by u·Wv, and u and v stay as they are (torch.nn.utils.spectral_norm, Miyato et al. 2018)."""
+    """3×3 convolution with spectral norm, for inference: the weight W is divided by u·Wv, with the file's u and v.
+
+    Tensor names are those of torch.nn.utils.spectral_norm (Miyato et al. 2018): weight_orig, weight_u, weight_v.
+    """
 
     weight_u: torch.Tensor
     weight_v: torch.Tensor
@@ -72,7 +74,7 @@ def _pair(width_in: int, width_out: int, dilation: int = 1) -> nn.Sequential:
 
 
 class Vgg(nn.Module):
-    """VGG-19 up to conv5_4; the file holds its layers twice, and here both names share one layer."""
+    """VGG-19 up to conv5_4. The file holds its layers under two names, which share one layer here."""
 
     def __init__(self, width: int, hidden: int, classes: int) -> None:
         super().__init__()
@@ -98,10 +100,10 @@ class Vgg(nn.Module):
         )
 
     def forward(self, faces: torch.Tensor) -> list[torch.Tensor]:
-        """Feature maps at 1/2, 1/4, 1/8 and 1/16 of faces B×3×S×S, RGB in [-1, 1].
+        """Feature maps at 1/2, 1/4, 1/8 and 1/16 of the side, from faces B×3×S×S, RGB in [-1, 1].
 
-        Each part starts with a rectifier that works in place, so the first three maps come out rectified and the last
-        one raw; the network was trained that way.
+        All parts but the first start with a rectifier that works in place on the map before. So the first three maps
+        are rectified and the last is not, as in training.
         """
         x = ((faces + 1) / 2 - self.RGB_mean) / self.RGB_std
         maps = []
@@ -112,7 +114,7 @@ class Vgg(nn.Module):
 
 
 class Dilated(nn.Module):
-    """Four pairs of convolutions with dilations 4 to 1, joined by one more, added to the input."""
+    """Four parallel pairs of convolutions with dilations 4 to 1, joined by one convolution and added to the input."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -124,7 +126,7 @@ class Dilated(nn.Module):
 
 
 class ChannelBlur(nn.Module):
-    """The file's 3×3 blur of each channel. The flipped kernel serves the original's gradient only."""
+    """3×3 blur of each channel, with the file's kernels. `weight_flip` is used in training only."""
 
     weight: torch.Tensor
     weight_flip: torch.Tensor
@@ -139,11 +141,11 @@ class ChannelBlur(nn.Module):
 
 
 class StyledUp(nn.Module):
-    """Blur, convolution, scale and shift from the matched features, and a step to twice the size."""
+    """Blur and convolution, scale and shift computed from the matched features, then upsampling by 2."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
-        # Two leaky rectifiers of 0.2 in a row are one of 0.04.
+        # The original has two leaky rectifiers of slope 0.2 in a row, which equal one of slope 0.04.
         self.conv1 = nn.Sequential(ChannelBlur(width_in), SpectralConv2d(width_in, width_out), nn.LeakyReLU(0.04, True))
         enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
         self.convup = nn.Sequential(enlarge, SpectralConv2d(width_out, width_out), nn.LeakyReLU(0.2, True))
@@ -167,16 +169,17 @@ class Residual(nn.Module):
 
 
 class DFDNet(Restorer):
-    """DFDNet; `set_dictionaries` must be called before it restores.
+    """DFDNet. Call `set_dictionaries` before it restores faces.
 
     Args:
         width: channels of VGG's first layer, 64 in the public file; all others are multiples of it.
-        hidden, classes: sizes of VGG's classifier, which is in the file but never used. It is half of the file, so it
-            is dropped once the file is loaded.
+        hidden: hidden width of VGG's classifier, which is in the file but not used. It makes up half of the file, so it
+            is dropped after loading.
+        classes: outputs of VGG's classifier.
 
     Attributes:
-        boxes: (x0, y0, x1, y1) of left eye, right eye, nose and mouth in a crop, the same for all faces: those of the
-            template (`part_boxes`). The comparison with the authors' numbers, which have boxes of their own, sets it.
+        boxes: (x0, y0, x1, y1) in pixels of left eye, right eye, nose and mouth in a 512 px crop, the same for all
+            faces: those of the FFHQ template (`part_boxes`). Only the test against the authors' numbers changes them.
     """
 
     family = "dfdnet"
@@ -204,17 +207,20 @@ class DFDNet(Restorer):
             nn.Conv2d(width, 3, 3, padding=1),
             nn.Tanh(),
         )
-        for i in range(4):  # painted the levels in training; never used here
-            painter = (SpectralConv2d(ups[i + 1] * width, ups[i + 1] * width), SpectralConv2d(ups[i + 1] * width, 3))
-            self.add_module(f"to_rgb{i}", nn.ModuleDict(dict(zip("02", painter, strict=True))))
+        for i in range(4):  # images of each level, used in training only
+            layers = (SpectralConv2d(ups[i + 1] * width, ups[i + 1] * width), SpectralConv2d(ups[i + 1] * width, 3))
+            self.add_module(f"to_rgb{i}", nn.ModuleDict(dict(zip("02", layers, strict=True))))
         self.boxes: Sequence[PixelBox] = part_boxes(ffhq_template(CROP))
         self.register_load_state_dict_post_hook(_drop_classifier)
 
     def set_dictionaries(self, dictionaries: Mapping[str, torch.Tensor]) -> None:
-        """Take the dictionaries, keyed by file name (`DICTIONARY_FILES`), each N×(C·s·s) or N×C×s×s.
+        """Set the dictionaries.
+
+        Args:
+            dictionaries: by file name (`DICTIONARY_FILES`), each with N entries as N×(C·s·s) or N×C×s×s.
 
         Raises:
-            ModelFileError: one is missing, or has a size that no face part of this network has.
+            ModelFileError: a dictionary is missing, or its entries have the wrong size.
         """
         missing = [name for name in DICTIONARY_FILES if name not in dictionaries]
         if missing:
@@ -233,13 +239,16 @@ class DFDNet(Restorer):
             setattr(self, f"dictionary_{part}_{scale}", ((entries - mean) / deviation).to(like))
 
     def read_companions(self, folder: Path) -> dict[str, torch.Tensor]:
-        """Read the dictionaries beside the model file, or in the folder there that upstream keeps them in.
+        """Read the dictionaries from `folder`, or from its sub-folder `DICTIONARY_FOLDER` if there is one.
+
+        Args:
+            folder: folder of the model file.
 
         Returns:
-            The dictionaries as they were read, keyed by file name.
+            The dictionaries as stored, by file name.
 
         Raises:
-            ModelFileError: they are not there, or damaged.
+            ModelFileError: dictionaries are missing or damaged; names the files.
         """
         inner = folder / DICTIONARY_FOLDER
         dictionaries = read_dictionaries(inner if inner.is_dir() else folder)
@@ -256,7 +265,7 @@ class DFDNet(Restorer):
             A tensor of the same shape, RGB in [-1, 1].
 
         Raises:
-            ModelFileError: the dictionaries were not set; names their files.
+            ModelFileError: `set_dictionaries` was not called; names the missing files.
         """
         absent = [
             dictionary_file(p, s) for p in COMPONENTS for s in SCALES if getattr(self, f"dictionary_{p}_{s}") is None
@@ -271,7 +280,7 @@ class DFDNet(Restorer):
         return self.up4(x)
 
     def _match(self, features: torch.Tensor, scale: int, boxes: Sequence[PixelBox]) -> torch.Tensor:
-        """The map with its four parts drawn towards their best dictionary entries (dictionary feature transfer)."""
+        """Move the four parts of a feature map towards their best dictionary entries (dictionary feature transfer)."""
         result = features.clone()
         for (part, (prefix, _)), box in zip(COMPONENTS.items(), boxes, strict=True):
             x0, y0, x1, y1 = (edge * scale // CROP for edge in box)
@@ -280,8 +289,8 @@ class DFDNet(Restorer):
             side = entries.shape[2:]
             resized = functional.interpolate(own, size=side, mode="bilinear", align_corners=False)
             mean, deviation = _statistics(resized)
-            # Entries take on the face's statistics (AdaIN) before the inner product. Its mean adds the same to every
-            # entry's score, and its deviation can be given to the face instead, so one product serves all faces.
+            # The original gives each entry the face's statistics (AdaIN) before the inner product. The face's mean adds
+            # the same to every score, and its deviation can multiply the face instead: one product for all faces.
             best = torch.matmul((resized * deviation).flatten(1), entries.flatten(1).t()).argmax(1)
             swap = functional.interpolate(entries[best] * deviation + mean, size=own.shape[2:], mode="nearest")
             confidence = getattr(self, f"{prefix}_{scale}")(swap - own)
@@ -290,7 +299,7 @@ class DFDNet(Restorer):
 
 
 def _statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation (unbiased, 1e-5 added to the variance) of each map, B×C×1×1."""
+    """Mean and standard deviation of each channel, B×C×1×1 each; the variance is unbiased, plus 1e-5."""
     variance, mean = torch.var_mean(x, (2, 3), keepdim=True)
     return mean, (variance + 1e-5).sqrt()
 
@@ -308,6 +317,6 @@ def matches(shapes: Shapes) -> bool:
 
 
 def build(shapes: Shapes) -> DFDNet:
-    """An empty network whose width is read off VGG's first layer, its classifier's sizes off the last one."""
+    """A network without weights, its sizes read off the tensors' shapes."""
     classes, hidden = shapes["VggExtract.model.classifier.6.weight"]
     return DFDNet(shapes["VggExtract.model.features.0.weight"][0], hidden, classes)

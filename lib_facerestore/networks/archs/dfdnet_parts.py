@@ -1,10 +1,10 @@
-"""Where DFDNet looks for the parts of a face, and the dictionaries beside its model file.
+"""Boxes of the face parts that DFDNet matches, and the files of its dictionaries.
 
-The part boxes. Upstream finds 68 landmarks in every crop and takes squares round brow and eye, lower nose and mouth.
-Here one set of boxes comes from the five landmarks that every crop is aligned with: squares whose centres and sides,
-as shares of the eyes' distance, are those of upstream's rule on the mean 68-point face. On that face the two agree to
-2 px of 512. A face that differs from the mean (open mouth, raised brows, turned head) keeps the mean boxes here,
-where upstream's would move and grow with it.
+The original finds 68 landmarks in every crop and puts squares around eye and brow, lower nose, and mouth. Here all
+crops share one set of boxes, computed from the five landmarks that crops are aligned with. Centres and sides are
+fractions of the distance between the eyes, chosen to match the original's boxes on the mean 68-point face; there the
+two agree to 2 px of 512. On a face that differs from the mean (open mouth, raised brows, turned head) the original's
+boxes move and grow with it, while these stay the same.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from ...errors import ModelFileError
 from ...faces.alignment import PixelBox
 
 COMPONENTS = {"left_eye": ("le", 80), "right_eye": ("re", 80), "nose": ("no", 50), "mouth": ("mo", 110)}
-"""Component of a face → its prefix in the file and the side of its dictionary's boxes, in pixels of a 512 crop."""
+"""For each part of a face: its prefix in tensor names, and the side of its dictionary's boxes in pixels of the crop."""
 SCALES = (256, 128, 64, 32)
 """Sides of the feature maps whose parts are matched."""
 DICTIONARY_FOLDER = "DictionaryCenter512"
-"""Where upstream keeps them."""
+"""The original's folder with the dictionaries."""
 CROP = 512
+"""Side of DFDNet's crop in pixels."""
 
-# Centre's way from its landmark (right, down) and half a side, as shares of the eyes' distance; see above.
+# Offset of the box's centre from its landmark (right, down) and half its side, as fractions of the eyes' distance.
 _BOX_RULES = {
     "left_eye": (-0.024, -0.131, 0.366),
     "right_eye": (0.027, -0.138, 0.366),
@@ -36,7 +37,7 @@ _BOX_RULES = {
 
 
 def dictionary_file(part: str, scale: int) -> str:
-    """Upstream's name for the file of one dictionary."""
+    """The original's file name of the dictionary of one part and scale."""
     return f"{part}_{scale}_center.npy"
 
 
@@ -47,8 +48,8 @@ def part_boxes(landmarks: np.ndarray) -> tuple[PixelBox, ...]:
     """Boxes (x0, y0, x1, y1; ends excluded) of left eye, right eye, nose and mouth.
 
     Args:
-        landmarks: (5, 2), the eyes, the nose and the corners of the mouth (image left first) in pixels of an upright
-            crop of 512.
+        landmarks: 5×2, (x, y) of the eyes, the nose and the corners of the mouth (image left first), in pixels of an
+            upright 512 px crop.
     """
     points = np.asarray(landmarks, np.float64)
     distance = float(np.hypot(*(points[1] - points[0])))
@@ -57,7 +58,7 @@ def part_boxes(landmarks: np.ndarray) -> tuple[PixelBox, ...]:
     for part, (right, down, half) in _BOX_RULES.items():
         x, y = anchors[part] + np.array([right, down]) * distance
         reach = half * distance
-        # The +1 is upstream's (test_FaceDict.py, get_part_location).
+        # The +1 is the original's (test_FaceDict.py, get_part_location).
         low = (max(int(x - reach + 1), 0), max(int(y - reach + 1), 0))
         boxes.append((*low, min(int(x + reach), CROP), min(int(y + reach), CROP)))
     return tuple(boxes)
@@ -77,7 +78,14 @@ def entry_shapes(widths: Sequence[int]) -> dict[tuple[str, int], tuple[int, int,
 
 
 def read_dictionaries(folder: str | Path) -> dict[str, torch.Tensor]:
-    """The dictionaries of a folder by their files' names. Raises ModelFileError: names what is missing or damaged."""
+    """Read the dictionaries in a folder.
+
+    Returns:
+        float32 tensors in the stored shape, by file name.
+
+    Raises:
+        ModelFileError: a file is missing or damaged; names it.
+    """
     folder = Path(folder)
     absent = [name for name in DICTIONARY_FILES if not (folder / name).is_file()]
     if absent:
@@ -97,5 +105,5 @@ def missing_message(names: Sequence[str], where: str) -> str:
     seen = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     return (
         f"DFDNet: {len(names)} of {len(DICTIONARY_FILES)} dictionaries are missing in {where}: {seen}; "
-        f"copy the folder {DICTIONARY_FOLDER} of DFDNet beside its model file."
+        f"copy DFDNet's folder {DICTIONARY_FOLDER} into the folder of its model file."
     )

@@ -1,6 +1,6 @@
-"""What a restoration network is, `Restorer`, and what a family of them is, `Family`.
+"""`Restorer`, the base class of restoration networks, and `Family`, the interface of the modules that define them.
 
-Each module of `archs` that `FAMILIES` lists is a `Family`; `networks.load` finds the one that a checkpoint belongs to.
+Each module listed in `archs.FAMILIES` is a `Family`; `networks.load` finds the one that a checkpoint belongs to.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Restorer(nn.Module):
-    """A network that restores aligned faces, with what is known about it.
+    """Base class of networks that restore aligned faces.
 
-    Sub-classes set the attributes: on the class, or in `__init__` where they depend on the checkpoint. Batches run in
-    several threads at once, so `forward` must keep nothing of a face in the module.
+    Sub-classes set the attributes: on the class, or in `__init__` if they depend on the checkpoint. `forward` runs in
+    several threads at once, so it must not store anything about a face in the module.
 
     Attributes:
-        family: the name of its family, as in models.toml: "codeformer".
-        size: native side of the crop in pixels.
-        template: which landmark template the crop is aligned with: "ffhq", "gpen" or "arcface".
-        knobs: names of the keyword arguments that `forward` takes beside the faces: {"fidelity"} or nothing.
-        precisions: dtype names that give the same picture as float32 to the eye.
-        side_by_side: how many parts of a batch may be in work at a time on a CPU; each takes memory of its own.
-        bytes_a_pixel: how much of it, for each pixel of its faces.
+        family: name of the family, as in models.toml, e.g. "codeformer".
+        size: side of the crop in pixels.
+        template: landmark template that the crop is aligned with: "ffhq", "gpen" or "arcface".
+        knobs: names of the further keyword arguments of `forward`: {"fidelity"} or none.
+        precisions: names of the dtypes whose results look the same as those of float32.
+        side_by_side: how many parts of a batch may be in work at the same time on a CPU; each needs memory.
+        bytes_a_pixel: how much memory in bytes, for each pixel of the part's faces.
     """
 
     family: str
@@ -49,7 +49,7 @@ class Restorer(nn.Module):
         return family_title(self.family)
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        """Restore faces; a network with knobs takes each of them as a keyword argument with a default.
+        """Restore faces. A network with knobs takes each of them as a keyword argument with a default.
 
         Args:
             faces: B×3×size×size, RGB in [-1, 1].
@@ -60,39 +60,39 @@ class Restorer(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def read_companions(self, folder: Path) -> Mapping[str, torch.Tensor]:
-        """Read the files that the network needs beside its own, such as DFDNet's dictionaries.
+        """Read the additional files that the network needs, such as DFDNet's dictionaries.
 
         Args:
-            folder: the folder of the model file.
+            folder: folder of the model file.
 
         Returns:
-            What was read, by the names of the files; nothing for most networks.
+            The tensors that were read, by file name; empty for most networks.
 
         Raises:
-            ModelFileError: something is missing or damaged; names the files.
+            ModelFileError: files are missing or damaged; names them.
         """
         return {}
 
 
 class Family(Protocol):
-    """What a module of `archs` offers. Two modules may share a family's name, as the two versions of VQFR do."""
+    """Interface of a module of `archs`. Two modules may share a family name, as the two versions of VQFR do."""
 
     @property
     def RESTORER(self) -> type[Restorer]:
-        """The class of its networks, whose class attributes say what is known without building one."""
+        """The class of its networks; its class attributes can be read without building a network."""
 
     def matches(self, shapes: Shapes, /) -> bool:
         """Whether tensors of these names and shapes are a network of this family."""
 
     def build(self, shapes: Shapes, /) -> Restorer:
-        """An empty network, its hyper-parameters read off the shapes.
+        """A network without weights, its hyper-parameters read off the shapes. Called only if `matches` is true.
 
-        Only asked where `matches` said yes. A tensor that it asks for in vain is a KeyError, as of any mapping:
-        `load_network` says in its words that the file lacks that tensor.
+        Raises:
+            KeyError: a needed tensor is missing; `load_network` turns this into an error for the user.
         """
 
 
 def count_children(shapes: Shapes, prefix: str) -> int:
-    """How many different children `prefix` has, e.g. 25 where there are `encoder.blocks.0.…` to `.24.…`."""
+    """How many sub-modules `prefix` has, e.g. 25 if there are tensors `encoder.blocks.0.…` to `encoder.blocks.24.…`."""
     start = prefix + "."
     return len({name[len(start) :].split(".", 1)[0] for name in shapes if name.startswith(start)})

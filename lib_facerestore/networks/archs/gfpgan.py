@@ -1,9 +1,9 @@
-"""GFPGAN (Wang et al. 2021, arXiv:2101.04061): a U-Net that steers a StyleGAN2 generator by scale and shift maps.
+"""GFPGAN (Wang et al. 2021, arXiv:2101.04061): a U-Net controls a StyleGAN2 generator by scale and shift maps.
 
-Two networks, which differ in their tensors: the original one of GFPGAN 1 (gfpgan/archs/gfpganv1_arch.py, StyleGAN2's
-own equalised layers and FIR filters) and the "clean" one of 1.2, 1.3 and 1.4 (gfpganv1_clean_arch.py, plain
-convolutions and bilinear resizing). The upstream tool draws new noise on every run; here the file's noise is used, so
-that a face comes out the same each time.
+There are two networks, with different tensors: the original one of GFPGAN 1 (gfpgan/archs/gfpganv1_arch.py, with
+StyleGAN2's equalised layers and FIR filters) and the "clean" one of 1.2, 1.3 and 1.4 (gfpganv1_clean_arch.py, with
+plain convolutions and bilinear resizing). The original tool draws new noise on every run. Here the file's noise is
+used, so that a face is restored the same way each time.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Plan:
     """Hyper-parameters of a GFPGAN network.
 
     Attributes:
-        original: the network of GFPGAN 1; else the clean one.
+        original: true for the network of GFPGAN 1, false for the clean one.
         unet: channels of the U-Net from 4 px up to the crop's side.
         prior: channels of the generator from 4 px up to the crop's side.
-        steered: channels of the generator that each level's maps act on, from 8 px up; the last ones of the level.
+        steered: how many of the generator's channels each level's maps change (the last ones), from 8 px up.
         style: width of a style vector.
-        styles: style vectors that the encoder gives: one for each layer, or 1 for all of them together.
-        mapping: names of the style network's layers, which are in the file but never used.
+        styles: number of style vectors from the encoder: one for each layer, or 1 that all layers share.
+        mapping: names of the style network's layers, which are in the file but not used.
     """
 
     original: bool
@@ -74,8 +74,8 @@ class StyleConv(nn.Module):
     def forward(self, x: torch.Tensor, style: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """B×inputs×H×W (overwritten), B×style, 1×1×H'×W' → B×outputs×H'×W'."""
         x, demodulation = self.modulated_conv(x, style, bilinear=self.bilinear)
-        # The original has √2 after the rectifier, the clean network on the convolution only. The rectifier passes a
-        # positive factor through, so both are a factor of what goes in.
+        # The original multiplies by √2 after the rectifier, the clean network multiplies the convolution only. Positive
+        # factors commute with the rectifier, so both can be applied before it.
         if self.original:
             bias, strength = per_channel(self.activate.bias * SQRT2), self.weight * SQRT2
         else:
@@ -84,7 +84,7 @@ class StyleConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Adds a level's contribution to the image, which grows with the levels (StyleGAN2's skip architecture)."""
+    """Adds a level's contribution to the image, whose side doubles at each level (StyleGAN2's skip architecture)."""
 
     def __init__(self, inputs: int, style: int, *, original: bool) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class ToRGB(nn.Module):
         self.upsample = Blur(4.0, stored=False) if original else None
 
     def forward(self, x: torch.Tensor, style: torch.Tensor, image: torch.Tensor | None = None) -> torch.Tensor:
-        """B×inputs×H×W and the image so far, of half the side → B×3×H×W."""
+        """B×inputs×H×W, B×style and the image so far (B×3×H/2×W/2; None at 4 px) → B×3×H×W."""
         own = self.modulated_conv.image(x, style, self.bias)
         if image is None:
             return own
@@ -101,7 +101,7 @@ class ToRGB(nn.Module):
 
 
 class StoredNoise(nn.Module):
-    """The file's noise maps, two a level, one at 4 px."""
+    """The file's noise maps: two for each level, but one at 4 px."""
 
     def __init__(self, levels: int) -> None:
         super().__init__()
@@ -116,12 +116,12 @@ class StoredNoise(nn.Module):
 
 
 class Prior(nn.Module):
-    """The StyleGAN2 generator, one level at a time, so that each level's maps can be freed before the next is made."""
+    """The StyleGAN2 generator. Each call runs one level, so that its maps are freed before the next are made."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         style, original, channels = plan.style, plan.original, plan.prior
-        # never used: the encoder gives styles, not latents
+        # not used: the encoder computes styles, not latents
         self.style_mlp = nn.ModuleDict({name: EqualLinear(style, style) for name in plan.mapping})
         self.constant_input = ConstantInput(channels[0], "weight")
         self.style_conv1 = StyleConv(channels[0], channels[0], style, original=original, up=False)
@@ -135,7 +135,7 @@ class Prior(nn.Module):
         self.noises = StoredNoise(len(channels))
 
     def start(self, styles: torch.Tensor, noise: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Activations and image at 4 px, from B×layers×style."""
+        """Activations (B×C×4×4) and image (B×3×4×4) of the first level, from styles B×layers×style."""
         x = self.style_conv1(self.constant_input(len(styles)), styles[:, 0], noise[0])
         return x, self.to_rgb1(x, styles[:, 1])
 
@@ -148,18 +148,27 @@ class Prior(nn.Module):
         noise: list[torch.Tensor],
         maps: tuple[torch.Tensor, torch.Tensor],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Activations (x is overwritten) and image at twice the side; `maps` are the scale and shift there."""
+        """Activations and image at twice the side.
+
+        Args:
+            index: number of the level, 0 at 8 px.
+            x: activations of the level before; overwritten.
+            image: image of the level before.
+            styles: B×layers×style.
+            noise: all noise maps.
+            maps: scale and shift of this level, both B×steered×H×W.
+        """
         first = 2 * index + 1
         x = self.style_convs[2 * index](x, styles[:, first], noise[first])
         scale, shift = maps
-        # the paper's channel-split spatial feature transform: the first channels keep the prior's detail untouched
+        # the paper's channel-split spatial feature transform: the first channels are not changed by the U-Net
         x[:, x.shape[1] - scale.shape[1] :].mul_(scale).add_(shift)
         x = self.style_convs[2 * index + 1](x, styles[:, first + 1], noise[first + 1])
         return x, self.to_rgbs[index](x, styles[:, first + 2], image)
 
 
 class GFPGAN(Restorer):
-    """The whole network, original or clean."""
+    """GFPGAN's whole network, original or clean."""
 
     family = "gfpgan"
     precisions = ("float32", "bfloat16")
@@ -233,12 +242,12 @@ def matches(shapes: Shapes) -> bool:
 
 
 def _is_original(shapes: Shapes) -> bool:
-    # Both have 285 tensors; this one only the original has (the clean network has `style_conv1.bias` instead).
+    # Both have 285 tensors. Only the original has this one; the clean network has `style_conv1.bias` instead.
     return "stylegan_decoder.style_conv1.activate.bias" in shapes
 
 
 def build(shapes: Shapes) -> GFPGAN:
-    """An empty network whose size, channels and styles are read off the tensors' shapes."""
+    """A network without weights; its size, channels and styles are read off the tensors' shapes."""
     original = _is_original(shapes)
     levels = count_children(shapes, "condition_scale")
     names = [f"stylegan_decoder.style_convs.{2 * level}.modulated_conv.weight" for level in range(levels)]

@@ -1,8 +1,8 @@
-"""The U-Net's blocks of GFPGAN, for `gfpgan`: residual blocks that halve or double the side, and the map networks.
+"""Blocks of GFPGAN's U-Net: residual blocks that halve or double the side, and `Condition`, which makes the maps.
 
 Original blocks follow gfpgan/archs/gfpganv1_arch.py and basicsr/archs/stylegan2_arch.py, clean ones
-gfpgan/archs/gfpganv1_clean_arch.py. A 1×1 convolution without bias commutes with resizing (both are linear, one acts on
-channels and the other on places), so that the short cut of a doubling block is computed before it is resized.
+gfpgan/archs/gfpganv1_clean_arch.py. A 1×1 convolution without bias commutes with resizing: both are linear, and one
+acts on channels, the other on positions. So the shortcut of a doubling block is computed before it is resized.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .winograd import Conv3x3
 
 
 def plain_conv(inputs: int, outputs: int, side: int, *, bias: bool = True) -> nn.Conv2d:
-    """A convolution that keeps the size, its weights not yet set."""
+    """A convolution that keeps height and width, its weights not initialised. `side` is that of its kernel."""
     if side == 3:
         conv = nn.utils.skip_init(Conv3x3, inputs, outputs, bias=bias)
     else:
@@ -46,7 +46,7 @@ class CleanDown(_CleanBlock):
 
 
 class CleanUp(_CleanBlock):
-    """Residual block of the clean network to twice the side: B×inputs×H×W → B×outputs×2H×2W."""
+    """Residual block of the clean network that doubles the side: B×inputs×H×W → B×outputs×2H×2W."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = leaky(self.conv2(double(leaky(self.conv1(x)))))
@@ -54,7 +54,10 @@ class CleanUp(_CleanBlock):
 
 
 class OriginalDown(nn.Module):
-    """StyleGAN2's residual block to half the side, (main + short cut)/√2; the division cancels the rectifier's √2."""
+    """StyleGAN2's residual block that halves the side, (main + shortcut)/√2: B×inputs×H×W → B×outputs×H/2×W/2.
+
+    In the main branch, the division cancels the rectifier's factor √2.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -67,7 +70,7 @@ class OriginalDown(nn.Module):
 
 
 class UpConv(EqualConv):
-    """Equalised convolution after resizing, with the bias of its rectifier under `activation`."""
+    """Equalised convolution that follows resizing; `activation` holds its bias, as in the file."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3, bias=False)
@@ -75,7 +78,7 @@ class UpConv(EqualConv):
 
 
 class OriginalUp(nn.Module):
-    """Residual block to twice the side (bilinear), (main + short cut)/√2."""
+    """The original's residual block that doubles the side, (main + shortcut)/√2: B×inputs×H×W → B×outputs×2H×2W."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -89,9 +92,9 @@ class OriginalUp(nn.Module):
 
 
 class Condition(nn.ModuleList):
-    """Two convolutions that turn the U-Net's features into a scale or a shift map.
+    """Two convolutions that make a scale or a shift map of the U-Net's features: B×inputs×H×W → B×outputs×H×W.
 
-    Place 1 is a rectifier, which has no tensors.
+    In the file, index 1 is a rectifier without tensors.
     """
 
     def __init__(self, inputs: int, outputs: int, *, original: bool) -> None:

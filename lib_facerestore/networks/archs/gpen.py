@@ -1,8 +1,9 @@
-"""GPEN (Yang et al. 2021, arXiv:2105.06070): a StyleGAN2 generator fed with an encoder's features at every scale.
+"""GPEN (Yang et al. 2021, arXiv:2105.06070): a StyleGAN2 generator that gets an encoder's features at every scale.
 
-Network of the public GPEN-BFR files of 256, 512, 1024 and 2048 px (yangxy/GPEN, face_model/gpen_model.py,
-FullGenerator). Where StyleGAN2 adds noise, GPEN joins an encoder's features to the channels, so every decoder layer is
-twice as wide as its convolution's output, and nothing is random. Crops follow GPEN's own template, not FFHQ's.
+The network of the public GPEN-BFR files of 256, 512, 1024 and 2048 px (yangxy/GPEN, face_model/gpen_model.py,
+FullGenerator). In place of StyleGAN2's noise, GPEN concatenates an encoder's features to the channels. So the output of
+every generator layer has twice the channels of its convolution, and nothing is random. Crops are aligned with GPEN's
+own template, not FFHQ's.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ MLP_RATE = 0.01
 
 
 class NoiseStrength(nn.Module):
-    """Holds the factor of the encoder's features."""
+    """Holds the factor of the encoder's features, which the files name like StyleGAN2's noise strength."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class NoiseStrength(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, encoder features joined to its channels, bias and leaky rectifier on both."""
+    """Modulated convolution; the encoder's features are concatenated, then bias and leaky rectifier act on both."""
 
     def __init__(self, inputs: int, outputs: int, style: int, *, up: bool) -> None:
         super().__init__()
@@ -59,7 +60,7 @@ class StyledConv(nn.Module):
 
 
 class ImageHead(nn.Module):
-    """Adds a level's contribution to the image, which grows with the levels (StyleGAN2's skip architecture)."""
+    """Adds a level's contribution to the image, whose side doubles at each level (StyleGAN2's skip architecture)."""
 
     def __init__(self, inputs: int, style: int, *, up: bool) -> None:
         super().__init__()
@@ -68,23 +69,23 @@ class ImageHead(nn.Module):
         self.conv = ModulatedConv(inputs, 3, 1, style, equalised=True)
 
     def forward(self, x: torch.Tensor, style: torch.Tensor, image: torch.Tensor | None = None) -> torch.Tensor:
-        """B×inputs×H×W and the image so far, of half the side → B×3×H×W."""
+        """B×inputs×H×W, B×style and the image so far (B×3×H/2×W/2; None at 4 px) → B×3×H×W."""
         own = self.conv.image(x, style, self.bias)
         return own if image is None or self.upsample is None else own.add_(self.upsample.upsample(image))
 
 
 class Generator(nn.Module):
-    """The StyleGAN2 part.
+    """The StyleGAN2 generator.
 
     Args:
-        channels: outputs of the convolutions at 4, 8, … pixels.
+        channels: outputs of the convolutions at 4, 8, … px.
         style: width of the style vector.
-        layers: of the style network.
+        layers: layers of the style network.
     """
 
     def __init__(self, channels: tuple[int, ...], style: int, layers: int) -> None:
         super().__init__()
-        # place 0 of the style network is the normalisation, which has no tensors
+        # in the file, index 0 of the style network is the normalisation, which has no tensors
         self.style = nn.ModuleDict({str(i): EqualLinear(style, style, MLP_RATE) for i in range(1, layers + 1)})
         self.input = ConstantInput(channels[0], "input")
         self.conv1 = StyledConv(channels[0], channels[0], style, up=False)
@@ -97,9 +98,11 @@ class Generator(nn.Module):
             self.to_rgbs.append(ImageHead(2 * narrow, style, up=True))
 
     def forward(self, latent: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
-        """Args:
+        """Generate images.
+
+        Args:
             latent: B×style, before the style network.
-            features: the encoder's outputs from the finest (same side as the image) to 4×4; emptied on the way.
+            features: the encoder's outputs from the finest (the image's side) to 4×4; the list is emptied.
 
         Returns:
             B×3×S×S.
@@ -124,7 +127,7 @@ class GPEN(Restorer):
         encoder: channels of the encoder's levels from the image's side down to 4 px; sets the size.
         prior: outputs of the generator's convolutions from 4 px up to the image's side.
         style: width of the latent.
-        layers: of the style network.
+        layers: layers of the style network.
     """
 
     family = "gpen"
@@ -182,8 +185,8 @@ def _levels(shapes: Shapes) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def matches(shapes: Shapes) -> bool:
     """Whether a state dict with these tensor names and shapes is a GPEN face restorer.
 
-    Not the super-resolution variant (more levels in the generator than in the encoder), nor one that adds its features
-    instead of joining them (a bias of single width).
+    Two variants are excluded: for super-resolution (the generator has more levels than the encoder), and with features
+    that are added, not concatenated (the bias has the convolution's width, not twice that).
     """
     marks = ("generator.input.input", "generator.conv1.conv.weight", "generator.conv1.activate.bias", "ecd0.0.0.weight")
     if not all(name in shapes for name in marks) or "final_linear.0.weight" not in shapes:
@@ -197,7 +200,7 @@ def matches(shapes: Shapes) -> bool:
 
 
 def build(shapes: Shapes) -> GPEN:
-    """An empty network whose size, channels and style network are read off the tensors' shapes."""
+    """A network without weights; its size, channels and style network are read off the tensors' shapes."""
     encoder, prior = _levels(shapes)
     layers = sum(name.startswith("generator.style.") and name.endswith(".weight") for name in shapes)
     return GPEN(encoder, prior, shapes["final_linear.0.weight"][0], layers)

@@ -1,8 +1,8 @@
-"""Group normalisation (Wu and He 2018, arXiv:1803.08494) of channels-last maps on a CPU, without loss of precision.
+"""Group normalisation (Wu and He 2018, arXiv:1803.08494) that stays precise on channels-last maps on a CPU.
 
-torch's own, in that layout, adds up the values and squares of all pixels in float32, one after the other: on a map of
-512 px its result is wrong in the fifth digit, and in the third where a mean is ten deviations from zero (torch 2.13; in
-the usual layout it is exact).
+In that layout, torch's own sums the values and squares of all pixels in float32, one after the other. On a 512 px map
+its result is wrong in the fifth digit, and in the third if the mean is ten standard deviations from zero (torch 2.13).
+In the contiguous layout torch is exact.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 CACHED = 2**18
-"""Values of a map that are squared at a time: few enough to stay in a core's cache."""
+"""Most values of a map that are squared at once, so that they stay in a core's cache."""
 
 
 class GroupNorm(nn.GroupNorm):
-    """torch's own, but for channels-last float32 maps on a CPU when no gradient is wanted."""
+    """As torch.nn.GroupNorm, but precise for channels-last float32 maps on a CPU if no gradient is needed."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """B×C×H×W → the same, in the same layout."""
+        """B×C×H×W → the same shape, in the same layout."""
         if (
             x.device.type != "cpu"
             or x.dtype != torch.float32
@@ -39,9 +39,9 @@ class GroupNorm(nn.GroupNorm):
         return torch.addcmul(shift, x, scale)
 
     def _of_groups(self, values: torch.Tensor) -> torch.Tensor:
-        """B×C → B×groups, their means."""
+        """Means over the channels of each group: B×C → B×groups."""
         return values.unflatten(1, (self.num_groups, -1)).mean(2)
 
     def _for_channels(self, values: torch.Tensor, channels: int) -> torch.Tensor:
-        """B×groups → B×C×1×1."""
+        """The group's value for each of its channels: B×groups → B×C×1×1."""
         return values.repeat_interleave(channels // self.num_groups, 1)[..., None, None]

@@ -1,10 +1,10 @@
-"""`lite`: the small restorer that ships inside the package, so that a fresh machine restores faces with no download.
+"""`lite`: the small restorer that is part of the package, so that faces can be restored without a download.
 
-A residual U-Net of our own on FFHQ-aligned crops of 256 px. The picture is folded (pixel-unshuffle) before the first
-convolution, so that nearly all work happens at 64² and below: about 6 GFLOP a face, a fraction of a second on two CPU
-cores. For every pixel the network chooses a small kernel to filter the input with, and adds a correction; a fresh
-network is therefore the identity.
-Trained by `tools/train_lite_restorer.py`; data, recipe and figures are in docs/lite.md.
+A residual U-Net of this project, for FFHQ-aligned crops of 256 px. The picture is pixel-unshuffled before the first
+convolution, so that nearly all work happens at 64×64 px and below: about 6 GFLOP for a face, a fraction of a second on
+two CPU cores. For every pixel the network predicts a 5×5 kernel that filters the input, and a correction that is added.
+An untrained network returns its input.
+It was trained with `tools/train_lite_restorer.py`; docs/lite.md has the data, the method and the results.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from .family import Restorer, Shapes, count_children
 MARKER = "lite_trunk.0.first.weight"
 """A tensor that only this family has."""
 TAPS = 5
-"""Side of the kernels that the network chooses for every pixel."""
+"""Side of the kernel that is predicted for every pixel."""
 
 
 class PlainBlock(nn.Module):
-    """Two 3×3 convolutions around a leaky rectifier, added to the input. No normalisation: it would tie the output's
-    brightness to the rest of the picture, which shows as a colour shift after pasting."""
+    """Two 3×3 convolutions around a leaky rectifier, added to the input.
+
+    Without normalisation, which would make brightness depend on the rest of the crop: a colour shift after pasting.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -32,7 +34,7 @@ class PlainBlock(nn.Module):
         nn.init.kaiming_normal_(self.first.weight, a=0.2)
         nn.init.kaiming_normal_(self.second.weight, a=0.2)
         with torch.no_grad():
-            self.second.weight.mul_(0.1)  # deep sums of full-size branches diverge without normalisation
+            self.second.weight.mul_(0.1)  # without normalisation, many branches of full strength diverge
             self.second.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -40,11 +42,14 @@ class PlainBlock(nn.Module):
 
 
 def filtered(faces: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Every pixel filtered with a kernel of its own (Bako et al., Kernel-predicting networks, SIGGRAPH 2017).
+    """Filter every pixel with its own kernel (Bako et al., "Kernel-Predicting Convolutional Networks", SIGGRAPH 2017).
 
     Args:
         faces: B×C×H×W.
-        weights: B×(TAPS·TAPS)×H×W, taps row by row; the same for all channels.
+        weights: B×(TAPS·TAPS)×H×W, taps row by row; all channels share them.
+
+    Returns:
+        B×C×H×W.
     """
     height, width = faces.shape[2:]
     padded = functional.pad(faces, (TAPS // 2,) * 4, mode="replicate")
@@ -60,7 +65,7 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
 
 
 def _at(x: torch.Tensor, place: torch.Tensor, corner: tuple[int, int], step: int) -> torch.Tensor:
-    """Rectified features plus what belongs to their place in the crop."""
+    """Rectified features plus the learned values of their position in the crop."""
     top, left = corner[0] // step, corner[1] // step
     return functional.leaky_relu(x, 0.2) + place[..., top : top + x.shape[2], left : left + x.shape[3]]
 
@@ -91,7 +96,7 @@ class LiteRestorer(Restorer):
         self.encode_eighth = _blocks(eighth, depths[1])
         self.down_trunk = nn.Conv2d(eighth, trunk, 4, stride=2, padding=1)
         self.lite_trunk = _blocks(trunk, depths[2])
-        # Where in the aligned face a place lies: crops are aligned, so that what is usual there can be learnt.
+        # Learned values for each position. Crops are aligned, so a position always shows the same part of the face.
         self.place_eighth = nn.Parameter(torch.zeros(1, eighth, self.size // 8, self.size // 8))
         self.place_trunk = nn.Parameter(torch.zeros(1, trunk, self.size // 16, self.size // 16))
         self.up_eighth = nn.Conv2d(trunk, eighth * 4, 1)
@@ -112,8 +117,8 @@ class LiteRestorer(Restorer):
         """Restore faces.
 
         Args:
-            faces: B×3×256×256, RGB in [-1, 1], FFHQ-aligned; or a window of such crops with sides that 16 divides.
-            corner: row and column of the window's first pixel in the crop, multiples of 16. Training uses windows.
+            faces: B×3×256×256, RGB in [-1, 1], FFHQ-aligned; or a window of such crops, its sides multiples of 16.
+            corner: (row, column) of the window's first pixel in the crop, multiples of 16. Only training uses windows.
 
         Returns:
             A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
@@ -138,7 +143,7 @@ def matches(shapes: Shapes) -> bool:
 
 
 def build(shapes: Shapes) -> LiteRestorer:
-    """An empty network whose widths and depths are read off the tensors' shapes."""
+    """A network without weights; its widths and depths are read off the tensors' shapes."""
     half, quarter, eighth, trunk = (
         shapes[f"{name}.weight"][0] for name in ("fold_half", "down_quarter", "down_eighth", "down_trunk")
     )

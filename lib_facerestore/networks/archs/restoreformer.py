@@ -1,10 +1,12 @@
 """RestoreFormer (Wang et al., "RestoreFormer: High-Quality Blind Face Restoration from Undegraded Key-Value Pairs",
 CVPR 2022) and RestoreFormer++ (the same authors, TPAMI 2023).
 
-The degraded face is encoded, each pixel of its latent replaced by the nearest code of an undegraded dictionary, and
-decoded. On the way up the decoder's attention takes its queries from the *encoder's* features and its keys and values
-from the decoder's own, which carry the clean dictionary: faithful to the face where it can be seen, clean where not.
-Public originals: gfpgan's `RestoreFormer`, and the RestoreFormerPlusPlus repository.
+The degraded face is encoded, each pixel of its latent is replaced by the nearest code of a dictionary of clean faces,
+and the result is decoded. The decoder's attention takes its queries from the *encoder's* features. Its keys and values
+are from the decoder's own features, which come from the dictionary. The result is faithful to what the input shows, and
+clean elsewhere.
+Originals: gfpgan's `RestoreFormer` (gfpgan/archs/restoreformer_arch.py), and the repository
+wzhouxiff/RestoreFormerPlusPlus.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from .vqgan import Codebook, Downsample, ResidualBlock, Upsample, attend, group_
 from .winograd import winograd_layout
 
 LATENT_SIDE = 16
-"""Side of the latent of a native crop: the originals attend at 16 px, and their deepest level does."""
+"""Side of the latent in pixels, for a crop of the network's own size."""
 
 
 class Attention(nn.Module):
     """Multi-head attention among all pixels, added to the input.
 
-    `norm2` is for the context; where a block attends to itself the files hold it, and it is never used.
+    `norm2` normalises the context. Without a context it is not used, but the files hold it.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -40,15 +42,17 @@ class Attention(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
-        """Attend; queries come from `context` (same shape as `x`), or from `x` where there is none."""
+        """Attend within `x` (B×C×H×W); queries come from `context` (same shape) if given. Returns B×C×H×W."""
         normed = self.norm1(x)
-        asking = normed if context is None else self.norm2(context)
-        return x + self.proj_out(attend(self.q(asking), self.k(normed), self.v(normed), self.heads))
+        source = normed if context is None else self.norm2(context)
+        return x + self.proj_out(attend(self.q(source), self.k(normed), self.v(normed), self.heads))
 
 
 class Level(nn.Module):
-    """The residual blocks of one resolution, with an attention after each where `heads` is not 0. Those that are not
-    the last of their stack get a `downsample` or an `upsample` besides, which the stack calls."""
+    """The residual blocks of one resolution, each followed by attention if `heads` is not 0.
+
+    The encoder and decoder add a `downsample` or `upsample` to every level but their last, and call it themselves.
+    """
 
     downsample: Downsample
     upsample: Upsample
@@ -67,7 +71,7 @@ class Level(nn.Module):
 
 
 class Middle(nn.Module):
-    """Two residual blocks around an attention, at the latent's resolution."""
+    """Two residual blocks with attention between them, at the latent's resolution."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -77,7 +81,7 @@ class Middle(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Faces → latent, and the features that the decoder asks with.
+    """Encodes faces to a latent, and to the features that the decoder takes its queries from.
 
     Args:
         stem: channels after the first convolution.
@@ -85,7 +89,7 @@ class Encoder(nn.Module):
         blocks: residual blocks of a level.
         latent: channels of the latent.
         heads: attention heads.
-        attending: levels that attend.
+        attending: levels with attention.
         kept: levels whose features the decoder needs.
     """
 
@@ -113,7 +117,7 @@ class Encoder(nn.Module):
         self.conv_out = nn.Conv2d(widths[-1], latent, 3, padding=1)
 
     def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        """The latent, and features by level; -1 is the middle's."""
+        """The latent (B×latent×s×s) of faces B×3×S×S, and features by level; -1 is the middle."""
         features: dict[int, torch.Tensor] = {}
         x = self.conv_in(winograd_layout(faces))
         deepest = len(self.down) - 1
@@ -124,14 +128,14 @@ class Encoder(nn.Module):
                     features[level] = x
                 x = stage.downsample(x)
         x = self.mid.block_1(x)
-        features[deepest] = x  # the deepest level is met between the middle's first block and its attention
+        features[deepest] = x  # for the deepest level, the originals take the output of the middle's first block
         x = self.mid.block_2(self.mid.attn_1(x))
         features[-1] = x
         return self.conv_out(swish(self.norm_out(x))), features
 
 
 class Decoder(nn.Module):
-    """Latent → faces. Arguments as for `Encoder`; `blocks` is one more than the encoder's in the public files."""
+    """Decodes latents to faces. Arguments as for `Encoder`; the public files have one block more for each level."""
 
     def __init__(
         self, widths: tuple[int, ...], blocks: int, latent: int, heads: int, attending: Collection[int]
@@ -166,17 +170,17 @@ class RestoreFormer(Restorer):
     Args:
         stem: channels after the first convolution.
         widths: channels of each level, largest resolution first; all multiples of 32.
-        blocks: residual blocks of an encoder's level.
+        blocks: residual blocks of each level of the encoder.
         latent: channels of the encoder's output.
-        codes: number and width of the dictionary's codes.
+        codes: number of codes in the dictionary, and channels of each.
         heads: attention heads.
-        encoder_attending: levels of the encoder that attend.
-        decoder_attending: levels of the decoder that attend.
+        encoder_attending: levels of the encoder with attention.
+        decoder_attending: levels of the decoder with attention.
     """
 
     family = "restoreformer"
-    # Not bfloat16: its rounding of the encoder moves the latent by 2 % and flipped 3 of 32 codes of the ++ network
-    # (synthetic weights), and each flipped code is another patch of face.
+    # Not bfloat16: rounding in the encoder changes the latent by 2 %, and with it 3 of 32 codes of RestoreFormer++
+    # (synthetic weights). Each changed code is a different patch of face.
     precisions = ("float32",)
 
     def __init__(
@@ -202,7 +206,7 @@ class RestoreFormer(Restorer):
         """Restore faces.
 
         Args:
-            faces: B×3×S×S, RGB in [-1, 1], FFHQ-aligned; S a multiple of 32 (of the levels' factor), meant to be 512.
+            faces: B×3×S×S, RGB in [-1, 1], FFHQ-aligned. S is meant to be 512; other multiples of 32 work too.
 
         Returns:
             A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
@@ -217,7 +221,7 @@ RESTORER = RestoreFormer
 
 def matches(shapes: Shapes) -> bool:
     """Whether a state dict with these tensor names and shapes is a RestoreFormer or RestoreFormer++."""
-    # norm2 in an attention is what a plain VQGAN of the same names lacks.
+    # A plain VQGAN has the same names, but no norm2 in its attention.
     return all(
         name in shapes
         for name in ("quantize.embedding.weight", "post_quant_conv.weight", "decoder.mid.attn_1.norm2.weight")
@@ -225,7 +229,7 @@ def matches(shapes: Shapes) -> bool:
 
 
 def build(shapes: Shapes) -> RestoreFormer:
-    """An empty network, its hyper-parameters read off the tensors' shapes."""
+    """A network without weights, its hyper-parameters read off the tensors' shapes."""
 
     def outputs(name: str) -> int:
         return shapes[f"{name}.weight"][0]
@@ -242,7 +246,8 @@ def build(shapes: Shapes) -> RestoreFormer:
         blocks=count_children(shapes, "encoder.down.0.block"),
         latent=outputs("encoder.conv_out"),
         codes=(number, width),
-        # No shape shows the number of heads. Only RestoreFormer++ attends at a second resolution, and it has 4.
+        # The number of heads cannot be read off any tensor. RestoreFormer++, which alone attends at a second
+        # resolution, has 4.
         heads=4 if levels - 2 in decoder_attending else 8,
         encoder_attending=attending("encoder.down"),
         decoder_attending=decoder_attending,

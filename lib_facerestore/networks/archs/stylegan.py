@@ -1,15 +1,15 @@
 """Blocks of StyleGAN2 (Karras et al. 2020, arXiv:1912.04958) that GFPGAN and GPEN share, in plain torch.
 
-Three habits keep them fast and let them batch:
+Three techniques make them fast, also for batches:
 
-* a modulated convolution scales the activations before and after one shared convolution (section 2.2, "modulation" and
-  equations 1 to 3, with the scale moved off the weights): no grouped convolution, no copy of the weights for each face;
-* gains (equalised learning rate, √2 after a leaky rectifier, 1/√2 of a residual sum) are folded into weights, biases
-  and per-channel scales, which are small, and element-wise work on activations is done in place, since on a CPU a fresh
-  block of memory costs more than the arithmetic;
-* on a CPU activations are channels-last, which spares oneDNN two reorders a convolution.
+* A modulated convolution scales the activations before and after one shared convolution, not the weights (section 2.2,
+  equations 1 to 3). So there is no grouped convolution, and no copy of the weights for each face.
+* Gains (equalised learning rate, √2 after a leaky rectifier, 1/√2 of a residual sum) are folded into weights, biases
+  and per-channel scales, which are small. Element-wise operations on activations are done in place, because on a CPU
+  allocating new memory costs more than the arithmetic.
+* On a CPU, activations are channels-last, which saves oneDNN two conversions for each convolution.
 
-For inference only: activations are overwritten, so gradients cannot be had.
+For inference only: activations are overwritten, so there are no gradients.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from .winograd import WeightCache, Winograd
 SQRT2 = math.sqrt(2.0)
 EPSILON = 1e-8
 SLOPE = 0.2
-"""Slope of every leaky rectifier of the family."""
+"""Negative slope of all leaky rectifiers."""
 
 
 def channels_last_on_cpu(x: torch.Tensor) -> torch.Tensor:
-    """B×C×H×W in the layout that plain convolutions are fastest in: channels-last on a CPU, contiguous elsewhere."""
+    """`x` (B×C×H×W) in the fastest layout for convolutions: channels-last on a CPU, contiguous on other devices."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x.contiguous()
 
 
 def leaky(x: torch.Tensor) -> torch.Tensor:
-    """Leaky rectifier with the family's slope, in place."""
+    """Leaky rectifier of slope `SLOPE`, in place."""
     return functional.leaky_relu_(x, SLOPE)
 
 
 def per_channel(scale: torch.Tensor) -> torch.Tensor:
-    """C or B×C values as a factor of B×C×H×W activations."""
+    """C or B×C values, reshaped to multiply B×C×H×W activations."""
     return scale[..., None, None]
 
 
 def double(x: torch.Tensor) -> torch.Tensor:
-    """Twice the side, bilinear, edges repeated."""
+    """B×C×H×W → B×C×2H×2W, bilinear; pixels at the edges are repeated."""
     return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class Blur(nn.Module):
-    """The FIR filter [1, 3, 3, 1] ⊗ [1, 3, 3, 1] of section 3 ("upfirdn").
+    """StyleGAN2's FIR filter [1, 3, 3, 1] ⊗ [1, 3, 3, 1] ("upfirdn").
 
     Args:
         gain: factor of the normalised filter; 4 where zeros were inserted between the pixels.
-        stored: whether the filter is a tensor of the file (GPEN) or a constant of the code (GFPGAN 1).
+        stored: whether the filter is a tensor of the file (GPEN); otherwise it is a constant (GFPGAN 1).
     """
 
     kernel: torch.Tensor
@@ -65,14 +65,14 @@ class Blur(nn.Module):
         self.register_buffer("kernel", torch.outer(taps, taps) * (gain / 64.0), persistent=stored)
 
     def forward(self, x: torch.Tensor, padding: int, stride: int = 1) -> torch.Tensor:
-        """B×C×H×W filtered channel by channel after zero padding; only every stride-th pixel is computed."""
+        """Filter each channel of B×C×H×W after zero padding; only every stride-th pixel is computed."""
         channels = x.shape[1]
-        # upfirdn convolves where torch correlates, hence the flip; a stored filter need not be symmetric
+        # upfirdn convolves while torch correlates, hence the flip: a stored filter may be asymmetric
         kernel = self.kernel.flip(0, 1).expand(channels, 1, 4, 4)
         return functional.conv2d(x, kernel, padding=padding, stride=stride, groups=channels)
 
     def upsample(self, x: torch.Tensor) -> torch.Tensor:
-        """B×C×H×W → B×C×2H×2W: zeros between the pixels, then the filter."""
+        """B×C×H×W → B×C×2H×2W: insert zeros between the pixels, then filter."""
         channels = x.shape[1]
         kernel = self.kernel.expand(channels, 1, 4, 4)
         return functional.conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
@@ -114,7 +114,15 @@ class EqualConv(nn.Module):
         stride: int = 1,
         padding: int | None = None,
     ) -> torch.Tensor:
-        """gain · (convolution + bias); `bias` stands in for the layer's own, padding keeps the size by default."""
+        """gain · (convolution + bias).
+
+        Args:
+            x: B×inputs×H×W.
+            gain: factor of the result.
+            bias: used in place of the layer's own.
+            stride: stride of the convolution.
+            padding: zeros on each side; None keeps height and width (at stride 1).
+        """
         bias = self.bias if bias is None else bias
         if padding is None:
             padding = self.weight.shape[-1] // 2
@@ -128,8 +136,8 @@ class ConstantInput(nn.Module):
     """The learned 4×4 input of a generator.
 
     Args:
-        channels: of the input.
-        name: of its tensor, which is not the same in all public files.
+        channels: channels of the input.
+        name: name of its tensor, which differs between the public files.
     """
 
     def __init__(self, channels: int, name: str) -> None:
@@ -138,12 +146,12 @@ class ConstantInput(nn.Module):
         self.register_parameter(name, nn.Parameter(torch.empty(1, channels, 4, 4)))
 
     def forward(self, count: int) -> torch.Tensor:
-        """A copy for each of `count` faces, which may be overwritten: count×channels×4×4."""
+        """One copy for each of `count` faces, count×channels×4×4; the caller may overwrite it."""
         return channels_last_on_cpu(self.get_parameter(self._name).expand(count, -1, -1, -1).clone())
 
 
 class Bias(nn.Module):
-    """Holds the bias of a fused activation, which the public files keep as a layer of its own."""
+    """Holds the bias of an activation, which is a separate layer in the public files."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -151,10 +159,12 @@ class Bias(nn.Module):
 
 
 class ConvLayer(nn.ModuleList):
-    """Layer of the encoders: blur (if it halves), equalised convolution, bias and leaky rectifier (if activated).
+    """Layer of the encoders: blur (if `halve`), equalised convolution, bias and leaky rectifier (if `activated`).
 
     Args:
-        side: of the convolution's kernel, 1 or 3.
+        inputs: channels of the input.
+        outputs: channels of the output.
+        side: side of the kernel, 1 or 3.
         halve: whether the output has half the input's side.
         activated: whether bias and rectifier follow.
         stored: whether the blur's filter is a tensor of the file.
@@ -171,11 +181,14 @@ class ConvLayer(nn.ModuleList):
         self.side, self.halve, self.activated = side, halve, activated
 
     def forward(self, x: torch.Tensor, gain: float) -> torch.Tensor:
-        """`gain` times the layer without the √2 of its rectifier: √2 gives the usual layer."""
+        """The layer without the rectifier's √2, times `gain`; a gain of √2 gives StyleGAN2's layer.
+
+        B×inputs×H×W → B×outputs×H×W, or half the height and width.
+        """
         conv = cast(EqualConv, self[1 if self.halve else 0])
         bias = cast(Bias, self[-1]).bias if self.activated else None
         if self.halve and self.side == 1:
-            x = cast(Blur, self[0])(x, 1, stride=2)  # a 1×1 convolution reads every second pixel: compute no others
+            x = cast(Blur, self[0])(x, 1, stride=2)  # a 1×1 convolution of stride 2 needs every second pixel only
             x = conv(x, gain, bias)
         elif self.halve:
             x = conv(cast(Blur, self[0])(x, 2), gain, bias, stride=2, padding=0)
@@ -185,13 +198,17 @@ class ConvLayer(nn.ModuleList):
 
 
 class ModulatedConv(nn.Module):
-    """Convolution whose input channels are scaled by a style, and whose output channels are brought back to unit size.
+    """Convolution whose input channels are scaled by a style (modulation).
+
+    Output channels are then divided by the norm of their scaled weights (demodulation).
 
     Args:
-        side: of the kernel, 3, or 1 for an image head.
+        inputs: channels of the input.
+        outputs: channels of the output.
+        side: side of the kernel: 3, or 1 for `image`.
         style: width of the style vector.
-        equalised: StyleGAN2's own equalised weights; else plain ones ("clean" networks).
-        blur: None keeps the size; "stored" or "constant" doubles it by a transposed convolution and a blur.
+        equalised: whether weights have StyleGAN2's equalised learning rate; plain weights otherwise ("clean" GFPGAN).
+        blur: None keeps the size. "stored" and "constant" double it by a transposed convolution and a `Blur`.
     """
 
     def __init__(
@@ -212,20 +229,20 @@ class ModulatedConv(nn.Module):
     def forward(
         self, x: torch.Tensor, style: torch.Tensor, *, bilinear: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The convolution before demodulation, and the demodulation, for the caller to fold into what follows.
+        """The convolution without demodulation, and the demodulation factors, which the caller must multiply by.
 
         Args:
             x: B×inputs×H×W; overwritten.
             style: B×style.
-            bilinear: double the side of x first (bilinear resizing commutes with the scale of its channels).
+            bilinear: double the side of `x` before the convolution.
 
         Returns:
-            B×outputs×H'×W' and B×outputs, a positive factor of it.
+            The convolution (B×outputs×H'×W'), and its positive factors (B×outputs).
         """
         scale = self.modulation(style) * self.scale
         weight = self.weight[0]
         x.mul_(per_channel(scale))
-        # equation 3: the sum over taps does not depend on the face, so that a matrix product is left
+        # equation 3: the sum over taps is the same for all faces, so that a matrix product is left
         demodulation = (scale.square() @ self._power(weight).t() + EPSILON).rsqrt()
         if self.blur is not None:
             x = functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
@@ -235,14 +252,22 @@ class ModulatedConv(nn.Module):
         return self._winograd(x, weight), demodulation
 
     def image(self, x: torch.Tensor, style: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Image head: B×inputs×H×W → B×outputs×H×W by a 1×1 kernel, without demodulation; x is not changed.
+        """Modulated 1×1 convolution without demodulation, which makes a level's image; `x` is not changed.
 
-        One matrix a face, three rows each, in one batched product: cheaper than a scaled copy of the activations.
+        It is one batched product with a matrix of three rows for each face, which is cheaper than scaling `x`.
+
+        Args:
+            x: B×inputs×H×W.
+            style: B×style.
+            bias: 1×outputs×1×1.
+
+        Returns:
+            B×outputs×H×W.
         """
         matrices = self.weight[0, :, :, 0, 0] * (self.modulation(style) * self.scale)[:, None, :]
         return torch.bmm(matrices, x.flatten(2)).unflatten(2, x.shape[2:]).add_(bias)
 
 
 def _power(weight: torch.Tensor, gain: float) -> torch.Tensor:
-    """Squares of a kernel's taps, summed: outputs×inputs×S×S, times the gain → outputs×inputs."""
+    """Sum of the squared taps of each kernel, times gain²: outputs×inputs×S×S → outputs×inputs."""
     return weight.detach().square().sum((2, 3)).mul_(gain * gain)

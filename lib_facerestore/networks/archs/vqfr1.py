@@ -1,6 +1,6 @@
-"""VQFR v1: a codebook of high-quality textures, and a second decoder that warps them to the input's shape.
+"""VQFR v1: a codebook of sharp textures, and a second decoder that warps them to the shape of the input's face.
 
-Gu et al., "VQFR: Blind Face Restoration with Vector-Quantized Dictionary and Parallel Decoder", 2022. Upstream:
+Gu et al., "VQFR: Blind Face Restoration with Vector-Quantized Dictionary and Parallel Decoder", 2022. Original:
 TencentARC/VQFR, vqfr/archs/vqfrv1_arch.py.
 """
 
@@ -17,6 +17,7 @@ from .winograd import Conv3x3
 MARKER = "main_decoder.align_func_dict.Level_1.dcn.weight"
 """A tensor that only this version has."""
 SHORTCUT = "shortcut_conv"
+"""Name of the residual blocks' 1×1 convolution in the file."""
 
 
 def _half(x: torch.Tensor) -> torch.Tensor:
@@ -28,7 +29,7 @@ def _double(x: torch.Tensor) -> torch.Tensor:
 
 
 class _Quantizer(Codebook):
-    """A codebook between two 1×1 convolutions: to the codes' width, and from it."""
+    """A codebook with 1×1 convolutions that change the channels to the codes' width, and back."""
 
     def __init__(self, count: int, width: int, channels: int) -> None:
         super().__init__(count, width)
@@ -41,14 +42,15 @@ class VQFRv1(VQFR):
 
     Args:
         widths: channels at 1, 1/2, 1/4, … of the crop's side; multiples of 32.
-        encoder_blocks, decoder_blocks: residual blocks a level.
-        codes: size of the codebook.
+        encoder_blocks: residual blocks of each level of the encoder.
+        decoder_blocks: residual blocks of each level of the decoder.
+        codes: number of codes in the codebook.
         code_width: channels of a code.
         guide: channels of the features that guide the warping.
         groups: deformable groups.
     """
 
-    bytes_a_pixel = 8192  # 4.1 GiB were measured for two faces side by side
+    bytes_a_pixel = 8192  # measured: 4.1 GiB for two faces in parallel
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class VQFRv1(VQFR):
         self.decoder = Holder(
             decoder_dict=blocks(decoder_blocks),
             pre_upsample_dict=ups(),
-            # Paints the textures alone, for training; restoring never calls it.
+            # The image of the textures alone; used in training only.
             conv_out=activated(widths[0], Conv3x3(widths[0], 3)),
         )
         self.main_decoder = Holder(
@@ -100,7 +102,7 @@ class VQFRv1(VQFR):
         )
 
     def codes(self, faces: torch.Tensor) -> torch.Tensor:
-        """Indices of the codebook, B×S/32×S/32, for faces B×3×S×S, RGB in [-1, 1]."""
+        """Indices into the codebook, B×S/32×S/32, for faces B×3×S×S, RGB in [-1, 1]."""
         encoder = self.encoder
         x = encoder.encoder_dict[level(0)](encoder.conv_in(faces))
         for i in range(1, self.last + 1):
@@ -113,7 +115,7 @@ class VQFRv1(VQFR):
         """Restore faces.
 
         Args:
-            faces: B×3×S×S, RGB in [-1, 1], FFHQ-aligned; S a multiple of 32, meant to be 512.
+            faces: B×3×S×S, RGB in [-1, 1], FFHQ-aligned. S is meant to be 512; other multiples of 32 work too.
 
         Returns:
             A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
@@ -122,7 +124,7 @@ class VQFRv1(VQFR):
         texture = quantizer.post_quant_conv(quantizer.look_up(self.codes(faces)))
         guide = self.inpfeat_extraction.conv(faces)
         main = self.main_decoder
-        # Both decoders climb together, so that one level's textures are held at a time.
+        # Both decoders run level by level together, so that only one level's textures are in memory.
         texture = self.decoder.decoder_dict[level(self.last)](texture)
         x, offset = main.align_func_dict[level(self.last)](texture, guide, None)
         for i in reversed(range(self.last)):
@@ -144,7 +146,7 @@ def matches(shapes: Shapes) -> bool:
 
 
 def build(shapes: Shapes) -> VQFRv1:
-    """An empty network whose sizes are read off the tensors' shapes."""
+    """A network without weights, its sizes read off the tensors' shapes."""
     widths, groups = branch_sizes(shapes, "main_decoder")
     codes, code_width = shapes[f"quantizer.quantize_dict.{level(len(widths) - 1)}.embedding.weight"]
     return VQFRv1(

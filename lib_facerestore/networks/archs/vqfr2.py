@@ -1,8 +1,8 @@
-"""VQFR v2: the idea of v1 in another network, whose warped branch can be turned down.
+"""VQFR v2: the idea of v1 in another network; the weight of its warped branch can be chosen.
 
-Beside v1: the blocks change the width, sizes change by strides and repeated pixels, the coarsest level attends, a
-linear classifier guesses the codes, and both branches end in one output layer.
-Gu et al., "VQFR: Blind Face Restoration with Vector-Quantized Dictionary and Parallel Decoder", 2022. Upstream:
+Differences from v1: residual blocks change the number of channels, sizes change by strides and repeated pixels, the
+coarsest level has attention, a linear classifier predicts the codes, and both branches share one output layer.
+Gu et al., "VQFR: Blind Face Restoration with Vector-Quantized Dictionary and Parallel Decoder", 2022. Original:
 TencentARC/VQFR, vqfr/archs/vqfrv2_arch.py.
 """
 
@@ -20,11 +20,12 @@ from .winograd import Conv3x3
 MARKER = "main_branch.align_func_dict.Level_1.dcn.weight"
 """A tensor that only this version has."""
 SHORTCUT = "residual_func"
+"""Name of the residual blocks' 1×1 convolution in the file."""
 
 
 class _Resized(nn.Module):
-    """v2's change of size: to half by a stride of two with zeros to the right and below only, or to double by
-    repeating pixels, then a convolution."""
+    """Changes the side of B×C×H×W: halves it by a convolution of stride 2, zero-padded on the right and below only; or
+    doubles it by repeating pixels before a convolution."""
 
     def __init__(self, conv: nn.Conv2d, enlarge: bool) -> None:
         super().__init__()
@@ -42,13 +43,14 @@ class VQFRv2(VQFR):
 
     Args:
         widths: channels at 1, 1/2, 1/4, … of the crop's side; multiples of 32.
-        encoder_blocks, decoder_blocks: residual blocks a level.
-        codes: size of the codebook.
+        encoder_blocks: residual blocks of each level of the encoder.
+        decoder_blocks: residual blocks of each level of the decoder.
+        codes: number of codes in the codebook.
         code_width: channels of a code.
         guide: channels of the features that guide the warping.
         groups: deformable groups.
-        attention: whether the coarsest level of the encoder and of the decoder attends.
-        classifier: whether codes come from a linear classifier; otherwise the nearest code is taken.
+        attention: whether the coarsest level has attention, in the encoder and in the decoder.
+        classifier: whether a linear classifier predicts the codes; otherwise the nearest codes are used.
     """
 
     knobs = frozenset({"fidelity"})
@@ -116,7 +118,7 @@ class VQFRv2(VQFR):
         self.quantizer = Codebook(codes, code_width)
 
     def codes(self, faces: torch.Tensor) -> torch.Tensor:
-        """Indices of the codebook, B×S/32×S/32, for faces B×3×S×S, RGB in [-1, 1]."""
+        """Indices into the codebook, B×S/32×S/32, for faces B×3×S×S, RGB in [-1, 1]."""
         x = self.encoder.conv_in(faces)
         for blocks in self.encoder.blocks:
             x = blocks(x)
@@ -130,9 +132,9 @@ class VQFRv2(VQFR):
         """Restore faces.
 
         Args:
-            faces: B×3×S×S, RGB in [-1, 1], FFHQ-aligned; S a multiple of 32, meant to be 512.
-            fidelity: the original's fidelity ratio, how much of the branch that follows the input is added to the
-                textures: 0 none of it (and it is not computed, which is faster), 1 all of it.
+            faces: B×3×S×S, RGB in [-1, 1], FFHQ-aligned. S is meant to be 512; other multiples of 32 work too.
+            fidelity: weight of the branch that follows the input, from 0 (textures alone; faster, since the branch is
+                not computed) to 1. The original calls it fidelity ratio.
 
         Returns:
             A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
@@ -164,7 +166,7 @@ def matches(shapes: Shapes) -> bool:
 
 
 def build(shapes: Shapes) -> VQFRv2:
-    """An empty network whose sizes are read off the tensors' shapes; parts that may lack are known by a tensor."""
+    """A network without weights. Sizes are read off the tensors' shapes; a tensor's name shows each optional part."""
     widths, groups = branch_sizes(shapes, "main_branch")
     codes, code_width = shapes["quantizer.embedding.weight"]
     return VQFRv2(
@@ -176,7 +178,7 @@ def build(shapes: Shapes) -> VQFRv2:
         code_width=code_width,
         guide=shapes["inpfeat_extraction.weight"][0],
         groups=groups,
-        # An attention block is known by its query.
+        # The query's weights show that there is an attention block.
         attention=("encoder.mid_blocks.1.q.weight" in shapes, "decoder.mid_blocks.1.q.weight" in shapes),
         classifier="feat2index.1.weight" in shapes,
     )

@@ -1,7 +1,6 @@
-"""What VQFR v1 and v2 share beside the blocks of `vqgan`: names of levels, and the branch that warps textures to the
-input's shape.
+"""Base class and blocks that VQFR v1 and v2 share, above all the branch that warps textures to the input's shape.
 
-Gu et al., "VQFR: Blind Face Restoration with Vector-Quantized Dictionary and Parallel Decoder", 2022. Upstream:
+Gu et al., "VQFR: Blind Face Restoration with Vector-Quantized Dictionary and Parallel Decoder", 2022. Original:
 TencentARC/VQFR, vqfr/archs.
 """
 
@@ -20,7 +19,7 @@ from .winograd import Conv3x3
 
 
 class VQFR(Restorer):
-    """What is known of both versions.
+    """Base class of both versions.
 
     Args:
         widths: channels at 1, 1/2, 1/4, … of the crop's side; multiples of 32.
@@ -32,46 +31,46 @@ class VQFR(Restorer):
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.last = len(widths) - 1
-        """Number of the coarsest level."""
+        """Index of the coarsest level."""
 
 
 class Holder(nn.Module):
-    """Gives children the dotted names that they have in the public file; computes nothing."""
+    """Container that gives its children the dotted names that they have in the public file."""
 
     def __init__(self, **children: nn.Module) -> None:
         super().__init__()
         for name, child in children.items():
             self.add_module(name, child)
 
-    if TYPE_CHECKING:  # nn.Module promises a tensor or a module; what is held here is known
+    if TYPE_CHECKING:  # nn.Module declares Tensor | Module, which would need a cast at every use
 
         def __getattr__(self, name: str) -> Any: ...
 
 
 def level(index: int) -> str:
-    """Name of what is at 1 / 2^index of the crop's side: Level_1, Level_2, Level_4, …"""
+    """The file's name of the level at 1 / 2^index of the crop's side: Level_1, Level_2, Level_4, …"""
     return f"Level_{2**index}"
 
 
 def activated(channels: int, *after: nn.Module) -> nn.Sequential:
-    """Group normalisation and swish, then what comes after."""
+    """Group normalisation and swish, then the modules `after`."""
     return nn.Sequential(group_norm(channels), nn.SiLU(inplace=True), *after)
 
 
 def resize(x: torch.Tensor, side: tuple[int, int]) -> torch.Tensor:
-    """Bilinear, without antialiasing, as the original does it in both directions."""
+    """Resize B×C×H×W to height and width `side`: bilinear, without antialiasing, as the original does."""
     return functional.interpolate(x, size=side, mode="bilinear", align_corners=False)
 
 
 class TextureWarping(nn.Module):
-    """Moves the textures of one decoder level to where the input has them (the texture warping module).
+    """Moves the textures of one decoder level to their positions in the input (the paper's texture warping module).
 
     Args:
-        channels: width of the level.
+        channels: channels of the level.
         guide: channels of the input's features.
-        previous: channels of the offset features that come from the next coarser level; 0 at the coarsest.
+        previous: channels of the offset features from the next coarser level; 0 at the coarsest.
         groups: deformable groups.
-        guide_conv: v1 has a 3×3 convolution after the reduction of the input's features (`downsample.conv`).
+        guide_conv: whether a 3×3 convolution follows the resizing of the input's features (v1's `downsample.conv`).
     """
 
     def __init__(self, channels: int, guide: int, previous: int, groups: int, guide_conv: bool) -> None:
@@ -90,12 +89,12 @@ class TextureWarping(nn.Module):
     def forward(
         self, texture: torch.Tensor, guide: torch.Tensor, previous: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Warp a level.
+        """Warp the textures of a level.
 
         Args:
             texture: B×C×h×w, the level's textures.
             guide: B×G×H×W, features of the input at full size.
-            previous: B×P×h/2×w/2, the offset features that the coarser level returned; None at the coarsest.
+            previous: B×P×h/2×w/2, offset features of the next coarser level; None at the coarsest.
 
         Returns:
             The warped textures and the offset features, both B×C×h×w.
@@ -107,7 +106,7 @@ class TextureWarping(nn.Module):
             guide = self.downsample.conv(guide)
         offset = self.offset_conv1(torch.cat((guide, texture), 1))
         if previous is not None:
-            # Twice as many pixels, hence twice the distance in pixels.
+            # The level has twice the side, so distances in pixels double.
             offset = torch.cat((offset, resize(previous, side).mul_(2)), 1)
         offset = self.offset_conv2(offset)
         return self.dcn(texture, offset), offset
@@ -116,10 +115,12 @@ class TextureWarping(nn.Module):
 def main_branch(
     widths: tuple[int, ...], guide: int, groups: int, shortcut: str, *, guide_conv: bool
 ) -> dict[str, nn.Module]:
-    """The parts of the branch that follows the input which both versions have, by their names in the files.
+    """The parts that both versions have of the branch that follows the input, by their names in the files.
 
     Args:
-        widths, guide, groups: as for the networks.
+        widths: channels at 1, 1/2, 1/4, … of the crop's side.
+        guide: channels of the input's features.
+        groups: deformable groups.
         shortcut: as for `ResidualBlock`.
         guide_conv: as for `TextureWarping`, for all levels but the finest.
     """
@@ -135,9 +136,9 @@ def main_branch(
 
 
 def branch_sizes(shapes: Shapes, branch: str) -> tuple[tuple[int, ...], int]:
-    """Widths of the levels and number of deformable groups, read off the tensors of the branch of this name."""
+    """Channels of the levels and number of deformable groups, read off the tensors of the module named `branch`."""
     warps = f"{branch}.align_func_dict"
     levels = count_children(shapes, warps)
     widths = tuple(shapes[f"{warps}.{level(i)}.dcn.weight"][0] for i in range(levels))
     offsets = shapes[f"{warps}.{level(0)}.dcn.conv_offset.weight"][0]
-    return widths, offsets // (3 * TAPS)  # a group needs dy, dx and a factor for each tap
+    return widths, offsets // (3 * TAPS)  # dy, dx and a factor for each tap of a group

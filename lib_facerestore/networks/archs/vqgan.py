@@ -1,8 +1,8 @@
-"""Blocks that the codebook restorers share: the encoder–decoder of VQGAN (Esser, Rombach, Ommer: "Taming Transformers
-for High-Resolution Image Synthesis", CVPR 2021) and its codebook (van den Oord et al., "Neural Discrete Representation
-Learning", NeurIPS 2017).
+"""Blocks that restorers with a codebook share: CodeFormer, RestoreFormer and VQFR.
 
-Names of sub-modules are those of the public files, so that these load strictly. All feature maps are B×C×H×W.
+They are those of VQGAN's encoder and decoder (Esser, Rombach, Ommer: "Taming Transformers for High-Resolution Image
+Synthesis", CVPR 2021) and codebook (van den Oord et al., "Neural Discrete Representation Learning", NeurIPS 2017).
+Sub-modules have the names of the public files. All feature maps are B×C×H×W.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from .winograd import Conv3x3, WeightCache, winograd_layout
 
 
 def group_norm(channels: int) -> GroupNorm:
-    """The normalisation of every block: 32 groups, epsilon 1e-6. `channels` must be a multiple of 32."""
+    """The blocks' normalisation: 32 groups, epsilon 1e-6. `channels` must be a multiple of 32."""
     return GroupNorm(32, channels, eps=1e-6)
 
 
 def swish(x: torch.Tensor) -> torch.Tensor:
-    """x · sigmoid(x), written over `x`, which must be a fresh tensor: fresh memory costs a CPU more than the sum."""
+    """x · sigmoid(x), in place, because on a CPU allocating memory costs more than the arithmetic."""
     return functional.silu(x, inplace=True)
 
 
 class ResidualBlock(nn.Module):
-    """Twice normalise, swish, 3×3 convolution; added to the input.
+    """Normalisation, swish and 3×3 convolution, twice; added to the input.
 
     Args:
         channels_in: channels of the input.
-        channels_out: channels of the output; where they differ, the input passes through a 1×1 convolution.
-        shortcut: name of that convolution, which is not the same in all public files.
+        channels_out: channels of the output. If it differs, the input passes through a 1×1 convolution.
+        shortcut: name of that convolution, which differs between the public files.
     """
 
     def __init__(self, channels_in: int, channels_out: int, shortcut: str = "nin_shortcut") -> None:
@@ -46,13 +46,13 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = winograd_layout(x)
-        # One expression, so that no step's input outlives the next step.
+        # One expression, so that the memory of each step is freed before the next.
         change = self.conv2(swish(self.norm2(self.conv1(swish(self.norm1(x))))))
         return change.add_(getattr(self, self._shortcut)(x) if self._shortcut else x)
 
 
 class Downsample(nn.Module):
-    """Halves both sides by a strided convolution, padded below and on the right only."""
+    """Halves height and width by a convolution of stride 2, zero-padded below and on the right only."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -63,11 +63,11 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubles both sides: each pixel becomes 2×2 equal ones, then a 3×3 convolution.
+    """Doubles height and width: each pixel is repeated 2×2 times, then a 3×3 convolution follows.
 
-    Two of three taps in a row fall on the same source pixel, so that the four phases of the result are 2×2
-    convolutions of the *small* picture with sums of those taps: 4 multiplications a pixel instead of 9. Not worth the
-    summing where the picture is smaller still than the kernel has channels.
+    Two of three taps in a row fall on the same source pixel. So each of the four phases of the result (even or odd row
+    and column) is a 2×2 convolution of the *small* map with sums of taps: 4 multiplications per pixel instead of 9.
+    For maps with few pixels compared to channels, summing the taps costs more than it saves.
     """
 
     def __init__(self, channels: int) -> None:
@@ -83,7 +83,7 @@ class Upsample(nn.Module):
         phases = functional.conv2d(x, self._kernels(self.conv.weight), bias, padding=1).unflatten(1, (2, 2, channels))
         size = (batch, channels, 2 * height, 2 * width)
         doubled = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=_layout(x))
-        for row in (0, 1):  # the second phase looks one pixel further down or right
+        for row in (0, 1):  # the odd phase starts one pixel further down or right
             for column in (0, 1):
                 phase = phases[:, row, column, :, row : row + height, column : column + width]
                 doubled[:, :, row::2, column::2] = phase
@@ -91,19 +91,20 @@ class Upsample(nn.Module):
 
 
 def _layout(x: torch.Tensor) -> torch.memory_format:
+    """The memory layout of B×C×H×W."""
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 
 
 def _phase_kernels(weight: torch.Tensor, gain: float) -> torch.Tensor:
-    """Channels×channels×3×3, times the gain → (y phase, x phase, channels)×channels×2×2."""
+    """Kernels of the four phases, times the gain: outputs×inputs×3×3 → (y phase, x phase, outputs)×inputs×2×2."""
     across = _phase_taps(weight * gain)  # out, in, row tap, x phase, column tap
     both = _phase_taps(across.movedim(2, -1))  # out, in, x phase, column tap, y phase, row tap
     return both.permute(4, 2, 0, 1, 5, 3).reshape(-1, weight.shape[1], 2, 2)
 
 
 def _phase_taps(weight: torch.Tensor) -> torch.Tensor:
-    """…×3 taps on a doubled axis → …×2 phases×2 taps on the axis itself."""
+    """Taps along one axis for both phases: …×3 on the doubled axis → …×2 phases×2 on the small axis."""
     first, middle, last = weight.unbind(-1)
     even = torch.stack((first, middle + last), -1)
     odd = torch.stack((first + middle, last), -1)
@@ -111,13 +112,13 @@ def _phase_taps(weight: torch.Tensor) -> torch.Tensor:
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int) -> torch.Tensor:
-    """Scaled dot-product attention between all pixels; each head has its own run of channels.
+    """Scaled dot-product attention between all pixels; each head has its own group of consecutive channels.
 
     Args:
         query: B×C×H×W.
         key: B×C×H×W.
         value: B×C×H×W.
-        heads: divides C; the scale is 1/√(C / heads).
+        heads: number of heads, which must divide C; the scale is 1/√(C / heads).
 
     Returns:
         B×C×H×W.
@@ -132,7 +133,7 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: i
 
 
 class SelfAttention(nn.Module):
-    """Attention of one head among all pixels, added to the input."""
+    """Single-head attention among all pixels, added to the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -148,11 +149,11 @@ class SelfAttention(nn.Module):
 
 
 class Codebook(nn.Module):
-    """The learned vectors that a picture's latent is made of.
+    """Codebook: learned vectors (codes) that replace the pixels of a latent.
 
     Args:
         count: number of codes.
-        width: channels of one.
+        width: channels of each code.
     """
 
     def __init__(self, count: int, width: int) -> None:
@@ -160,9 +161,9 @@ class Codebook(nn.Module):
         self.embedding = nn.Embedding(count, width)
 
     def nearest(self, latent: torch.Tensor) -> torch.Tensor:
-        """Codes nearest to each pixel of `latent` (B×C×H×W) in the Euclidean sense: B×H×W, int64; of equals the first.
+        """Index of the code nearest to each pixel of `latent` (B×C×H×W), by Euclidean distance: B×H×W, int64.
 
-        Computed in float32 whatever the network's precision: the choice is the one step that amplifies rounding.
+        Of equally near codes, the first. Always computed in float32, because this choice amplifies rounding errors.
         """
         batch, channels, height, width = latent.shape
         points = latent.float().permute(0, 2, 3, 1).reshape(-1, channels)
@@ -172,10 +173,10 @@ class Codebook(nn.Module):
         return distance.argmin(1).view(batch, height, width)
 
     def look_up(self, codes: torch.Tensor) -> torch.Tensor:
-        """The vectors of `codes` (B×H×W): B×C×H×W."""
+        """The vectors (B×C×H×W) of the indices `codes` (B×H×W)."""
         return self.embedding(codes).permute(0, 3, 1, 2).contiguous()
 
     def forward(self, latent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """`latent` with each pixel replaced by the nearest code, and the codes."""
+        """`latent` (B×C×H×W) with each pixel replaced by the nearest code, and the codes' indices (B×H×W)."""
         codes = self.nearest(latent)
         return self.look_up(codes), codes

@@ -1,16 +1,16 @@
-"""3×3 convolutions on a CPU with a quarter of the multiplications: minimal filtering F(4×4, 3×3).
+"""Winograd's algorithm for 3×3 convolutions on a CPU, with a quarter of the multiplications: F(4×4, 3×3).
 
-Winograd's algorithm as Lavin and Gray give it for networks (arXiv:1509.09308, section 4.1): tiles of 6×6 pixels become
-36 values each, a matrix product for each of the 36 mixes the channels, and the sums become 4×4 pixels of the result.
-torch's own convolutions (oneDNN's) do not have it on x86. The transformed kernels, four times the size of the kernels,
-are kept with the layer.
+It follows Lavin and Gray (arXiv:1509.09308, section 4.1): tiles of 6×6 pixels are transformed to 36 values each, a
+matrix product for each of the 36 mixes the channels, and the sums are transformed to 4×4 pixels of the result.
+torch's own convolutions (oneDNN's) do not use it on x86. The transformed kernels, four times as large as the original
+ones, are cached in the layer.
 
-What it saves in multiplications it pays for in traffic to memory, so it is for CPUs that multiply slowly: those with
-AVX2 and no AVX-512. On others it was not measured, and everything is torch's own there.
+The algorithm needs fewer multiplications but more memory traffic. It is used only on CPUs that multiply slowly, with
+AVX2 and without AVX-512; on others it was not measured, and torch's own convolution is used.
 
-With the usual interpolation points, 0, ±1, ±2, rounding errors are four times those of a plain convolution of 128
-channels; with 0, ±3/4, ±3/2 they are twice as large, and as large with 512 channels (the choice of points is studied by
-Barabasz et al., arXiv:1803.10986).
+Rounding errors depend on the interpolation points (Barabasz et al., arXiv:1803.10986). With the usual points 0, ±1, ±2
+they are four times those of a plain convolution of 128 channels. With 0, ±3/4, ±3/2, used here, they are twice as large
+at 128 channels, and equal at 512.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from torch import nn
 from torch.nn import functional
 
 CHANNELS = 128
-"""Fewer channels than these, on either side, and the transforms cost more than the products save."""
+"""Fewest input and output channels; with fewer, the transforms cost more than the products save."""
 
 PIXELS = 32 * 32
-"""Smaller maps than these gain too little for kernels of four times the size."""
+"""Fewest pixels of a map; on smaller ones the gain is too small for kernels of four times the size."""
 
 TILES = 256
-"""Tiles in work at a time: enough for each product of matrices, few enough for little memory."""
+"""Tiles per step: enough for efficient matrix products, few enough to need little memory."""
 
 
 def _slow_multiplier() -> bool:
@@ -38,16 +38,16 @@ def _slow_multiplier() -> bool:
 
 
 USED = _slow_multiplier()
-"""Whether this machine is of the kind that it is for."""
+"""Whether the algorithm is used on this machine."""
 
 _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 
 
 def _matrices() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What makes 36 values of a tile's 6×6 pixels, 36 of a kernel's 3×3 taps, and 4×4 pixels of 36 sums.
+    """The matrices of the three transforms: of a tile's pixels (36×36), a kernel's taps (36×9) and the sums (16×36).
 
-    Cook and Toom's construction in one dimension (Lavin and Gray's B, G and A), then the product with itself for two.
-    The last point is infinity, where only the leading coefficient counts.
+    Cook and Toom's construction gives them in one dimension (Lavin and Gray's Bᵀ, G and Aᵀ); the Kronecker product of
+    each with itself is for two. The last point is infinity, where only the leading coefficient counts.
     """
     pixels, taps = np.zeros((6, 6)), np.zeros((6, 3))
     for row, point in enumerate(_POINTS):
@@ -65,52 +65,55 @@ _OF_PIXELS, _OF_TAPS, _OF_SUMS = _matrices()
 
 
 def winograd_layout(x: torch.Tensor) -> torch.Tensor:
-    """B×C×H×W channels-last, which the algorithm is fastest in, where it is used (`USED`); elsewhere `x` unchanged."""
+    """`x` (B×C×H×W) in channels-last layout, in which the algorithm is fastest, if it is used; otherwise `x` itself."""
     if USED and x.device.type == "cpu" and x.dtype == torch.float32:
         return x.contiguous(memory_format=torch.channels_last)
     return x
 
 
 class WeightCache(nn.Module):
-    """What is computed of a layer's weight, kept on a CPU until the weight changes: it is the same for every face.
+    """Caches a tensor that is computed from a layer's weight, until the weight changes. It is the same for every face.
 
-    Other devices compute it anew, which takes them no time, and memory is scarce there.
+    On a CPU only: other devices compute it quickly and have less memory.
 
     Args:
-        compute: takes the weight, and a factor of it.
+        compute: function of the weight and a factor of it.
     """
 
     def __init__(self, compute: Callable[[torch.Tensor, float], torch.Tensor]) -> None:
         super().__init__()
         self._compute = compute
-        # The weight itself keeps its memory from being used again for another one.
+        # The weight is part of the entry, so that its memory (and address) cannot be reused for another weight.
         self._kept: tuple[torch.Tensor, tuple[object, ...], torch.Tensor] | None = None
 
     def forward(self, weight: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
-        """What `compute` makes of them. A change of the weight in place is seen, but not through its `.data`, nor of a
-        weight that was made in inference mode: torch does not count such changes."""
+        """`compute(weight, gain)`, from the cache if possible.
+
+        Changes of the weight in place are noticed. The exceptions are changes through `.data` and of weights created in
+        inference mode, which torch does not count.
+        """
         if weight.device.type != "cpu":
             return self._compute(weight, gain)
         state = (weight.data_ptr(), None if weight.is_inference() else weight._version, gain)
         kept = self._kept
         if kept is None or kept[1] != state:
-            kept = self._kept = (weight, state, self._compute(weight, gain))  # in one go: faces may run side by side
+            kept = self._kept = (weight, state, self._compute(weight, gain))  # one assignment: safe with threads
         return kept[2]
 
     def forget(self) -> None:
-        """Give the memory back."""
+        """Empty the cache."""
         self._kept = None
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> WeightCache:
-        self.forget()  # the weight gets another type or place
+        self.forget()  # the weight gets another dtype or device
         return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_kept": None}  # copies make their own, and files need none
+        return {**self.__dict__, "_kept": None}  # copies and pickles do not include the cache
 
 
 class Winograd(nn.Module):
-    """The convolution of one layer, by whichever way is quicker; keeps the layer's transformed kernels."""
+    """A 3×3 convolution, by Winograd's algorithm if it `suits`, else by torch; caches the transformed kernels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,16 +122,16 @@ class Winograd(nn.Module):
     def forward(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, gain: float = 1.0
     ) -> torch.Tensor:
-        """Convolve with zero padding of one pixel, so that the sides stay.
+        """Convolve with stride 1 and one pixel of zero padding.
 
         Args:
             x: B×inputs×H×W.
-            weight: outputs×inputs×3×3, always the same one (`WeightCache` says which changes are seen).
-            bias: one value for each output.
+            weight: outputs×inputs×3×3, the same tensor at each call (`WeightCache` says which changes are noticed).
+            bias: one value for each output channel.
             gain: factor of the weight, not of the bias.
 
         Returns:
-            B×outputs×H×W; channels-last where the algorithm is used.
+            B×outputs×H×W; channels-last if the algorithm was used.
         """
         if not suits(x, weight, bias):
             return functional.conv2d(x, weight if gain == 1.0 else weight * gain, bias, padding=1)
@@ -136,7 +139,7 @@ class Winograd(nn.Module):
 
 
 class Conv3x3(nn.Conv2d):
-    """A layer with such a convolution; its tensors are those of torch's own."""
+    """A 3×3 nn.Conv2d with one pixel of zero padding that uses `Winograd`; its tensors are those of nn.Conv2d."""
 
     def __init__(
         self, inputs: int, outputs: int, *, bias: bool = True, device: torch.device | str | None = None
@@ -149,8 +152,11 @@ class Conv3x3(nn.Conv2d):
 
 
 def suits(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> bool:
-    """Whether the algorithm is to be used: float32 on a CPU that it is for, many channels, large enough a map of whole
-    tiles, and no gradient wanted."""
+    """Whether Winograd's algorithm is used for this convolution.
+
+    It is for float32 on a suitable CPU (`USED`), at least `CHANNELS` channels and `PIXELS` pixels, and sides that are
+    multiples of 4, if no gradient is needed.
+    """
     height, width = x.shape[2:]
     return (
         USED
@@ -164,20 +170,20 @@ def suits(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = Non
 
 
 def transform(weight: torch.Tensor, gain: float) -> torch.Tensor:
-    """Kernels outputs×inputs×3×3, times the gain → 36×inputs×outputs."""
+    """Transform kernels, times the gain: outputs×inputs×3×3 → 36×inputs×outputs."""
     outputs, inputs = weight.shape[:2]
     taps = weight.detach().permute(2, 3, 1, 0).reshape(9, inputs * outputs)
-    with torch.autocast("cpu", enabled=False):  # a host's, which would keep them in fewer bits
+    with torch.autocast("cpu", enabled=False):  # a WebUI's autocast would lower the precision
         return torch.mm(_OF_TAPS * gain, taps).view(36, inputs, outputs)
 
 
 def convolve(x: torch.Tensor, kernels: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """The algorithm.
+    """3×3 convolution of stride 1 with one pixel of zero padding, by Winograd's algorithm.
 
     Args:
-        x: B×inputs×H×W float32 on the CPU, H and W multiples of 4; quickest if channels-last.
-        kernels: 36×inputs×outputs of `transform`.
-        bias: one value for each output.
+        x: B×inputs×H×W float32 on the CPU, H and W multiples of 4; fastest if channels-last.
+        kernels: 36×inputs×outputs, from `transform`.
+        bias: one value for each output channel.
 
     Returns:
         B×outputs×H×W, channels-last.
@@ -191,6 +197,7 @@ def convolve(x: torch.Tensor, kernels: torch.Tensor, bias: torch.Tensor | None =
 
 
 def _fill(out: torch.Tensor, x: torch.Tensor, kernels: torch.Tensor, bias: torch.Tensor | None) -> None:
+    """Convolve into `out`, B×(H/4)×4×(W/4)×4×outputs, `TILES` tiles at a time."""
     batch, rows, _, across, _, outputs = out.shape
     step = max(1, TILES // (batch * across))
     for top in range(0, rows, step):

@@ -1,4 +1,4 @@
-"""Finding faces: pictures in, boxes with five landmarks and scores out. `create_detector` makes a detector."""
+"""Detection: finds the boxes, landmarks and scores of faces in pictures. `create_detector` loads a detector."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ FILES: dict[str, str] = {
 }
 """The usual name of each detector's file."""
 SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
-"""What the path of a RetinaFace file ends with."""
+"""Suffixes by which a detector's name is recognised as the path of a RetinaFace file."""
 
 
 class Detector(Protocol):
     """Finds faces.
 
     Attributes:
-        name: what it is called in reports and options.
+        name: its name in reports and options.
     """
 
     name: str
 
     def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float) -> list[list[Face]]:
-        """The faces of some pictures.
+        """Find the faces of pictures.
 
         Args:
             images: H×W×3 uint8 RGB, of any sizes.
@@ -50,19 +50,19 @@ class Detector(Protocol):
 
 
 def create_detector(name: str, models: Inventory | Sequence[Path] = (), device: str | torch.device = "cpu") -> Detector:
-    """The detector of that name, loaded.
+    """Load a detector.
 
     Args:
         name: "auto" (the best that is installed), "retinaface-resnet50", "retinaface-mobilenet", "yunet", "lite", or
             the path of a RetinaFace file (.pth, .pt, .ckpt, .safetensors).
-        models: where the files are looked for: an inventory, or folders, in this order and with their sub-folders; they
-            are recognised by their tensors, whatever their names.
-        device: where the network runs (yunet always runs on the CPU).
+        models: an inventory, or folders that are searched in this order, with their sub-folders. Files are recognised
+            by their tensors, not their names.
+        device: device to run on ("yunet" always runs on the CPU).
 
     Raises:
-        OptionError: there is no such detector.
-        ModelFileError: its file is missing or damaged.
-        FaceRestoreError: a package it needs cannot be imported.
+        OptionError: the name is not known.
+        ModelFileError: the detector's file is missing or damaged.
+        FaceRestoreError: a package that it needs cannot be imported.
     """
     if name == "auto":
         return _best(inventory_of(models), device)
@@ -81,8 +81,8 @@ def create_detector(name: str, models: Inventory | Sequence[Path] = (), device: 
 def find_files(models: Inventory | Sequence[Path]) -> dict[str, Path]:
     """The file of each installed detector, by the detector's name.
 
-    A file that only has the name of a detector's file counts where there is no better one: loading it then says what is
-    wrong with it.
+    If a detector is not installed, a file that has the usual name of its file is included: loading it raises an error
+    that says what is wrong with it.
     """
     there = inventory_of(models)
     found = {name: misfit.path for name, misfit in there.misfits("detector").items()} | there.installed("detector")
@@ -117,10 +117,15 @@ def _named(name: str, there: Inventory, device: str | torch.device) -> Detector:
 
 
 def load_detector(name: str, path: Path, device: str | torch.device = "cpu") -> Detector:
-    """The detector of that name (a key of `FILES`) from a file.
+    """Load a detector from its file.
+
+    Args:
+        name: a key of `FILES`.
+        path: the file.
+        device: device to run on ("yunet" always runs on the CPU).
 
     Raises:
-        ModelFileError: the file is missing, damaged or another network.
+        ModelFileError: the file is missing, damaged or of another network.
         FaceRestoreError: a package that it needs cannot be imported.
     """
     if name == "yunet":

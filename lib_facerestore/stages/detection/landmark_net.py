@@ -1,9 +1,9 @@
-"""The third stage of the shipped detector: the five landmarks of a face whose place is known, more precisely.
+"""Third stage of the built-in detector: a small network that makes the landmarks of detected faces more precise.
 
-The refiner has to cope with squares that are badly placed or show no face at all. Here every face is upright, centred
-between eyes and mouth and of one size, so that a network as small places the points more precisely (a cascade, as in
-Sun, Wang and Tang, Deep convolutional network cascade for facial point detection, CVPR 2013). It looks twice, plain
-and mirrored. Trained by ``tools/train_lite_landmarks.py``.
+The refiner's squares may be badly placed or show no face. Here every face is upright, centred between eyes and mouth,
+and of the same size, so that a network of similar size is more precise (a cascade, as in Sun, Wang and Tang, "Deep
+Convolutional Network Cascade for Facial Point Detection", CVPR 2013). It runs twice, on plain and mirrored faces.
+Trained with `tools/train_lite_landmarks.py`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from .refine import MIRRORED, Features, look, upright
 SIDE = 96
 """Side of the network's input in pixels."""
 MARGIN = 1.1
-"""Side of the square over that of the middle of the face (see `frames`)."""
+"""Factor of the square's side (see `frames`)."""
 
 
 class LandmarkNet(Features):
-    """B×3×96×96 RGB in [-1, 1] → B×5×2: landmarks (x, y) as shares of the square's side measured from its centre."""
+    """Maps squares B×3×96×96, RGB in [-1, 1], to landmarks B×5×2.
+
+    They are (x, y) relative to the square's centre, as fractions of its side.
+    """
 
     def __init__(self, widths: tuple[int, int, int, int] = (24, 48, 96, 128)) -> None:
         super().__init__(SIDE, widths)
@@ -39,17 +42,24 @@ class LandmarkNet(Features):
 
     def forward(self, squares: torch.Tensor) -> torch.Tensor:
         quarter, trunk = self.features(squares)
-        moved = self.output(functional.relu(self.hidden(self.squeeze(trunk).flatten(1))))
-        # The heat maps give the place; the fully connected layer corrects points that are hidden.
-        return self.centres(self.maps(quarter)) + moved.unflatten(1, (5, 2))
+        correction = self.output(functional.relu(self.hidden(self.squeeze(trunk).flatten(1))))
+        # The fully connected layer corrects the heat maps, for points that are hidden.
+        return self.centres(self.maps(quarter)) + correction.unflatten(1, (5, 2))
 
 
 def frames(points: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Centres (N×2), sides (N) and angles (N, radians) of the squares round landmarks (N×5×2).
+    """The squares around faces.
 
-    The side follows the eyes or the height from eyes to mouth, whichever is longer, in the proportions of FFHQ's own
-    alignment (2 to 1.8; Karras et al., A style-based generator architecture, CVPR 2019), so that it is right for
-    profiles and for faces that look up.
+    A square's side is `MARGIN` times the larger of two lengths: 2 × the distance between the eyes, and 1.8 × the
+    distance from eyes to mouth. The factors are those of FFHQ's alignment (Karras et al., "A Style-Based Generator
+    Architecture for Generative Adversarial Networks", CVPR 2019). So the side is right for profiles too, and for faces
+    that look up.
+
+    Args:
+        points: landmarks N×5×2, in pixels of the picture.
+
+    Returns:
+        Centres (N×2), sides (N) in pixels of the picture, and angles (N) in radians.
     """
     points = points.astype(np.float64)
     eyes, mouth = points[:, :2].mean(1), points[:, 3:].mean(1)
@@ -61,15 +71,16 @@ def frames(points: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float6
 def place(
     network: nn.Module, image: NDArray[np.uint8], points: NDArray[Any], device: torch.device
 ) -> NDArray[np.float32]:
-    """Better landmarks of N faces.
+    """Compute more precise landmarks.
 
     Args:
-        network: a `LandmarkNet` (or what computes the same shapes) on `device`, in eval mode.
+        network: a `LandmarkNet`, or a module with the same input and output, on `device` and in eval mode.
         image: H×W×3 uint8 RGB.
-        points: landmarks of N faces, in pixels of the picture.
+        points: landmarks N×5×2, in pixels of the picture.
+        device: device of the network.
 
     Returns:
-        N×5×2 float32, in pixels of the picture; landmarks that are not finite stay as they were.
+        N×5×2 float32, in pixels of the picture. The landmarks of a face are not changed if any is not finite.
     """
     result = np.array(points, np.float32)
     sound = np.isfinite(result).all((1, 2))

@@ -1,8 +1,8 @@
-"""The detector that is shipped with the package: three networks, trained for it.
+"""`lite`: the detector that is part of the package. It has three networks:
 
-RetinaFace on MobileNet-0.25 proposes (trained from random weights by ``tools/train_lite_detector.py``), a small
-network looks at each proposal again (`refine`, ``tools/train_lite_refiner.py``), and another places the landmarks of
-the faces that are left (`landmark_net`, ``tools/train_lite_landmarks.py``).
+1. RetinaFace on MobileNet-0.25 proposes faces (`mobilenet`, trained with `tools/train_lite_detector.py`);
+2. a small network checks and refines each proposal (`refine`, `tools/train_lite_refiner.py`);
+3. another one improves the landmarks of the remaining faces (`landmark_net`, `tools/train_lite_landmarks.py`).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ LANDMARK_WEIGHTS = "lite_landmarks.safetensors"
 
 
 class LiteDetector:
-    """A `Detector`: proposals of a first stage, each looked at again by a refiner.
+    """A `Detector` of three stages: proposals, refinement, landmarks.
 
     Args:
-        proposer: the first stage.
-        refiner: a `RefinerNet`, or what computes the same shapes.
-        landmarks: a `LandmarkNet`, or what computes the same shapes.
-        name: what it is called in reports.
+        proposer: first stage.
+        refiner: second stage: a `RefinerNet`, or a module with the same input and output.
+        landmarks: third stage: a `LandmarkNet`, or a module with the same input and output.
+        name: its name in reports.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class LiteDetector:
         self.landmarks = landmarks.eval().to(proposer.device)
 
     def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float = 0.5) -> list[list[Face]]:
-        """Faces of each picture (H×W×3 uint8 RGB), best score first, numbered 0, in pixels of the picture.
+        """See `Detector.detect`.
 
         Raises:
             InputError: a picture is not H×W×3 uint8, or has no pixels.
         """
-        # A face's score is the product of both stages', so a proposal below the confidence cannot reach it.
+        # The score is the product of both stages' scores, so a proposal below the confidence can be dropped now.
         proposals = self.proposer.detect(images, confidence)
         results = []
         for image, faces in zip(images, proposals, strict=True):
@@ -76,13 +76,13 @@ def _detections(faces: Sequence[Face]) -> Detections:
 
 
 def load_lite(device: str | torch.device = "cpu") -> LiteDetector:
-    """The shipped detector.
+    """Load the built-in detector.
 
     Raises:
         ModelFileError: the package was installed without its weights, or they are damaged.
     """
     proposer = load_retinaface(weights_path(WEIGHTS), NAME, device, kind=MOBILENET)
-    with torch.inference_mode(False), torch.no_grad():  # parameters born in a host's inference mode cannot be moved
+    with torch.inference_mode(False), torch.no_grad():  # parameters created in inference mode could not be moved
         refiner, landmarks = RefinerNet(), LandmarkNet()
         for network, file in ((refiner, REFINER_WEIGHTS), (landmarks, LANDMARK_WEIGHTS)):
             path = weights_path(file)

@@ -1,7 +1,7 @@
-"""RetinaFace on MobileNet-0.25 in plain torch, so that the shipped detector needs neither facexlib nor torchvision.
+"""RetinaFace on MobileNet-0.25 in plain torch, so that the built-in detector needs neither facexlib nor torchvision.
 
-Same tensor names and same numbers as facexlib's `RetinaFace(network_name="mobile0.25")` (a test compares them); the
-architecture is that of Deng et al., CVPR 2020, with the context modules of Najibi et al., ICCV 2017.
+The architecture is that of Deng et al., CVPR 2020, with the context modules of Najibi et al., ICCV 2017. Tensor names
+and results are those of facexlib's `RetinaFace(network_name="mobile0.25")`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ from torch import nn
 from torch.nn import functional
 
 SLOPE = 0.1
+"""Negative slope of the leaky rectifiers."""
 _STAGES = (
     ("stage1", ((8, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1))),
     ("stage2", ((64, 128, 2), (128, 128, 1), (128, 128, 1), (128, 128, 1), (128, 128, 1), (128, 128, 1))),
     ("stage3", ((128, 256, 2), (256, 256, 1))),
 )
-"""Input width, output width and stride of the separable layers; stage1 has a plain convolution before them."""
+"""Input channels, output channels and stride of the separable layers; stage1 starts with a plain convolution."""
 
 
 class MobileRetinaFace(nn.Module):
-    """B×3×H×W (BGR 0-255 minus the mean, H and W any) → box offsets B×N×4, probabilities B×N×2, points B×N×10."""
+    """Maps B×3×H×W (BGR, 0 to 255, minus the mean) to the raw outputs of N priors.
+
+    They are box offsets B×N×4, probabilities B×N×2 (background, face) and landmark offsets B×N×10.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +53,7 @@ class MobileRetinaFace(nn.Module):
 
 
 class _Pyramid(nn.Module):
-    """Three maps, finest first, to three of `width` channels; coarse ones are added to finer ones."""
+    """Feature pyramid: three maps, finest first, become three of `width` channels; coarser ones are added to finer."""
 
     def __init__(self, widths: tuple[int, int, int], width: int) -> None:
         super().__init__()
@@ -64,7 +68,7 @@ class _Pyramid(nn.Module):
 
 
 class _Context(nn.Module):
-    """SSH's context module: what 3×3, 5×5 and 7×7 neighbourhoods show, as `width` channels in all."""
+    """SSH's context module: features of 3×3, 5×5 and 7×7 neighbourhoods, concatenated to `width` channels."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -81,7 +85,7 @@ class _Context(nn.Module):
 
 
 class _Head(nn.Module):
-    """Two priors a cell, `values` numbers a prior."""
+    """Output layer: B×width×H×W → B×(H·W·2)×values, for two priors at each position."""
 
     def __init__(self, width: int, values: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The pieces of a picture that go through a detection network, and their sizes.
+"""The pieces of a picture that a detection network gets as input.
 
-First look: the whole picture, shrunk so that its longer side is at most `long_side`. Second look, for faces that are
-too small in the first: the picture at twice that size, cut into overlapping tiles of `long_side`.
+First look: the whole picture, reduced so that its longer side is at most `long_side`. Second look, for faces that are
+too small in the first: the picture at twice that size, cut into overlapping tiles with sides of `long_side`.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from numpy.typing import NDArray
 from .postprocess import Detections
 
 MULTIPLE = 32
-"""Inputs are padded to a multiple of the coarsest stride."""
+"""Sides of inputs are padded to a multiple of this, the network's coarsest stride."""
 OVERLAP = 160
-"""What neighbouring tiles share, in pixels of a tile. The second look keeps faces that are no larger."""
+"""Overlap of neighbouring tiles in pixels. The second look drops larger faces."""
 RIM = 3.0
-"""A box this near to an inner edge of a tile is a cut face; the neighbouring tile shows it whole."""
+"""A box closer than this to an inner edge of a tile, in pixels, is cut; the neighbouring tile shows the whole face."""
 SMALL_FACE = 40.0
-"""In pixels of the first look: where a face is this small there may be smaller ones."""
+"""If the smallest face is below this side, in pixels of the first look, there may be smaller ones."""
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a resized picture that goes through the network.
+    """A part of a resized picture, as input for the network.
 
     Attributes:
         pixels: H×W×3 uint8 RGB.
-        scale: pixels of the piece for one of the picture, in x and y.
-        corner: x and y of the piece in the resized picture.
-        resized: width and height of the whole resized picture.
+        scale: scale factors of the resized picture in x and y.
+        corner: (x, y) of the piece's first pixel in the resized picture.
+        resized: width and height of the resized picture.
     """
 
     pixels: Pixels
@@ -44,14 +44,14 @@ class Piece:
 
 
 def first_look(image: Pixels, long_side: int) -> Piece:
-    """The whole picture, shrunk if its longer side is above `long_side`, never enlarged."""
+    """The whole picture (H×W×3 uint8 RGB), reduced if its longer side is above `long_side` pixels."""
     return _whole(image, min(1.0, long_side / max(image.shape[:2])))
 
 
 def wants_second_look(image: Pixels, found: Detections, long_side: int) -> bool:
     """Whether the first look may have missed small faces.
 
-    It may where the picture was shrunk to less than 0.8, and where it found no face, or a small one.
+    It may if it reduced the picture to less than 0.8 of its size, found no face, or found a small one.
 
     Args:
         image: the picture.
@@ -65,7 +65,7 @@ def wants_second_look(image: Pixels, found: Detections, long_side: int) -> bool:
 
 
 def second_look(image: Pixels, long_side: int) -> list[Piece]:
-    """Tiles, of side `long_side`, of the picture at twice the size of the first look; it is at most doubled."""
+    """Tiles of the picture at twice the size of the first look, with sides of `long_side` pixels."""
     factor = 2.0 * min(1.0, long_side / max(image.shape[:2]))
     whole = _whole(image, factor)
     height, width = whole.pixels.shape[:2]
@@ -77,7 +77,7 @@ def second_look(image: Pixels, long_side: int) -> list[Piece]:
 
 
 def uncut(found: Detections, piece: Piece) -> Detections:
-    """The detections of a tile, in its pixels, without those that an inner edge cuts and those above `OVERLAP`."""
+    """The detections of a tile, in its pixels, except those cut by an inner edge and those larger than `OVERLAP`."""
     height, width = piece.pixels.shape[:2]
     near = np.array(
         [
@@ -108,7 +108,7 @@ def _whole(image: Pixels, factor: float) -> Piece:
 
 
 def _starts(length: int, tile: int) -> list[int]:
-    """Where tiles begin, evenly spread, so that neighbours share at least `OVERLAP` pixels."""
+    """First pixels of the tiles along an axis, evenly spaced; neighbours overlap by at least `OVERLAP` pixels."""
     if length <= tile:
         return [0]
     step = max(1, tile - min(OVERLAP, tile // 2))

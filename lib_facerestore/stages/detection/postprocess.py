@@ -1,7 +1,7 @@
-"""From RetinaFace's raw numbers to faces: priors, decoding, suppression of doubles.
+"""Turns RetinaFace's raw output into faces: priors, decoding, and suppression of duplicates.
 
-Formulas: SSD's centre-size encoding (Liu et al., ECCV 2016) with variances 0.1 and 0.2, and RetinaFace's five points,
-which are offsets from the prior's centre in tenths of its side (Deng et al., CVPR 2020). Everything is in pixels.
+Boxes have SSD's centre-size encoding (Liu et al., ECCV 2016) with variances 0.1 and 0.2. Landmarks are offsets from the
+prior's centre in tenths of its side (Deng et al., CVPR 2020). Coordinates are in pixels.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ STRIDES: tuple[int, ...] = (8, 16, 32)
 PRIOR_SIDES: tuple[tuple[int, ...], ...] = ((16, 32), (64, 128), (256, 512))
 VARIANCES: tuple[float, float] = (0.1, 0.2)
 SAME = 0.65
-"""Intersection over union from which two detections count as the same when landmarks are averaged."""
+"""Landmarks of two detections are averaged if their intersection over union is above this."""
 MOST = 3000
-"""Detections that are kept of one look before doubles go; only a confidence near 0 gives as many."""
+"""Most detections of one input before suppression; only a confidence near 0 yields as many."""
 
 
 @functools.lru_cache(maxsize=32)
 def prior_boxes(height: int, width: int) -> torch.Tensor:
-    """Priors of a picture of this size, in the order of the network's output.
+    """The priors (reference squares) for an input of this size in pixels.
 
     Returns:
-        N×3 float32 (centre x, centre y, side) in pixels: strides 8, 16, 32; rows, columns, then the two sides.
-        The tensor is shared by all callers: never write into it.
+        N×3 float32 (centre x, centre y, side) in pixels, in the order of the network's output: by stride (8, 16, 32),
+        row, column and side. The tensor is cached, so callers must not change it.
     """
     levels = []
     for stride, sides in zip(STRIDES, PRIOR_SIDES, strict=True):
@@ -46,7 +46,7 @@ def prior_boxes(height: int, width: int) -> torch.Tensor:
 
 
 def decode_boxes(offsets: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
-    """Boxes (x0, y0, x1, y1) in pixels from box offsets (…×N×4) and priors (N×3 of `prior_boxes`)."""
+    """Boxes (…×N×4: x0, y0, x1, y1 in pixels) from box offsets (…×N×4) and priors (N×3, from `prior_boxes`)."""
     side = priors[:, 2:3]
     centre = priors[:, :2] + offsets[..., :2] * (VARIANCES[0] * side)
     half = torch.exp(offsets[..., 2:] * VARIANCES[1]) * (side / 2)
@@ -54,14 +54,14 @@ def decode_boxes(offsets: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
 
 
 def decode_landmarks(offsets: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
-    """Landmarks (…×N×5×2, x then y) in pixels from landmark offsets (…×N×10) and priors (N×3)."""
+    """Landmarks (…×N×5×2: x, y in pixels) from landmark offsets (…×N×10) and priors (N×3, from `prior_boxes`)."""
     points = offsets.reshape(*offsets.shape[:-1], 5, 2)
     return priors[:, None, :2] + points * (VARIANCES[0] * priors[:, None, 2:3])
 
 
 @dataclass(frozen=True)
 class Detections:
-    """Boxes, scores and landmarks in one picture, before they become faces.
+    """Boxes, scores and landmarks of the N detections in one picture.
 
     Attributes:
         boxes: N×4 float32 (x0, y0, x1, y1) in pixels.
@@ -75,7 +75,7 @@ class Detections:
 
     @staticmethod
     def nothing() -> Detections:
-        """No detection."""
+        """No detections (N = 0)."""
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
 
     @staticmethod
@@ -91,26 +91,26 @@ class Detections:
 
     @property
     def sides(self) -> NDArray[np.float32]:
-        """The longer side of each box."""
+        """The longer side of each box in pixels, N float32."""
         return np.maximum(self.boxes[:, 2] - self.boxes[:, 0], self.boxes[:, 3] - self.boxes[:, 1])
 
     def pick(self, which: NDArray[Any]) -> Detections:
-        """The detections of an index or boolean array."""
+        """The detections that an array of indices or booleans selects."""
         return Detections(self.boxes[which], self.scores[which], self.landmarks[which])
 
     def moved(self, scale: tuple[float, float], shift: tuple[float, float]) -> Detections:
-        """Everything shifted, then divided by the scale: from a tile of a resized picture back to the picture.
+        """Convert from pixels of a piece to pixels of the picture.
 
         Args:
-            scale: pixels of the tile for one of the picture, in x and y.
-            shift: x and y of the tile's corner in the resized picture.
+            scale: `Piece.scale`, by which coordinates are divided.
+            shift: `Piece.corner`, which is added before.
         """
         points = (self.landmarks + np.asarray(shift, np.float32)) / np.asarray(scale, np.float32)
         boxes = (self.boxes + np.asarray(shift * 2, np.float32)) / np.asarray(scale * 2, np.float32)
         return Detections(boxes.astype(np.float32), self.scores, points.astype(np.float32))
 
     def faces(self) -> list[Face]:
-        """Faces numbered 0, in order; detections without area or with values that are not finite are left out."""
+        """The detections as faces numbered 0, in order, except those that are empty or not finite."""
         sound = (self.boxes[:, 2:] > self.boxes[:, :2]).all(1) & np.isfinite(self.boxes).all(1)
         sound &= np.isfinite(self.landmarks).all((1, 2))
         return [
@@ -124,14 +124,17 @@ class Detections:
 def decode(
     boxes: torch.Tensor, scores: torch.Tensor, landmarks: torch.Tensor, priors: torch.Tensor, confidence: float
 ) -> Detections:
-    """Detections of one picture whose score is at least `confidence`, the best `MOST`; doubles are still among them.
+    """Decode the network's output for one input.
 
     Args:
-        boxes: N×4 raw box offsets.
+        boxes: N×4 box offsets.
         scores: N face probabilities.
-        landmarks: N×10 raw landmark offsets.
-        priors: N×3 of `prior_boxes` for the size of the network's input.
-        confidence: least score.
+        landmarks: N×10 landmark offsets.
+        priors: N×3, from `prior_boxes` for the input's size.
+        confidence: least score, 0 to 1.
+
+    Returns:
+        Detections with at least this score, at most the best `MOST`, before suppression of duplicates.
     """
     kept = torch.nonzero(scores >= confidence)[:, 0]
     if not len(kept):
@@ -147,12 +150,19 @@ def decode(
 
 
 def suppress(found: Detections, iou: float = 0.4, inside: float = 0.8, apart: float = 0.12) -> Detections:
-    """One detection a face, best score first.
+    """Keep one detection for each face.
 
-    A detection goes when a better one overlaps it by more than `iou` (intersection over union), when `inside` of the
-    smaller of the two boxes lies in the other, or when the five points of both are on average nearer to each other
-    than `apart` times the smaller box's longer side. The points of a face are the mean over the detections that
-    overlap by `SAME`, weighted by the fourth power of their scores: steadier than those of the best alone.
+    The landmarks of a face are the mean over the detections that overlap by `SAME`, weighted by the fourth power of
+    their scores. This is more stable than the landmarks of the best detection alone.
+
+    Args:
+        found: detections, in which a face may occur more than once.
+        iou: a detection is dropped if a better one overlaps it by more than this (intersection over union),
+        inside: or if the two share more than this fraction of the smaller box,
+        apart: or if their landmarks are closer on average than this, as a fraction of the smaller box's longer side.
+
+    Returns:
+        The remaining detections, best score first.
     """
     if not len(found.scores):
         return found
@@ -175,7 +185,7 @@ def suppress(found: Detections, iou: float = 0.4, inside: float = 0.8, apart: fl
 
 
 def _mean_landmarks(found: Detections, kept: NDArray[Any]) -> NDArray[np.float32]:
-    """K×5×2 landmarks of the detections `kept` (K indices): weighted means over the detections of the same face."""
+    """Landmarks (K×5×2) of the detections `kept` (K indices): weighted means over each face's detections."""
     area = np.maximum(found.boxes[:, 2:] - found.boxes[:, :2], 0).prod(1)
     means = found.landmarks[kept].copy()
     for row, number in enumerate(kept):

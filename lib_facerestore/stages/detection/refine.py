@@ -1,11 +1,11 @@
-"""The second stage of the shipped detector: a closer look at each face that the first stage proposes.
+"""Second stage of the built-in detector: a small network checks and refines each face that the first stage proposes.
 
-A small convolutional network sees a square round the proposal, says whether it is a face, and places the box and the
-five landmarks again (the idea of MTCNN's output network; Zhang et al., IEEE Signal Processing Letters 2016). It looks
-three times: once at the proposal, then at the face turned upright and cut closer, plain and mirrored. Since every face
-reaches it at the same size and angle, it places landmarks better than a single-stage detector of this size. A landmark
-is the centre of gravity of a heat map (soft-argmax; Sun et al., Integral human pose regression, ECCV 2018, equation 2).
-Trained by ``tools/train_lite_refiner.py``.
+The network's input is a square around the proposal. It predicts whether this is a face, and its box and landmarks (as
+MTCNN's output network; Zhang et al., IEEE Signal Processing Letters 2016). It runs three times: on the proposal, then
+on the face rotated upright and cropped closer, plain and mirrored. Since all faces have the same size and angle,
+landmarks are more precise than those of a single-stage detector of this size. A landmark is the centre of gravity of a
+heat map (soft-argmax; Sun et al., "Integral Human Pose Regression", ECCV 2018, equation 2).
+Trained with `tools/train_lite_refiner.py`.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from .postprocess import Detections
 SIDE = 96
 """Side of the network's input in pixels."""
 CONTEXT = 1.6
-"""Side of the square of the first look over the longer side of the proposal."""
+"""Side of the square in the first run, divided by the longer side of the proposal."""
 CLOSE = 1.3
-"""The same for the two looks at the upright face."""
+"""The same for the two runs on the upright face."""
 MIRRORED = (1, 0, 2, 4, 3)
-"""Order of the five landmarks in a mirrored picture."""
+"""Indices of the five landmarks in a mirrored picture."""
 
 
 class Features(nn.Module):
-    """The trunk of the networks of the second and third stage: an hourglass, and centres of gravity.
+    """Base class of the networks of the second and third stage: an hourglass network, and soft-argmax.
 
     Args:
-        side: of the pictures in pixels, a multiple of 16.
-        widths: channels at a half, a quarter, an eighth and a sixteenth of the side.
+        side: side of the input in pixels, a multiple of 16.
+        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the side.
     """
 
     def __init__(self, side: int, widths: tuple[int, int, int, int]) -> None:
@@ -55,7 +55,7 @@ class Features(nn.Module):
         self.register_buffer("cells", cells, persistent=False)
 
     def features(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features at a quarter and at a sixteenth of the side, from B×3×side×side."""
+        """Features at 1/4 and at 1/16 of the side (B×C×h×w each), from B×3×side×side."""
         quarter = self.down_quarter(self.stem(squares))
         eighth = self.down_eighth(quarter)
         trunk = self.down_trunk(eighth)
@@ -63,14 +63,23 @@ class Features(nn.Module):
         return self.up_quarter(quarter + functional.interpolate(self.to_quarter(eighth), scale_factor=2.0)), trunk
 
     def centres(self, maps: torch.Tensor) -> torch.Tensor:
-        """B×K×2 centres of gravity (x, y) of B×K maps at a quarter of the side, as shares from the middle."""
+        """Centres of gravity (soft-argmax) of heat maps.
+
+        Args:
+            maps: B×K×side/4×side/4, before the softmax.
+
+        Returns:
+            B×K×2, (x, y) relative to the square's centre, as fractions of its side.
+        """
         heat = maps.flatten(2).softmax(2).unflatten(2, maps.shape[2:])
         return torch.stack([heat.sum(2) @ self.cells, heat.sum(3) @ self.cells], 2)
 
 
 class RefinerNet(Features):
-    """B×3×96×96 RGB in [-1, 1] → B×15: face logit, box (x0, y0, x1, y1), five points (x, y), as shares of the square's
-    side measured from its centre."""
+    """Maps squares B×3×96×96, RGB in [-1, 1], to B×15: face logit, box (x0, y0, x1, y1) and five landmarks (x, y).
+
+    Coordinates are relative to the square's centre, as fractions of its side.
+    """
 
     def __init__(self, widths: tuple[int, int, int, int] = (16, 40, 80, 128)) -> None:
         super().__init__(SIDE, widths)
@@ -84,12 +93,12 @@ class RefinerNet(Features):
     def forward(self, squares: torch.Tensor) -> torch.Tensor:
         quarter, trunk = self.features(squares)
         rest = self.output(functional.relu(self.hidden(trunk.flatten(1))))
-        # The heat maps give the place; the fully connected layer corrects points that are hidden or outside the square.
+        # The fully connected layer corrects the heat maps, for points that are hidden or outside the square.
         return torch.cat([rest[:, :5], self.centres(self.maps(quarter)).flatten(1) + rest[:, 5:]], 1)
 
 
 class Residual(nn.Module):
-    """Two 3×3 convolutions and a shortcut; B×channels×H×W stays that."""
+    """Residual block of two 3×3 convolutions: B×channels×H×W → the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -101,20 +110,22 @@ class Residual(nn.Module):
 
 
 def layer(before: int, after: int, stride: int) -> nn.Sequential:
-    """A 3×3 convolution from `before` to `after` channels, normalised and rectified."""
+    """3×3 convolution from `before` to `after` channels, batch normalisation and rectifier."""
     return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
 
 
 def refine(network: nn.Module, image: NDArray[np.uint8], found: Detections, device: torch.device) -> Detections:
-    """The proposals with new scores, boxes and landmarks, in the same order.
+    """Compute new scores, boxes and landmarks for proposals.
 
     Args:
-        network: a `RefinerNet` (or what computes the same shapes) on `device`, in eval mode.
+        network: a `RefinerNet`, or a module with the same input and output, on `device` and in eval mode.
         image: H×W×3 uint8 RGB.
         found: proposals in pixels of the picture.
+        device: device of the network.
 
     Returns:
-        As many detections; the score is the product of the proposal's and the refiner's.
+        One detection for each proposal, in the same order. Its score is the product of the proposal's score and the
+        refiner's.
     """
     if not len(found.scores):
         return found
@@ -129,19 +140,22 @@ def refine(network: nn.Module, image: NDArray[np.uint8], found: Detections, devi
 
 
 def upright(points: NDArray[Any]) -> NDArray[np.float64]:
-    """Angles (N, radians) by which the faces with these landmarks (N×5×2) lean to the right, from the line between the
-    middle of the eyes and the middle of the mouth: unlike the line between the eyes it exists in a profile too."""
+    """Roll of faces with landmarks N×5×2: N angles in radians, positive if the face leans to the image's right.
+
+    The angle is that of the line from the middle of the eyes to the middle of the mouth. The line between the eyes
+    would not do for profiles.
+    """
     down = points[:, 3:].mean(1) - points[:, :2].mean(1)
     return np.arctan2(-down[:, 0], down[:, 1]).astype(np.float64)
 
 
 def square_matrix(centre: NDArray[Any], side: float, angle: float, mirrored: bool, pixels: int) -> NDArray[np.float64]:
-    """The 2×3 matrix from pixels of a square to pixels of the picture.
+    """The 2×3 matrix that maps pixels of a rotated square to pixels of the picture.
 
     Args:
-        centre: (x, y) in the picture.
-        side: of the square, in the picture's pixels.
-        angle: radians by which the square leans; positive turns its top to the right.
+        centre: (x, y) of the square's centre in the picture.
+        side: side of the square in pixels of the picture.
+        angle: rotation of the square in radians; positive moves its top to the right.
         mirrored: whether the square shows the picture mirrored.
         pixels: side of the square in its own pixels.
     """
@@ -160,17 +174,18 @@ def look(
     pixels: int,
     device: torch.device,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A network's answers for turned squares of a picture.
+    """Run a network on rotated squares of a picture.
 
     Args:
-        network: takes B×3×pixels×pixels RGB in [-1, 1]; on `device`, in eval mode.
+        network: takes B×3×pixels×pixels RGB in [-1, 1]; on `device` and in eval mode.
         image: H×W×3 uint8 RGB.
-        where: centres (N×2), sides (N) and angles (N, radians) of the squares, as in `square_matrix`.
-        mirrored: whether the network sees the picture mirrored.
-        pixels: side of the network's input.
+        where: centres (N×2), sides (N) and angles (N) of the squares, as in `square_matrix`.
+        mirrored: whether the squares are mirrored.
+        pixels: side of the network's input in pixels.
+        device: device of the network.
 
     Returns:
-        The network's answers (N×…), and the matrices (N×2×3) from pixels of the squares to pixels of the picture.
+        The network's output (N×…), and the matrices (N×2×3) from pixels of the squares to pixels of the picture.
     """
     cuts = zip(where[0], where[1].tolist(), where[2].tolist(), strict=True)
     matrices = np.stack([square_matrix(centre, side, angle, mirrored, pixels) for centre, side, angle in cuts])
@@ -190,7 +205,11 @@ def _look(
     mirrored: bool,
     device: torch.device,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Face logits (N), boxes (N×4) and landmarks (N×5×2) in the picture."""
+    """Run a `RefinerNet` on the squares around N boxes.
+
+    Returns:
+        Face logits (N), and boxes (N×4) and landmarks (N×5×2) in pixels of the picture.
+    """
     boxes = boxes.astype(np.float64)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = np.clip((boxes[:, 2:] - boxes[:, :2]).max(1), 4.0, 4.0 * max(image.shape[:2])) * context

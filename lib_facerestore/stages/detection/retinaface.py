@@ -1,6 +1,7 @@
-"""RetinaFace (Deng et al., CVPR 2020) on ResNet-50 and MobileNet-0.25, for many pictures of any sizes at once.
+"""RetinaFace (Deng et al., CVPR 2020) on ResNet-50 or MobileNet-0.25, for many pictures of any size at once.
 
-Pieces of the same padded size share a batch; small faces get a second look (`pieces`). Scores are the network's own.
+Pieces of pictures with the same padded size share a batch. If there may be small faces, the picture is searched again
+at twice the size (see `pieces`). Scores are the network's own.
 """
 
 from __future__ import annotations
@@ -30,23 +31,25 @@ logger = logging.getLogger(__name__)
 RESNET50 = "resnet50"
 MOBILENET = "mobile0.25"
 MEAN_BGR = (104.0, 117.0, 123.0)
-"""What is subtracted from the channels of the input, which are blue, green, red in 0 to 255."""
+"""Means that are subtracted from the input's channels: blue, green and red, from 0 to 255."""
 LONG_SIDE = 640
+"""Longest side in pixels of a picture in the first look, and side of a tile in the second."""
 BATCH_PIXELS = 4 * 640 * 640
-"""Padded pixels that go through the network at once; bounds the memory."""
+"""Most padded pixels of a batch; it limits the memory."""
 
 _OWN_TENSOR = {RESNET50: "body.layer1.0.conv1.weight", MOBILENET: "body.stage1.0.0.weight"}
+"""A tensor by which each network is recognised."""
 
 
 class RetinaFaceDetector:
     """A `Detector` around a RetinaFace network.
 
     Args:
-        network: takes B×3×H×W float32 (BGR 0-255 minus `MEAN_BGR`) and gives raw boxes B×N×4, face probabilities
-            B×N×2 and raw landmarks B×N×10 for the priors of `prior_boxes`.
-        name: what it is called in reports.
-        device: where the network is.
-        long_side: long side of the first look in pixels, and side of a tile of the second.
+        network: maps B×3×H×W float32 (BGR, 0 to 255, minus `MEAN_BGR`) to box offsets B×N×4, probabilities B×N×2
+            (background, face) and landmark offsets B×N×10, for the N priors of `prior_boxes`.
+        name: its name in reports.
+        device: device to run on.
+        long_side: as `LONG_SIDE`.
     """
 
     def __init__(
@@ -58,11 +61,7 @@ class RetinaFaceDetector:
         self.network = network.eval().to(self.device)
 
     def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float = 0.5) -> list[list[Face]]:
-        """Faces of each picture, best score first, numbered 0, in pixels of the picture.
-
-        Args:
-            images: H×W×3 uint8 RGB, of any sizes.
-            confidence: least score, 0 to 1.
+        """See `Detector.detect`.
 
         Raises:
             InputError: a picture is not H×W×3 uint8, or has no pixels.
@@ -82,12 +81,15 @@ class RetinaFaceDetector:
         return [suppress(Detections.join(parts[number])).faces() for number in range(len(images))]
 
     def look(self, pieces: Sequence[Piece], confidence: float, tiles: bool = False) -> list[Detections]:
-        """Detections of each piece, in pixels of its picture, before suppression: a face may be there more than once.
+        """Run the network on pieces of pictures.
 
         Args:
-            pieces: of any sizes.
+            pieces: pieces of any sizes.
             confidence: least score, 0 to 1.
-            tiles: whether the pieces are tiles of a second look, whose cut faces are left out.
+            tiles: whether the pieces are tiles of a second look; faces that a tile cuts are dropped then.
+
+        Returns:
+            Detections of each piece, in pixels of its picture, before suppression: a face may occur more than once.
         """
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, piece in enumerate(pieces):
@@ -109,7 +111,7 @@ class RetinaFaceDetector:
 
     @torch.inference_mode()
     def _forward(self, pixels: Sequence[NDArray[np.uint8]], height: int, width: int) -> tuple[torch.Tensor, ...]:
-        # Padding is the mean colour, so it is zero for the network.
+        # Padding has the mean colour, which is zero in the input.
         batch = torch.zeros((len(pixels), 3, height, width))
         mean = torch.tensor(MEAN_BGR)[:, None, None]
         for row, image in enumerate(pixels):
@@ -122,17 +124,17 @@ class RetinaFaceDetector:
 def load_retinaface(
     path: Path, name: str, device: str | torch.device = "cpu", kind: str | None = None
 ) -> RetinaFaceDetector:
-    """A detector from a RetinaFace file (.pth or .safetensors); which of the two networks is found from its tensors.
+    """Load a detector from a RetinaFace file (.pth or .safetensors). Its tensors decide which network it is.
 
     Args:
-        path: the file, with or without a wrapping key such as "params" and a prefix such as "module.".
-        name: what the detector is called in reports.
-        device: where it will run.
-        kind: refuse a file of another network than this (`RESNET50` or `MOBILENET`).
+        path: the file; wrapping keys such as "params" and prefixes such as "module." are allowed.
+        name: the detector's name in reports.
+        device: device to run on.
+        kind: the only network that is accepted (`RESNET50` or `MOBILENET`); None accepts both.
 
     Raises:
-        ModelFileError: the file is missing, damaged or not such a network; names the file and the remedy.
-        FaceRestoreError: facexlib cannot be imported.
+        ModelFileError: the file is missing, damaged or of another network; names the file and the remedy.
+        FaceRestoreError: the network is `RESNET50`, and facexlib cannot be imported.
     """
     state = own_tensors(read_state(path), _OWN_TENSOR.values()) or {}
     found = next((which for which, key in _OWN_TENSOR.items() if key in state), None)
@@ -148,16 +150,19 @@ def load_retinaface(
 
 
 def build_network(kind: str) -> nn.Module:
-    """RetinaFace with random weights; nothing is downloaded. `kind` is `RESNET50` (facexlib's) or `MOBILENET` (ours).
+    """RetinaFace with random weights; nothing is downloaded.
+
+    Args:
+        kind: `RESNET50` (facexlib's network) or `MOBILENET` (`mobilenet`).
 
     Raises:
-        FaceRestoreError: facexlib is needed and cannot be imported.
+        FaceRestoreError: the network is `RESNET50`, and facexlib cannot be imported.
     """
     if kind == MOBILENET:
         return MobileRetinaFace().requires_grad_(False)
     retinaface = facexlib_import.import_facexlib("facexlib.detection.retinaface")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # facexlib still says pretrained=False, which torchvision renamed
+        warnings.simplefilter("ignore")  # facexlib uses torchvision's old argument `pretrained`
         network: nn.Module = retinaface.RetinaFace(network_name=kind, device=torch.device("cpu"))
     return network.requires_grad_(False)
 

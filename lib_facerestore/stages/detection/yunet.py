@@ -1,4 +1,4 @@
-"""YuNet through OpenCV's own class, for users who have its .onnx file; on the CPU, one picture at a time."""
+"""The detector YuNet (Wu et al., 2023), run by OpenCV on the CPU, one picture at a time, from its .onnx file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .pieces import first_look
 from .postprocess import Detections, suppress
 
 LONG_SIDE = 640
-"""Longest side of a picture that the network sees, in pixels; larger pictures are shrunk."""
+"""Longest side of the network's input in pixels; larger pictures are reduced."""
 
 
 class YuNetDetector:
@@ -25,7 +25,7 @@ class YuNetDetector:
         path: the .onnx file.
 
     Raises:
-        ModelFileError: OpenCV has no such class, or cannot read the file.
+        ModelFileError: this OpenCV has no FaceDetectorYN, or cannot read the file.
     """
 
     name = "yunet"
@@ -43,7 +43,7 @@ class YuNetDetector:
             raise ModelFileError(f"{path}: OpenCV cannot read it ({error.err}); get it again.") from error
 
     def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float = 0.5) -> list[list[Face]]:
-        """Faces of each picture (H×W×3 uint8 RGB), best score first, numbered 0, in pixels of the picture."""
+        """See `Detector.detect`."""
         self._network.setScoreThreshold(float(confidence))
         return [self._one(image) for image in images]
 
