@@ -12,7 +12,7 @@ from PIL import Image
 
 from lib_facerestore import FaceRestorer, ModelFileError, OptionError
 from lib_facerestore.errors import InputError
-from lib_facerestore.faces import alignment
+from lib_facerestore.faces import warping
 from lib_facerestore.faces.face import Face
 
 from .conftest import small_lite
@@ -100,7 +100,7 @@ def test_every_picture_needs_its_overrides(restorer: FaceRestorer, photo: np.nda
 def test_a_face_that_cannot_be_cut_out_is_left_alone_for_that_reason(
     restorer: FaceRestorer, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut, calls = alignment.crop_face, []
+    cut, calls = warping.crop_face, []
 
     def crop(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         calls.append(size)
@@ -108,7 +108,7 @@ def test_a_face_that_cannot_be_cut_out_is_left_alone_for_that_reason(
             raise InputError("face: it cannot be reached; check the landmarks")
         return cut(image, matrix, size)
 
-    monkeypatch.setattr(alignment, "crop_face", crop)
+    monkeypatch.setattr(warping, "crop_face", crop)
     first, second = restorer.restore_many([photo, photo[:, :150]], SMALL)
     assert [report.applied for report in first.faces] == [True, False] and second.changed
     assert first.faces[1].reason == "face 2: left alone, it cannot be reached; check the landmarks"

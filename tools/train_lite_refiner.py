@@ -22,7 +22,7 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib_facerestore.catalogue import weights_path
-from lib_facerestore.faces import alignment
+from lib_facerestore.faces import warping
 from lib_facerestore.faces.face import Face
 from lib_facerestore.stages.detection import refine
 from lib_facerestore.stages.detection.refine import CLOSE, CONTEXT, SIDE, RefinerNet, upright
@@ -146,7 +146,7 @@ def mine(photos: Path, proposer: Proposer, most: int, confidence: float = 0.1) -
             step = guess.side * CONTEXT / SIDE
             x, y = guess.centre
             matrix = [[step, 0, x - step * (MINED - 1) / 2], [0, step, y - step * (MINED - 1) / 2]]
-            cut = alignment.warp(image, matrix, MINED, MINED, "edge")
+            cut = warping.warp(image, matrix, MINED, MINED, "edge")
             found.append(np.clip(np.rint(cut[..., ::-1] * 255), 0, 255).astype(np.uint8))
     return np.stack(found) if found else np.zeros((0, MINED, MINED, 3), np.uint8)
 

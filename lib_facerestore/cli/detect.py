@@ -27,13 +27,14 @@ def run(settings: argparse.Namespace) -> int:
         FaceRestoreError: an argument is wrong, or the detector is missing.
     """
     options = options_of(settings)
-    from ..batch import folder
+    from ..batch.folder import detect_files
+    from ..batch.plan import find_pictures
 
-    pictures = folder.find_pictures(settings.inputs)
+    pictures = find_pictures(settings.inputs)
     rows: list[dict[str, object]] = []
     code = OK
     try:
-        for one, faces, notes, error in folder.detect_files(restorer_of(settings), pictures, options):
+        for one, faces, notes, error in detect_files(restorer_of(settings), pictures, options):
             row: dict[str, object] = {"file": str(one.source), "faces": [face.to_dict() for face in faces]}
             rows.append(row | {"error": error} if error else row)
             for line in (*notes, *([error] if error else [])):

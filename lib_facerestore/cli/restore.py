@@ -46,9 +46,10 @@ def run(settings: argparse.Namespace) -> int:
         FaceRestoreError: an argument is wrong, or a model is missing; nothing is written then.
     """
     options = options_of(settings)
-    from ..batch import folder
+    from ..batch.folder import restore_files
+    from ..batch.plan import plan
 
-    tasks = folder.plan(settings.inputs, settings.output)
+    tasks = plan(settings.inputs, settings.output)
     restorer = restorer_of(settings)
     restorer.check(options)  # a wrong model or detector is one error, not one for every file
     with Interrupt() as interrupt, Bar.of_pictures(len(tasks)) as bar:
@@ -56,7 +57,7 @@ def run(settings: argparse.Namespace) -> int:
         def show(way: float, done: int, what: str) -> None:
             bar.show(way, f"{done} of {len(tasks)} pictures" + (f", {what}" if what else ""))
 
-        running = folder.restore_files(
+        running = restore_files(
             restorer,
             tasks,
             options,

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..faces import alignment
+from ..faces import alignment, warping
 from ..faces.face import Face, FaceReport
 from ..options.table import Options
-from . import blending
+from . import blending, masks
 from .loaded_models import ChosenRestorer
 
 TEMPLATES: dict[str, Callable[[int], NDArray[np.float64]]] = {
@@ -88,7 +88,7 @@ def cut(picture: int, face: Face, restorer: ChosenRestorer, options: Options, pi
     started = time.perf_counter()
     size = restorer.size
     matrix = alignment.face_transform(face, size, TEMPLATES[restorer.template](size))
-    crop = alignment.crop_face(pixels, matrix, size)
+    crop = warping.crop_face(pixels, matrix, size)
     return FaceJob(picture, face, restorer, options, matrix, crop, {"align": time.perf_counter() - started})
 
 
@@ -107,9 +107,9 @@ def paste(job: FaceJob, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], 
     landmarks = alignment.apply_affine(job.matrix, job.face.landmarks)
     arguments = (labels, options.mask, options.mask_feather, options.keep_parts)
     try:
-        mask = blending.build_mask(size, landmarks, *arguments)
+        mask = masks.build_mask(size, landmarks, *arguments)
     except InputError:  # the landmarks coincide, so the crop was computed from the box: use the template's landmarks
-        mask = blending.build_mask(size, alignment.ffhq_template(size), *arguments)
+        mask = masks.build_mask(size, alignment.ffhq_template(size), *arguments)
     restored = job.restored
     if options.color == "match":
         restored = blending.match_color(restored, job.crop, mask)

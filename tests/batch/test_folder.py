@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from lib_facerestore.batch import folder as batch_folder
+from lib_facerestore.batch import plan as batch_plan
 from lib_facerestore.errors import InputError, ModelFileError
 from lib_facerestore.faces.face import Face
 from lib_facerestore.options.table import Options
@@ -33,7 +34,7 @@ def made(folder: Path, *names: str) -> Path:
 
 def planned(inputs: Sequence[Path], output: Path) -> dict[str, str]:
     """Each source's name, and its target or what is wrong with it."""
-    tasks = batch_folder.plan(inputs, output)
+    tasks = batch_plan.plan(inputs, output)
     return {task.source.name: task.problem or str(task.target.relative_to(output)) for task in tasks}
 
 
@@ -42,7 +43,7 @@ def restored(
 ) -> list[batch_folder.Outcome]:
     restorer = FaceRestorer(models, "cpu", detector=finder, batch_size=2)
     return list(
-        batch_folder.restore_files(restorer, batch_folder.plan(inputs, output), more.pop("options", SMALL), **more)
+        batch_folder.restore_files(restorer, batch_plan.plan(inputs, output), more.pop("options", SMALL), **more)
     )
 
 
@@ -66,7 +67,7 @@ def test_files_without_a_pictures_extension_have_names_of_their_own(tmp_path: Pa
 
 def test_two_pictures_of_one_name_are_the_second_ones_error(tmp_path: Path) -> None:
     first, second = made(tmp_path / "a", "1.jpg"), made(tmp_path / "b", "1.jpg", "2.jpg")
-    tasks = batch_folder.plan([first, second, first / "1.jpg"], tmp_path / "out")
+    tasks = batch_plan.plan([first, second, first / "1.jpg"], tmp_path / "out")
     assert [task.source for task in tasks] == [first / "1.jpg", second / "1.jpg", second / "2.jpg"]
     assert [bool(task.problem) for task in tasks] == [False, True, False]
     assert "would both be written to" in tasks[1].problem and str(second / "1.jpg") in tasks[1].problem
@@ -74,10 +75,10 @@ def test_two_pictures_of_one_name_are_the_second_ones_error(tmp_path: Path) -> N
 
 def test_no_result_replaces_an_input(tmp_path: Path) -> None:
     first, second = made(tmp_path / "a", "1.jpg"), made(tmp_path / "b", "1.jpg", "2.jpg")
-    tasks = batch_folder.plan([first, second], first)
+    tasks = batch_plan.plan([first, second], first)
     assert ["would replace" in task.problem for task in tasks] == [True, True, False]
     with pytest.raises(InputError, match="would replace the input"):
-        batch_folder.plan([second], second)
+        batch_plan.plan([second], second)
 
 
 def test_results_in_the_input_folder_are_no_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +94,7 @@ def test_permissions_are_said_by_name(tmp_path: Path) -> None:
     try:
         check_closed(folder)
         with pytest.raises(InputError, match="cannot be written to"):
-            batch_folder.plan([folder / "x.png"], folder / "shut" / "x.png")
+            batch_plan.plan([folder / "x.png"], folder / "shut" / "x.png")
     finally:
         (folder / "shut").chmod(0o700)
 
@@ -112,11 +113,11 @@ def test_a_folder_that_cannot_be_looked_into_is_an_error_of_its_own(
     monkeypatch.setattr(os, "scandir", closed)
     check_closed(folder)
     with pytest.raises(InputError, match=r"shut: cannot be opened \(Permission denied\); check its permissions"):
-        batch_folder.plan([folder / "shut"], tmp_path / "out")
+        batch_plan.plan([folder / "shut"], tmp_path / "out")
 
 
 def check_closed(folder: Path) -> None:
-    good, shut = batch_folder.plan([folder], folder.parent / "out")
+    good, shut = batch_plan.plan([folder], folder.parent / "out")
     assert (good.source.name, good.problem) == ("x.png", "")
     assert shut.problem == f"{folder / 'shut'}: cannot be opened (Permission denied); check its permissions."
 
@@ -131,22 +132,22 @@ def test_a_file_in_a_folder_that_cannot_be_entered_is_reported(tmp_path: Path, m
         return real(path, *more, **named)
 
     monkeypatch.setattr(os, "stat", locked)
-    assert [one.source.name for one in batch_folder.find_pictures([folder])] == ["x.png", "y.png"]
+    assert [one.source.name for one in batch_plan.find_pictures([folder])] == ["x.png", "y.png"]
     with pytest.raises(InputError, match=r"y\.png: cannot be opened"):
-        batch_folder.find_pictures([folder / "y.png"])
+        batch_plan.find_pictures([folder / "y.png"])
 
 
 def test_an_output_that_cannot_be_made_is_told_once_and_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made(tmp_path, "a.jpg", "b.jpg")
     for output in (folder / "a.jpg" / "x.jpg", folder / "a.jpg" / "deep" / "x.jpg"):
         with pytest.raises(InputError, match=r"a\.jpg is a file, not a folder; name another output"):
-            batch_folder.plan([folder / "b.jpg"], output)
+            batch_plan.plan([folder / "b.jpg"], output)
     with pytest.raises(InputError, match=r"x\.gif: \.gif cannot be written; use one of .*\.png"):
-        batch_folder.plan([folder / "b.jpg"], folder / "x.gif")
+        batch_plan.plan([folder / "b.jpg"], folder / "x.gif")
     with monkeypatch.context() as patch:
         patch.setattr(os, "access", lambda *_: False)
         with pytest.raises(InputError, match=f"{tmp_path} cannot be written to; check its permissions"):
-            batch_folder.plan([folder], folder / "ro" / "sub")
+            batch_plan.plan([folder], folder / "ro" / "sub")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "b.jpg"]
 
 
@@ -331,8 +332,8 @@ def test_any_error_is_that_files_alone(models: Path, tmp_path: Path, photo: np.n
     errors = {one.task.source.name: one.error for one in restored(Odd(), models, [tmp_path / "in"], tmp_path / "out")}
     assert "b.png: Tensor on device meta" in errors["b.png"] and not errors["a.png"] and not errors["c.png"]
     restorer = FaceRestorer(models, "cpu", detector=Odd())
-    rows = list(batch_folder.detect_files(restorer, batch_folder.find_pictures([tmp_path / "in"]), SMALL))
+    rows = list(batch_folder.detect_files(restorer, batch_plan.find_pictures([tmp_path / "in"]), SMALL))
     assert ["device meta" in error for *_, error in rows] == [False, True, False]
     missing = FaceRestorer(models, "cpu", detector=tmp_path / "none.pth")
     with pytest.raises(ModelFileError):
-        list(batch_folder.detect_files(missing, batch_folder.find_pictures([tmp_path / "in"]), SMALL))
+        list(batch_folder.detect_files(missing, batch_plan.find_pictures([tmp_path / "in"]), SMALL))

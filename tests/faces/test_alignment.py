@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib_facerestore.errors import InputError
-from lib_facerestore.faces import alignment
+from lib_facerestore.faces import alignment, warping
 
 
 def transform(scale: float, degrees: float, x: float, y: float) -> np.ndarray:
@@ -60,10 +60,10 @@ def test_crop_puts_a_landmark_on_the_template(scale: float, degrees: float, dx: 
     points = alignment.apply_affine(to_picture, template)
     matrix = alignment.similarity(points, template)
     picture = blob(side, side, points[index, 0], points[index, 1], sigma=max(2.0, 2.5 * scale))
-    crop = alignment.crop_face(picture, matrix, size)
+    crop = warping.crop_face(picture, matrix, size)
     assert np.hypot(*(centroid(crop) - template[index])) * min(1, scale) <= 0.25
     # and back into the picture
-    there = alignment.warp(crop, matrix, side, side, "zero")
+    there = warping.warp(crop, matrix, side, side, "zero")
     assert np.hypot(*(centroid(there) - points[index])) * min(1, 1 / scale) <= 0.25
 
 
@@ -132,7 +132,7 @@ def test_face_transform_follows_good_landmarks() -> None:
 def test_values_of_a_flat_picture(dtype: Any, top: int) -> None:
     picture = np.full((90, 70, 3), (0.2 * top, 0.4 * top, 0.6 * top)).astype(dtype)
     for scale in (0.1, 1.0, 3.7):
-        crop = alignment.crop_face(picture, alignment.invert_affine(transform(scale / 4, 33, 20, 80)), 512)
+        crop = warping.crop_face(picture, alignment.invert_affine(transform(scale / 4, 33, 20, 80)), 512)
         assert crop.dtype == np.float32
         assert crop.shape == (512, 512, 3)
         assert np.abs(crop - picture[0, 0].astype(np.float32) / top).max() < 1e-5
@@ -140,7 +140,7 @@ def test_values_of_a_flat_picture(dtype: Any, top: int) -> None:
 
 def test_identity_returns_the_pixels() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    crop = alignment.crop_face(picture, [[1, 0, 0], [0, 1, 0]], 64)
+    crop = warping.crop_face(picture, [[1, 0, 0], [0, 1, 0]], 64)
     assert np.abs(crop * 255 - picture).max() < 1e-3
 
 
@@ -153,7 +153,7 @@ def test_a_ramp_stays_exactly_where_it_is(scale: float, degrees: float) -> None:
     c, s = math.cos(math.radians(degrees)) / scale, math.sin(math.radians(degrees)) / scale
     linear = np.array([[c, -s], [s, c]])
     to_picture = np.concatenate([linear, (np.array([450.3, 449.6]) - linear @ np.full(2, 31.5))[:, None]], axis=1)
-    crop = alignment.crop_face(picture, alignment.invert_affine(to_picture), 64)
+    crop = warping.crop_face(picture, alignment.invert_affine(to_picture), 64)
     grid = np.stack(np.meshgrid(np.arange(64), np.arange(64)), axis=2).reshape(-1, 2)
     expected = alignment.apply_affine(to_picture, grid).reshape(64, 64, 2)
     assert np.abs(crop[..., :2] * 900 - expected).max() < 0.05 * max(1, 1 / scale)  # pixels
@@ -173,13 +173,13 @@ def test_reduction_does_not_alias(ratio: float, degrees: float) -> None:
     coarse = 0.5 + 0.5 * np.cos(2 * np.pi * xs / (12 * ratio))
     for wave, low, high in ((fine, 0.0, 0.16), (coarse, 0.29, 0.36)):
         picture = np.broadcast_to(wave[None, :, None], (side, side, 3)).astype(np.float32)
-        contrast = alignment.crop_face(picture, matrix, size).std()
+        contrast = warping.crop_face(picture, matrix, size).std()
         assert low <= contrast <= high, (ratio, contrast)
 
 
 def test_outside_is_mirrored_even_from_a_tiny_picture() -> None:
     picture = np.random.default_rng(1).integers(0, 256, (7, 5, 3), np.uint8)
-    crop = alignment.crop_face(picture, [[1, 0, 20], [0, 1, 20]], 64)
+    crop = warping.crop_face(picture, [[1, 0, 20], [0, 1, 20]], 64)
     period = np.pad(picture, ((20, 64), (20, 64), (0, 0)), mode="reflect")[:64, :64]
     assert np.abs(crop * 255 - period).max() < 1e-3
 
@@ -187,7 +187,7 @@ def test_outside_is_mirrored_even_from_a_tiny_picture() -> None:
 def test_a_face_wholly_outside_gives_a_crop() -> None:
     picture = np.full((50, 60, 3), 9, np.uint8)
     for far in (500.0, 1e9, 1e18):
-        crop = alignment.crop_face(picture, [[1.0, 0, far], [0, 1, -far]], 64)
+        crop = warping.crop_face(picture, [[1.0, 0, far], [0, 1, -far]], 64)
         assert np.abs(crop * 255 - 9).max() < 1e-3
 
 
@@ -199,12 +199,12 @@ def test_a_face_of_any_size_is_cut(size: int, degrees: float) -> None:
     c, s = math.cos(math.radians(degrees)) * 6000 / size, math.sin(math.radians(degrees)) * 6000 / size
     linear = np.array([[c, -s], [s, c]])
     to_picture = np.concatenate([linear, (np.array([4500.0, 4400]) - linear @ np.full(2, (size - 1) / 2))[:, None]], 1)
-    crop = alignment.crop_face(picture, alignment.invert_affine(to_picture), size)
+    crop = warping.crop_face(picture, alignment.invert_affine(to_picture), size)
     grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=2).reshape(-1, 2)
     x = alignment.apply_affine(to_picture, grid)[:, 0].reshape(size, size)
     inside = (x > 300) & (x < 8700)
     assert np.abs(crop[..., 1] * 8999 - x)[inside].max() < 0.25 * 6000 / size
-    face = alignment.warp(picture[:, :, 0], to_picture, size, size, "edge")
+    face = warping.warp(picture[:, :, 0], to_picture, size, size, "edge")
     assert face.shape == (size, size) and np.abs(face * 8999 - x)[inside].max() < 0.25 * 6000 / size
 
 
@@ -213,10 +213,10 @@ def test_a_large_face_looks_alike_on_both_ways(monkeypatch: pytest.MonkeyPatch) 
     ys, xs = np.mgrid[0:700, 0:900]
     picture = np.stack([np.cos(xs / 25), np.cos(ys / 25), np.cos((xs + ys) / 25)], 2).astype(np.float32) / 2 + 0.5
     for matrix in ([[0.1, 0.02, 5], [-0.02, 0.1, 8]], [[0.1, 0, -30], [0, 0.1, -20]], [[0.2, 0, -80], [0, 0.2, 3]]):
-        plain = alignment.crop_face(picture, matrix, 64)
+        plain = warping.crop_face(picture, matrix, 64)
         with monkeypatch.context() as patch:
-            patch.setattr(alignment, "_DIRECT_AREA", 2**12)
-            reduced = alignment.crop_face(picture, matrix, 64)
+            patch.setattr(warping, "_DIRECT_AREA", 2**12)
+            reduced = warping.crop_face(picture, matrix, 64)
         assert not np.array_equal(plain, reduced) and np.abs(plain - reduced).mean() < 0.02
         grid = np.stack(np.meshgrid(np.arange(64), np.arange(64)), axis=2).reshape(-1, 2)
         there = alignment.apply_affine(alignment.invert_affine(matrix), grid).reshape(64, 64, 2)
@@ -227,21 +227,21 @@ def test_a_large_face_looks_alike_on_both_ways(monkeypatch: pytest.MonkeyPatch) 
 def test_a_crop_of_next_to_nothing_is_flat() -> None:
     picture = np.random.default_rng(3).integers(0, 256, (8, 6, 3), np.uint8)
     for scale in (1e-4, 1e-9):
-        crop = alignment.crop_face(picture, [[scale, 0, 0], [0, scale, 0]], 512)
+        crop = warping.crop_face(picture, [[scale, 0, 0], [0, scale, 0]], 512)
         assert np.abs(crop - picture.mean((0, 1)) / 255).max() < 1e-4
 
 
 def test_only_the_face_is_read() -> None:
     """Rows outside of the face's box are never touched: a lazily mapped picture of 64 megapixels costs nothing."""
     picture = np.lib.stride_tricks.as_strided(np.full((1, 1, 3), 50, np.uint8), (80000, 80000, 3), (0, 0, 1))
-    crop = alignment.crop_face(picture, alignment.invert_affine(transform(0.5, 10, 40000, 40000)), 512)
+    crop = warping.crop_face(picture, alignment.invert_affine(transform(0.5, 10, 40000, 40000)), 512)
     assert np.abs(crop - 50 / 255).max() < 1e-5
 
 
 def test_bad_pictures_are_named() -> None:
     with pytest.raises(InputError, match="shape"):
-        alignment.crop_face(np.zeros((8, 8), np.uint8), [[1, 0, 0], [0, 1, 0]], 8)
+        warping.crop_face(np.zeros((8, 8), np.uint8), [[1, 0, 0], [0, 1, 0]], 8)
     with pytest.raises(InputError, match="int32"):
-        alignment.crop_face(np.zeros((8, 8, 3), np.int32), [[1, 0, 0], [0, 1, 0]], 8)
+        warping.crop_face(np.zeros((8, 8, 3), np.int32), [[1, 0, 0], [0, 1, 0]], 8)
     with pytest.raises(InputError, match="invertible"):
         alignment.invert_affine(np.zeros((2, 3)))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from lib_facerestore.faces import alignment
-from lib_facerestore.stages import blending, parsing
+from lib_facerestore.stages import masks, parsing
 
 SIZE = 256
 TEMPLATE = alignment.ffhq_template(SIZE)
@@ -42,4 +42,4 @@ def labels_with(*areas: tuple[int, tuple[slice, slice]]) -> np.ndarray:
     return labels
 
 
-MASK = blending.build_mask(SIZE, TEMPLATE)
+MASK = masks.build_mask(SIZE, TEMPLATE)

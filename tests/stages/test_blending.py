@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib_facerestore.errors import InputError
-from lib_facerestore.faces import alignment
-from lib_facerestore.stages import blending
+from lib_facerestore.faces import alignment, warping
+from lib_facerestore.stages import blending, filters, masks
 
 from .blending_helpers import MASK, SIZE, TEMPLATE, placed, smooth_picture, to_uint8
 
@@ -22,10 +22,10 @@ from .blending_helpers import MASK, SIZE, TEMPLATE, placed, smooth_picture, to_u
 def test_alpha_and_bit_identity(dtype: Any, top: int, scale: float) -> None:
     picture = np.random.default_rng(1).integers(0, top + 1, (500, 600, 3)).astype(dtype)
     matrix = placed(scale, 300, 250, 20)
-    crop = alignment.crop_face(picture, matrix, SIZE)
+    crop = warping.crop_face(picture, matrix, SIZE)
     image = picture.copy()
     x0, y0, x1, y1 = blending.paste(image, np.ones_like(crop), crop, MASK, matrix)
-    alpha = alignment.warp(MASK, matrix, 600, 500, "zero", smooth=True)
+    alpha = warping.warp(MASK, matrix, 600, 500, "zero", smooth=True)
     changed = (image != picture).any(axis=2)
     assert changed.any()
     assert not changed[alpha == 0].any()
@@ -46,7 +46,7 @@ def test_alpha_and_bit_identity(dtype: Any, top: int, scale: float) -> None:
 def test_visibility_zero_or_empty_mask_is_a_no_op(extra: dict[str, float]) -> None:
     picture = to_uint8(smooth_picture(200, 200, noise=0.05))
     matrix = placed(0.5, 100, 100)
-    crop = alignment.crop_face(picture, matrix, SIZE)
+    crop = warping.crop_face(picture, matrix, SIZE)
     image = picture.copy()
     assert blending.paste(image, 1 - crop, crop, MASK, matrix, visibility=0.0, **extra) == (0, 0, 0, 0)
     assert blending.paste(image, 1 - crop, crop, MASK * 0, matrix, **extra) == (0, 0, 0, 0)
@@ -59,7 +59,7 @@ def test_flat_pictures_keep_their_level(dtype: Any, values: tuple[int, ...], sca
     for value in values:
         picture = np.full((300, 300, 3), value, dtype)
         matrix = placed(scale, 150, 150, 33)
-        crop = alignment.crop_face(picture, matrix, SIZE)
+        crop = warping.crop_face(picture, matrix, SIZE)
         image = picture.copy()
         blending.paste(image, crop, crop, MASK, matrix, visibility=0.7)
         assert np.array_equal(image, picture)
@@ -69,17 +69,17 @@ def test_flat_pictures_keep_their_level(dtype: Any, values: tuple[int, ...], sca
 def test_pasting_the_crop_itself_back_is_nearly_nothing(scale: float) -> None:
     picture = to_uint8(smooth_picture(300, 300, noise=0.0))
     matrix = placed(scale, 150.3, 149.8, 12)
-    crop = alignment.crop_face(picture, matrix, SIZE)
+    crop = warping.crop_face(picture, matrix, SIZE)
     image = picture.copy()
     blending.paste(image, crop, crop, MASK, matrix)
     difference = image.astype(float) - picture
     assert np.abs(difference).max() <= 2
     assert abs(difference.mean()) < 0.02
     noisy = np.random.default_rng(2).integers(0, 256, (300, 300, 3), np.uint8)
-    crop = alignment.crop_face(noisy, matrix, SIZE)
+    crop = warping.crop_face(noisy, matrix, SIZE)
     image = noisy.copy()
     blending.paste(image, crop, crop, MASK, matrix)
-    inside = alignment.warp(MASK, matrix, 300, 300, "zero", smooth=True) > 0.5
+    inside = warping.warp(MASK, matrix, 300, 300, "zero", smooth=True) > 0.5
     assert abs((image.astype(float) - noisy)[inside].mean()) < 2  # clipped cubic overshoot of pure noise
 
 
@@ -92,10 +92,10 @@ def test_a_face_that_comes_back_as_it_was_stays_sharp(scale: float) -> None:
     texture = np.clip(0.5 + 0.15 * texture / texture.std(), 0, 1)
     picture = to_uint8(np.repeat(texture[..., None], 3, axis=2).astype(np.float32))
     matrix = placed(scale, 150.3, 149.8, 12)
-    crop = alignment.crop_face(picture, matrix, SIZE)
+    crop = warping.crop_face(picture, matrix, SIZE)
     image = picture.copy()
     blending.paste(image, crop, crop, MASK, matrix)
-    inside = alignment.warp(MASK, matrix, 300, 300, "zero", smooth=True) > 0.9
+    inside = warping.warp(MASK, matrix, 300, 300, "zero", smooth=True) > 0.9
     error = ((image.astype(float) - picture)[inside] ** 2).mean()
     assert 10 * np.log10(255**2 / error) > 40
     before, after = (cv2.Laplacian(one, cv2.CV_32F)[inside].std() for one in (picture, image))
@@ -108,13 +108,13 @@ def test_large_faces_keep_the_picture_above_the_crop(scale: float) -> None:
     side = int(SIZE * scale)
     picture = np.random.default_rng(3).integers(40, 216, (side, side, 3), np.uint8)
     matrix = placed(scale, side / 2, side / 2, 10)
-    crop = alignment.crop_face(picture, matrix, SIZE)
+    crop = warping.crop_face(picture, matrix, SIZE)
     image = picture.copy()
     blending.paste(image, crop, crop, MASK, matrix)
     assert np.array_equal(image, picture)
     image = picture.copy()
-    blending.paste(image, blending.gaussian(crop, 6), crop, MASK, matrix)
-    inside = alignment.warp(MASK, matrix, side, side, "zero", smooth=True) > 0.95
+    blending.paste(image, filters.gaussian(crop, 6), crop, MASK, matrix)
+    inside = warping.warp(MASK, matrix, side, side, "zero", smooth=True) > 0.95
     before, after = (cv2.Laplacian(one, cv2.CV_32F)[inside].std() for one in (picture, image))
     assert after > 0.9 * before
 
@@ -126,7 +126,7 @@ def test_no_jump_where_the_modes_meet(join: float) -> None:
     for scale in (join - 0.003, join - 0.001, join + 0.001):
         picture = to_uint8(smooth_picture(500, 500, noise=0.03))
         matrix = placed(scale, 250, 250)
-        crop = alignment.crop_face(picture, matrix, SIZE)
+        crop = warping.crop_face(picture, matrix, SIZE)
         blending.paste(picture, crop[:, ::-1].copy(), crop, MASK, matrix)
         results.append(picture.astype(float))
     usual = np.abs(results[0] - results[1]).mean()
@@ -137,7 +137,7 @@ def test_no_jump_where_the_modes_meet(join: float) -> None:
 def test_small_faces_do_not_alias(scale: float) -> None:
     picture = np.full((120, 120, 3), 128, np.uint8)
     matrix = placed(scale, 60, 60, 7)
-    crop = alignment.crop_face(picture, matrix, SIZE)
+    crop = warping.crop_face(picture, matrix, SIZE)
     checks = (np.indices((SIZE, SIZE)).sum(axis=0) % 2).astype(np.float32)[..., None].repeat(3, axis=2)
     blending.paste(picture, checks, crop, MASK, matrix)
     assert np.abs(picture.astype(int) - 128).max() <= 8
@@ -155,7 +155,7 @@ def test_small_faces_do_not_alias(scale: float) -> None:
 def test_any_place_at_and_over_the_edge(s: float, x: float, y: float, degrees: float, height: int, width: int) -> None:
     picture = np.full((height, width, 3), 90, np.uint8)
     matrix = placed(s, x, y, degrees)
-    crop = alignment.crop_face(picture, matrix, SIZE)
+    crop = warping.crop_face(picture, matrix, SIZE)
     x0, y0, x1, y1 = blending.paste(picture, np.ones_like(crop), crop, MASK, matrix, grain=1.0)
     assert 0 <= x0 <= x1 <= width
     assert 0 <= y0 <= y1 <= height
@@ -167,8 +167,8 @@ def test_any_place_at_and_over_the_edge(s: float, x: float, y: float, degrees: f
 def test_kept_parts_keep_their_pixels() -> None:
     picture = np.random.default_rng(4).integers(0, 256, (300, 300, 3), np.uint8)
     matrix = placed(0.8, 150, 150)
-    crop = alignment.crop_face(picture, matrix, SIZE)
-    mask = blending.build_mask(SIZE, TEMPLATE, keep=("eyes", "mouth"))
+    crop = warping.crop_face(picture, matrix, SIZE)
+    mask = masks.build_mask(SIZE, TEMPLATE, keep=("eyes", "mouth"))
     image = picture.copy()
     blending.paste(image, 1 - crop, crop, mask, matrix)
     inverse = alignment.invert_affine(matrix)
@@ -186,12 +186,12 @@ def high(image: np.ndarray, where: np.ndarray) -> float:
 def test_detail_brings_back_the_originals_texture() -> None:
     picture = to_uint8(smooth_picture(300, 300, noise=0.06))
     matrix = placed(0.9, 150, 150)
-    crop = alignment.crop_face(picture, matrix, SIZE)
-    inside = alignment.warp(MASK, matrix, 300, 300, "zero", smooth=True) > 0.95
+    crop = warping.crop_face(picture, matrix, SIZE)
+    inside = warping.warp(MASK, matrix, 300, 300, "zero", smooth=True) > 0.95
     levels = []
     for detail in (0.0, 0.5, 1.0):
         image = picture.copy()
-        blending.paste(image, blending.gaussian(crop, 5), crop, MASK, matrix, detail=detail)
+        blending.paste(image, filters.gaussian(crop, 5), crop, MASK, matrix, detail=detail)
         levels.append(high(image, inside))
     assert levels[0] < 0.35 * levels[2]
     assert levels[0] < levels[1] < levels[2]
@@ -200,12 +200,12 @@ def test_detail_brings_back_the_originals_texture() -> None:
 def test_grain_matches_the_picture_and_repeats() -> None:
     picture = to_uint8(smooth_picture(400, 400, noise=0.04))
     matrix = placed(0.9, 200, 200)
-    crop = alignment.crop_face(picture, matrix, SIZE)
-    inside = alignment.warp(MASK, matrix, 400, 400, "zero", smooth=True) > 0.95
+    crop = warping.crop_face(picture, matrix, SIZE)
+    inside = warping.warp(MASK, matrix, 400, 400, "zero", smooth=True) > 0.95
     images = []
     for grain in (0.0, 0.5, 1.0, 1.0):
         image = picture.copy()
-        blending.paste(image, blending.gaussian(crop, 4), crop, MASK, matrix, grain=grain)
+        blending.paste(image, filters.gaussian(crop, 4), crop, MASK, matrix, grain=grain)
         images.append(image)
     target, none, half, full = (high(image, inside) for image in (picture, *images[:3]))
     assert none < 0.3 * target
@@ -217,7 +217,7 @@ def test_grain_matches_the_picture_and_repeats() -> None:
 def test_grain_of_a_clean_picture_is_nothing() -> None:
     picture = to_uint8(np.full((300, 300, 3), 0.4, np.float32))
     matrix = placed(0.9, 150, 150)
-    crop = alignment.crop_face(picture, matrix, SIZE)
+    crop = warping.crop_face(picture, matrix, SIZE)
     image = picture.copy()
     blending.paste(image, crop, crop, MASK, matrix, grain=1.0)
     assert np.array_equal(image, picture)
@@ -234,7 +234,7 @@ def test_cost_and_memory_do_not_depend_on_the_picture() -> None:
     """A view without memory of its own behind most rows: only the face's box is ever written."""
     picture = np.zeros((20000, 3000, 3), np.uint8)  # pages that are never touched cost nothing
     matrix = placed(0.5, 1500, 10000)
-    crop = alignment.crop_face(picture, matrix, SIZE)
+    crop = warping.crop_face(picture, matrix, SIZE)
     box = blending.paste(picture, np.ones_like(crop), crop, MASK, matrix)
     assert 1400 < box[0] < box[2] < 1600
     assert 9900 < box[1] < box[3] < 10100

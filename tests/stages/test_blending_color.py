@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib_facerestore.faces import alignment
+from lib_facerestore.faces import warping
 from lib_facerestore.stages import blending
 
 from .blending_helpers import MASK, SIZE, placed, smooth_picture, to_uint8
@@ -15,7 +15,7 @@ from .blending_helpers import MASK, SIZE, placed, smooth_picture, to_uint8
 def test_no_step_of_colour_is_left(tint: tuple[float, ...]) -> None:
     picture = smooth_picture(400, 400)
     matrix = placed(0.7, 200, 200, 15)
-    crop = alignment.crop_face(picture, matrix, SIZE)
+    crop = warping.crop_face(picture, matrix, SIZE)
     tinted = np.clip(crop + np.array(tint, np.float32), 0, 1)
     image = to_uint8(picture)
     blending.paste(image, blending.match_color(tinted, crop, MASK), crop, MASK, matrix)

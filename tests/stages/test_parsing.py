@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lib_facerestore.errors import FaceRestoreError, InputError, ModelFileError, OptionError
-from lib_facerestore.faces import alignment
+from lib_facerestore.faces import alignment, warping
 from lib_facerestore.options.table import Options, Part
 from lib_facerestore.stages import parsing
 from lib_facerestore.system import facexlib_import
@@ -110,7 +110,7 @@ def test_ellipse_follows_the_roll(degrees: float) -> None:
     turn = np.concatenate([linear, (np.full(2, 255.5) - linear @ np.full(2, 255.5))[:, None]], axis=1)
     turned = parsing.ellipse_mask(alignment.apply_affine(turn, TEMPLATE), 512)
     upright = parsing.ellipse_mask(TEMPLATE, 512)
-    back = alignment.warp(turned, turn, 512, 512, "zero", smooth=True)
+    back = warping.warp(turned, turn, 512, 512, "zero", smooth=True)
     assert np.abs(back - upright).mean() < 0.002
 
 

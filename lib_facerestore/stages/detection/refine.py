@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from ...faces import alignment
+from ...faces import warping
 from .postprocess import Detections
 
 SIDE = 96
@@ -189,7 +189,7 @@ def look(
     """
     cuts = zip(where[0], where[1].tolist(), where[2].tolist(), strict=True)
     matrices = np.stack([square_matrix(centre, side, angle, mirrored, pixels) for centre, side, angle in cuts])
-    squares = np.stack([alignment.warp(image, matrix, pixels, pixels, "edge") for matrix in matrices])
+    squares = np.stack([warping.warp(image, matrix, pixels, pixels, "edge") for matrix in matrices])
     batch = torch.from_numpy(squares.transpose(0, 3, 1, 2)) * 2 - 1
     with torch.inference_mode():
         answers = [network(part.to(device)).float().cpu() for part in batch.split(64)]
