@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import numpy as np
 import pytest
 import safetensors.torch
@@ -25,6 +26,11 @@ from lib_facerestore.system import facexlib_import, heap
 heap.keep_freed_memory()  # as the command line does
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores; more threads would only wait for each other
+
+
+# The same examples everywhere, and no limit of time for one: a busy machine must not decide whether a test passes.
+hypothesis.settings.register_profile("everywhere", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("everywhere")
 
 
 class KnownFaces:
