@@ -59,7 +59,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str] | None = None) -> None:
     """Add the command line's options of the table, all or only those with these names."""
-    group = parser.add_argument_group("options")
+    group = parser.add_argument_group("face restoration")
     for spec in specs_in("cli"):
         if names is None or spec.name in names:
             flag = "--" + spec.name.replace("_", "-")
