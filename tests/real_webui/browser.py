@@ -89,12 +89,17 @@ class Page(chromium.Elements):
         if len(files) == 1:
             until(lambda: self.js(loaded, rule), "the upload")
         else:
-            until(lambda: files[-1].stem in self.one(rule).text or self.all(f"{rule} .file-preview"), "the uploads")
+            # While it says "Uploading…" the list is there, but its entries have no address yet.
+            links = f"{rule} .file-preview a[href*='file=']"
+            until(lambda: len(self.all(links)) >= len(files), "the uploads")
         time.sleep(0.5)
 
     def pictures(self, tab: str) -> list[str]:
-        """The addresses of the pictures in a tab's gallery, each once."""
-        code = "return [...document.querySelectorAll(arguments[0])].map((image) => image.src)"
+        """The addresses of the pictures in a tab's gallery, each once; live previews are not among them."""
+        code = (
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".filter((image) => !image.closest('.livePreview')).map((image) => image.src)"
+        )
         sources = self.js(code, f"#{tab}_gallery img")
         return list(dict.fromkeys(source for source in sources if source and "livepreview" not in source))
 
