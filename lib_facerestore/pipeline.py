@@ -148,7 +148,7 @@ class FaceRestorer:
             restorers = self._choose(options, plans, there)
             upscaler = self.loaded.upscaler(options, there)
             self._detect(works, options, there, caller)
-            jobs = cut_faces(works, options, restorers, _in_given_pixels(leave_alone, images, works))
+            jobs = cut_faces(works, options, restorers, _reasons_of(leave_alone, images, works))
             self._restore(works, jobs, caller)
             enlarge_pictures(works, jobs, options.upscale, upscaler, caller)
             parser = self._paste(works, jobs, there, caller)
@@ -244,13 +244,17 @@ class FaceRestorer:
         return is_there, fault
 
 
-def _in_given_pixels(
+def _reasons_of(
     leave_alone: LeaveAlone | None, images: Sequence[Image], works: Sequence[PictureWork]
-) -> LeaveAlone | None:
-    """`leave_alone` as a function of faces in pixels of the upright pictures."""
-    if leave_alone is None:
-        return None
-    return lambda index, face: leave_alone(index, as_given([face], images[index], works[index].picture)[0])
+) -> list[dict[int, str]]:
+    """For each picture, why the caller wants faces to be left alone, by their numbers."""
+    found: list[dict[int, str]] = [{} for _ in works]
+    if leave_alone is not None:
+        for index, (image, work) in enumerate(zip(images, works, strict=True)):
+            for face in as_given(work.faces or [], image, work.picture):
+                if reason := leave_alone(index, face):
+                    found[index][face.number] = reason
+    return found
 
 
 def _plans(overrides: Sequence[OverridesLike] | None, pictures: int) -> list[Overrides]:

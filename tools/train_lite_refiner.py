@@ -1,4 +1,4 @@
-"""Train the second stage of the `lite` detector (detection/refine.py) on the labelled photographs. CPU, resumable.
+"""Train the second stage of the `lite` detector (stages/detection/refine.py) on labelled photographs. CPU, resumable.
 
 python tools/train_lite_refiner.py --checkpoints DIR --minutes 15
 python tools/train_lite_refiner.py --checkpoints DIR --export lib_facerestore/weights/lite_refiner.safetensors

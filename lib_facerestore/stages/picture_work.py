@@ -79,7 +79,7 @@ def cut_faces(
     works: Sequence[PictureWork],
     options: Options,
     restorers: Mapping[str, ChosenRestorer],
-    leave_alone: Callable[[int, Face], str] | None = None,
+    outside: Sequence[Mapping[int, str]],
 ) -> list[FaceJob]:
     """Make a job for every face that is restored, and a report for each of the others.
 
@@ -87,8 +87,7 @@ def cut_faces(
         works: the pictures, after detection; the reports are added to them.
         options: options of the call.
         restorers: the restorers by the values of `Options.model`.
-        leave_alone: function of a picture's index and one of its faces; returns the caller's reason to leave the face
-            alone, or "".
+        outside: for each picture, the caller's reasons to leave faces alone, by the faces' numbers.
 
     Returns:
         The jobs, in the order of the pictures and their faces.
@@ -100,8 +99,8 @@ def cut_faces(
             changes = work.plan.get(face.number, {})
             own = for_face(options, changes)
             restorer = restorers[own.model]
-            outside = leave_alone(index, face) if leave_alone is not None else ""
-            reason = f"face {face.number}: {outside}" if outside else reason
+            if face.number in outside[index]:
+                reason = f"face {face.number}: {outside[index][face.number]}"
             reason = reason or _left_alone(face, own, bool(changes.get(SKIP)))
             if not reason:
                 try:
