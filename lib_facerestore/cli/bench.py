@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..bench import table as bench_table
 from ..errors import InputError, OptionError
+from . import bench_quality
 from .arguments import Commands, common, restorer_of, store_of
 from .output import FAILED, OK, print_error, print_json
 
@@ -51,6 +52,7 @@ def add_command(commands: Commands) -> None:
     parser.add_argument("--job", default="", metavar="ID", help=f"model of the whole job, or none ({DEFAULT_JOB})")
     parser.add_argument("--repeats", type=_count, default=3, help="measured runs after the first one (default: 3)")
     parser.add_argument("--threads", type=_count, default=0, help="threads of the CPU (default: torch's choice)")
+    bench_quality.add_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -63,9 +65,13 @@ def _count(text: str) -> int:
 def run(settings: argparse.Namespace) -> int:
     """Measure, and print each row when it is ready; returns the exit code, 1 if something could not be measured.
 
+    With --quality, `bench_quality` does this.
+
     Raises:
         FaceRestoreError: an argument is wrong; nothing is measured then.
     """
+    if settings.quality:
+        return bench_quality.run(settings)
     import torch
 
     from ..bench import measure as measuring
