@@ -64,6 +64,11 @@ def ordinary(pixels: Pixels, rng: Rng) -> Pixels:
     return jpeg(noise(coarse(blur(pixels, 1.2), 2.5), 6, rng), 60)
 
 
+def heavy(pixels: Pixels, rng: Rng) -> Pixels:
+    """What years of copying do: blur, a quarter of the size and enlarged again, noise, JPEG 30."""
+    return jpeg(noise(coarse(blur(pixels, 3), 4), 15, rng), 30)
+
+
 DAMAGES: dict[str, Damage] = {
     "noise σ14": lambda pixels, rng: noise(pixels, 14, rng),
     "JPEG 30": lambda pixels, _: jpeg(pixels, 30),

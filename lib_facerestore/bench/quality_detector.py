@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..faces import alignment
 from ..faces.face import Box, Face
 from . import metrics
-from .degradations import blur, coarse, noise, ordinary
+from .degradations import blur, coarse, heavy, noise, ordinary
 from .metrics import Pixels
 from .portraits import Portrait
 from .quality import generator
@@ -64,19 +64,21 @@ def measure(portraits: Sequence[Portrait], find: Find, angles: Sequence[int] = A
     """
     lines = []
     for case, scenes in _cases(portraits, angles):
-        faces = hits = right = false = judged = 0
+        faces = hits = right = false = judged = pictures = 0
         for scene in scenes:
+            pictures += 1
             found = find(scene.pixels)
             hit, good, extra = _compare(scene, found)
             faces, hits, right = faces + len(scene.boxes), hits + hit, right + good
             if scene.alone:
                 judged, false = judged + 1, false + extra
-        values: dict[str, float | None] = {"recall": hits / max(faces, 1)}
+        values: dict[str, float | None] = {"recall": hits / faces} if faces else {}
         if hits:
             values["landmarks right"] = right / hits
         if judged:
             values["false faces a picture"] = false / judged
-        lines.append(Line(case, "", "", "", values, faces))
+        if values:
+            lines.append(Line(case, "", "", "", values, faces or pictures))
     return lines
 
 
@@ -119,11 +121,13 @@ def _cases(portraits: Sequence[Portrait], angles: Sequence[int]) -> Iterator[tup
     yield "÷12 and enlarged", damaged(lambda pixels, _: coarse(pixels, 12))
     yield "÷8", each(lambda portrait, _: reduced(portrait, 8))
     yield "ordinary damage", damaged(lambda pixels, index: ordinary(pixels, generator("ordinary", index)))
+    yield "heavy damage", damaged(lambda pixels, index: heavy(pixels, generator("heavy", index)))
     for angle in angles:
         yield f"rotated by {angle}°", each(lambda portrait, _, angle=angle: rotated(portrait, angle))  # type: ignore[misc]
     yield "left 30 % cut off", each(lambda portrait, _: cut_off(portrait, left=0.3))
     yield "lower 45 % cut off", each(lambda portrait, _: cut_off(portrait, bottom=0.45))
     yield "close-up of 2,000 px", each(lambda portrait, _: close_up(portrait))
+    yield "no face: what is beside it", (scene for portrait in portraits for scene in faceless(portrait))
     yield "faces of 150 px in 8000×1200", iter([group(portraits)])
 
 
@@ -171,6 +175,19 @@ def cut_off(portrait: Portrait, left: float = 0.0, bottom: float = 0.0) -> Scene
     whole = (x0 - start, y0, x1 - start, y1)
     seen = (max(whole[0], 0.0), max(y0, 0.0), min(whole[2], float(width)), min(y1, float(height)))
     return Scene(pixels, [[whole, seen]], [landmarks], portrait.alone)
+
+
+def faceless(portrait: Portrait) -> list[Scene]:
+    """The largest part of the picture beside its face, such as chest and hands; none if it is small or has others."""
+    height, width = portrait.pixels.shape[:2]
+    x0, y0, x1, y1 = portrait.box
+    margin = 0.1 * (y1 - y0)
+    x0, y0, x1, y1 = (round(value) for value in (x0 - margin, y0 - margin, x1 + margin, y1 + margin))
+    parts = [(0, 0, x0, height), (x1, 0, width, height), (0, 0, width, y0), (0, y1, width, height)]
+    left, top, right, bottom = max(parts, key=lambda part: max(part[2] - part[0], 0) * max(part[3] - part[1], 0))
+    if not portrait.alone or right - left < 64 or bottom - top < 64:
+        return []
+    return [Scene(np.ascontiguousarray(portrait.pixels[top:bottom, left:right]), [], [], True)]
 
 
 def close_up(portrait: Portrait, side: int = 2000, share: float = 1.0) -> Scene:
