@@ -179,7 +179,7 @@ def grain_ratios(result: Pixels, before: Pixels, truth: Pixels, inside: Region, 
 
     Returns:
         The ratio of power, and by which factor, from 1 to `WORST`, the band that deviates most has too much or too
-        little. Bands with less than 3 % of the noise's power do not count.
+        little. Bands with less than a tenth of the noise's power do not count.
     """
     after, noisy = (((part.astype(np.float32) - truth) @ _LUMA).astype(np.float32) for part in (result, before))
     here, there = band_powers(after, inside), band_powers(after, outside)
@@ -188,7 +188,7 @@ def grain_ratios(result: Pixels, before: Pixels, truth: Pixels, inside: Region, 
     ratios = (here + floor) / (was_here + floor) / ((there + floor) / (was_there + floor))
     powers = [_power(part, where) + floor for part in (after, noisy) for where in (inside, outside)]
     total = powers[0] / powers[1] / (powers[2] / powers[3])
-    counted = ratios[was_here >= 0.03 * was_here.sum()]
+    counted = ratios[was_here >= 0.1 * was_here.sum()]
     return float(total), min(WORST, float(np.exp(np.abs(np.log(counted)).max())))
 
 
