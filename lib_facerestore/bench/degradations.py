@@ -111,7 +111,7 @@ def occlude(pixels: Pixels, landmarks: NDArray[np.floating], kind: Occluder) -> 
     Args:
         pixels: the picture.
         landmarks: 5×2, the face's eyes, nose and mouth corners.
-        kind: "hand": fingers over the mouth, in the skin's colour; "sunglasses": dark glasses; "stain": a brown blot
+        kind: "hand": fingers over the mouth, in the skin's colour; "sunglasses": dark glasses; "stain": a blot of ink
             through which the face is seen.
 
     Returns:
@@ -163,6 +163,6 @@ def occlude(pixels: Pixels, landmarks: NDArray[np.floating], kind: Occluder) -> 
         nose = points[2] + right * 0.35 * unit - mouth
         distance = np.hypot(u - float(nose @ right) / unit, 0.8 * (v - float(nose @ down) / unit))
         cover = 0.6 * np.clip((0.42 - distance) / 0.06, 0, 1)
-        colour = np.broadcast_to(np.array([92.0, 58.0, 26.0]), pixels.shape)
+        colour = np.broadcast_to(np.array([24.0, 30.0, 90.0]), pixels.shape)
     blended = pixels + cover[..., None] * (colour - pixels)
     return to_pixels(blended), cover.astype(np.float32)
