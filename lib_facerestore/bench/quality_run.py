@@ -10,6 +10,7 @@ from ..faces.face import Face
 from ..options.table import Options
 from ..pipeline import FaceRestorer
 from . import metrics, quality, quality_detector, quality_restorer
+from .aims import with_aims
 from .metrics import Pixels
 from .pastes import FACEXLIB, OURS, SQUARE, FacexlibPaste, KnownFaces, OurPaste, Paste, paste_square
 from .portraits import Portrait
@@ -92,17 +93,17 @@ def run(
             say(f"pastes on {portrait.name} …")
             bench.measure(portrait, index, extent.sides)
         columns = [OURS, FACEXLIB, SQUARE] if FACEXLIB in pastes else [OURS, SQUARE]
-        done(Table("paste", "the paste", columns, bench.lines(), notes))
+        done(Table("paste", "the paste", columns, with_aims(bench.lines()), notes))
     if "restorer" in tables:
         say(f"restorer {chosen.id} …")
         lines = quality_restorer.measure(portraits, restore, chosen.id, extent.restorer_sides)
         columns = [chosen.id, quality_restorer.BILATERAL, quality_restorer.UNSHARP]
-        done(Table("restorer", f"the restorer {chosen.id}", columns, lines))
+        done(Table("restorer", f"the restorer {chosen.id}", columns, with_aims(lines)))
     if "detector" in tables:
         say(f"detector {detector.name} …")
         lines = quality_detector.measure(portraits, lambda image: detector.detect([image], 0.5)[0], extent.angles)
         notes = [] if any(portrait.alone for portrait in portraits) else [_NOT_LABELLED]
-        done(Table("detector", f"the detector {detector.name}", quality_detector.COLUMNS, lines, notes))
+        done(Table("detector", f"the detector {detector.name}", quality_detector.COLUMNS, with_aims(lines), notes))
 
 
 _NOT_LABELLED = (

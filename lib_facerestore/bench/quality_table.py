@@ -14,6 +14,24 @@ Better = Literal["higher", "lower", "near 1", ""]
 
 
 @dataclass(frozen=True)
+class Aim:
+    """The range that a value should be in; None means no limit on that side."""
+
+    least: float | None
+    most: float | None
+
+    def met(self, value: float | None, unit: str) -> bool:
+        """Whether a value, as it is printed, is in the range; None stands for an infinite number of decibels."""
+        shown = math.inf if value is None else round(value, _digits(unit))
+        return (self.least is None or shown >= self.least) and (self.most is None or shown <= self.most)
+
+    def __str__(self) -> str:
+        if self.least is None or self.most is None:
+            return f"≤ {self.most:g}" if self.least is None else f"≥ {self.least:g}"
+        return f"{self.least:g} to {self.most:g}"
+
+
+@dataclass(frozen=True)
 class Line:
     """One line of a table.
 
@@ -25,6 +43,7 @@ class Line:
         values: the values by column. A column that was not measured is absent; None stands for an infinite number of
             decibels (identical pictures).
         count: how many faces or pictures the values are means of.
+        aim: the range that the table's first column should be in, or None.
     """
 
     case: str
@@ -33,6 +52,7 @@ class Line:
     better: Better
     values: Mapping[str, float | None]
     count: int
+    aim: Aim | None = None
 
     def best(self) -> frozenset[str]:
         """The columns with the best value as it is printed; empty if there are fewer than two columns."""
@@ -63,7 +83,7 @@ def _digits(unit: str) -> int:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table. Aims are for its first column.
 
     Attributes:
         name: its key in JSON.
@@ -81,16 +101,23 @@ class Table:
 
     def markdown(self) -> str:
         """The table with its title and notes; the best values are bold."""
-        head = [f"| {self.title} | measured | unit | {' | '.join(self.columns)} | of |"]
-        head.append("| --- | --- | --- |" + " ---: |" * (len(self.columns) + 1))
-        body = [
-            "| "
-            + " | ".join([line.case, line.measure, line.unit, *map(line.text, self.columns), str(line.count)])
-            + " |"
-            for line in self.lines
-        ]
+        head = [f"| {self.title} | measured | unit | {' | '.join(self.columns)} | aim | of |"]
+        head.append("| --- | --- | --- |" + " ---: |" * len(self.columns) + " --- | ---: |")
+        body = []
+        for line in self.lines:
+            met = self.met(line)
+            aim = "" if met is None else f"{line.aim}{'' if met else ', missed'}"
+            cells = [line.case, line.measure, line.unit, *map(line.text, self.columns), aim, str(line.count)]
+            body.append("| " + " | ".join(cells) + " |")
         notes = ["", *(f"- {note}" for note in self.notes)] if self.notes else []
         return "\n".join([*head, *body, *notes])
+
+    def met(self, line: Line) -> bool | None:
+        """Whether the first column of a line is what it should be; None if there is no aim or no value."""
+        column = self.columns[0]
+        if line.aim is None or column not in line.values:
+            return None
+        return line.aim.met(line.values[column], line.unit)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -98,6 +125,7 @@ class Table:
             {
                 "case": line.case, "measure": line.measure, "unit": line.unit, "better": line.better,
                 "values": dict(line.values), "count": line.count,
+                "aim": None if line.aim is None else [line.aim.least, line.aim.most], "met": self.met(line),
             }
             for line in self.lines
         ]  # fmt: skip
@@ -109,7 +137,10 @@ class Table:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Table:
         """The table of `to_dict`."""
-        lines = [Line(**line) for line in values["lines"]]
+        lines = []
+        for found in values["lines"]:
+            aim = None if found["aim"] is None else Aim(*found["aim"])
+            lines.append(Line(**{key: found[key] for key in found if key not in ("aim", "met")}, aim=aim))
         return cls(values["name"], values["title"], tuple(values["columns"]), lines, tuple(values["notes"]))
 
 

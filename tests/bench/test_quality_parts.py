@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import torch
 from PIL import Image
 
 from lib_facerestore.bench import degradations, pastes, portraits, quality_detector
+from lib_facerestore.bench.aims import with_aims
 from lib_facerestore.bench.portraits import Portrait
-from lib_facerestore.bench.quality_table import Collected, Line, Table
+from lib_facerestore.bench.quality_table import Aim, Collected, Line, Table
 from lib_facerestore.bench.sheet import TILE, Sheet
 from lib_facerestore.catalogue import Store
 from lib_facerestore.errors import InputError
@@ -245,16 +247,35 @@ def test_tables_are_markdown_and_the_same_as_json() -> None:
     found.add("b", "face", "dB", "higher", {"ours": 41.0, "square": 41.04})
     found.add("c", "face", "dB", "higher", {"ours": None})
     found.add("c", "face", "dB", "higher", {"ours": 50.0})
-    table = Table("paste", "the paste", ("ours", "square"), found.lines(), ("a note",))
+    lines = found.lines()
+    lines[1] = dataclasses.replace(lines[1], aim=Aim(0.8, 1.2))
+    lines[2] = dataclasses.replace(lines[2], aim=Aim(41.3, None))
+    lines[3] = dataclasses.replace(lines[3], aim=Aim(None, 80))
+    table = Table("paste", "the paste", ("ours", "square"), lines, ("a note",))
     text = table.markdown().splitlines()
-    assert text[2] == "| a | face | dB | 45.0 | **∞** | 2 |"
-    assert text[3] == "| a | noise | × | 0.90 | **1.00** | 2 |"
-    assert text[4] == "| b | face | dB | **41.0** | **41.0** | 1 |", "what is printed alike is equally good"
-    assert text[5] == "| c | face | dB | 75.0 | – | 2 |", "identical pictures count as 100 dB in a mean"
+    assert text[2] == "| a | face | dB | 45.0 | **∞** |  | 2 |"
+    assert text[3] == "| a | noise | × | 0.90 | **1.00** | 0.8 to 1.2 | 2 |"
+    assert text[4] == "| b | face | dB | **41.0** | **41.0** | ≥ 41.3, missed | 1 |", (
+        "what is printed alike is equally good"
+    )
+    assert text[5] == "| c | face | dB | 75.0 | – | ≤ 80 | 2 |", "identical pictures count as 100 dB in a mean"
     assert text[-1] == "- a note" and len({line.count("|") for line in text[:6]}) == 1
     again = Table.from_dict(json.loads(json.dumps(table.to_dict(), allow_nan=False)))
     assert again.markdown() == table.markdown() and again.to_dict() == table.to_dict()
     assert Line("x", "", "", "", {"a": 1.0, "b": 0.0}, 1).best() == frozenset()
+
+
+def test_the_first_fitting_aim_is_that_of_a_line() -> None:
+    cases = [
+        ("restored, clean, side 512", "face, to itself"),
+        ("clean", ""),
+        ("lower 45 % cut off", ""),
+        ("other", "face"),
+    ]
+    lines = with_aims(Line(case, measure, "", "", {"a": 1.0}, 1) for case, measure in cases)
+    assert [line.aim for line in lines] == [Aim(48, None), Aim(0.95, None), Aim(0.9, None), None]
+    assert Aim(48, None).met(None, "dB") and Aim(48, None).met(47.96, "dB") and not Aim(48, None).met(47.94, "dB")
+    assert not Aim(None, 0).met(1.0, "px")
 
 
 def test_the_sheet_shows_the_face_of_every_picture(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from lib_facerestore.bench import quality, quality_detector, quality_run
+from lib_facerestore.bench.aims import AIMS
 from lib_facerestore.bench.quality_table import Table
 from lib_facerestore.cli.bench_quality import DEFAULT_MODEL
 from lib_facerestore.stages import loaded_models
@@ -70,6 +72,10 @@ def test_json_has_what_the_tables_show(run: Run, picture: Path, capsys: pytest.C
     detector = {line.case: line.values for line in tables["detector"].lines}
     assert detector["clean"]["recall"] == 1 and "false faces a picture" not in detector["clean"]
     assert Image.open(sheet).size[0] == 5 * 260
+    measured = [(line.case, line.measure) for table in tables.values() for line in table.lines]
+    for case, measure, _ in AIMS:
+        fitting = [one for one in measured if re.fullmatch(case, one[0]) and re.fullmatch(measure, one[1])]
+        assert fitting, f"nothing is measured that the aim of {case!r}, {measure!r} is for"
 
     assert run(*arguments, picture.parent) == 0
     printed = capsys.readouterr().out
@@ -92,7 +98,7 @@ def test_without_facexlib_the_others_are_measured(
     monkeypatch.setitem(sys.modules, "facexlib", None)
     assert run("bench", "--quality", "--quick", "--tables", "paste", "--job", "small", picture) == 1
     printed = capsys.readouterr().out
-    assert "| the paste | measured | unit | ours | square | of |" in printed
+    assert "| the paste | measured | unit | ours | square | aim | of |" in printed
     assert "- facexlib: facexlib.utils.face_restoration_helper cannot be imported" in printed
 
 
