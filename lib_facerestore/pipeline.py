@@ -151,12 +151,12 @@ class FaceRestorer:
             jobs = cut_faces(works, options, restorers, _reasons_of(leave_alone, images, works))
             self._restore(works, jobs, caller)
             enlarge_pictures(works, jobs, options.upscale, upscaler, caller)
-            parser = self._paste(works, jobs, there, caller)
+            parser_fault = self._paste(works, jobs, there, caller)
         model = restorers[options.model].id
         outputs = []
         for index, (image, work) in enumerate(zip(images, works, strict=True)):
             own = [job for job in jobs if job.picture == index]
-            outputs.append(_result(image, work, own, options, model, hints_on(own, *parser)))
+            outputs.append(_result(image, work, own, options, model, hints_on(own, parser_fault)))
         return cast("list[Result[ImageT]]", outputs)
 
     def check(self, options: Options) -> None:
@@ -215,20 +215,13 @@ class FaceRestorer:
                 done += len(batch)
         caller.report("restore", done, len(jobs))
 
-    def _paste(
-        self, works: Sequence[PictureWork], jobs: Sequence[FaceJob], there: Inventory, caller: Caller
-    ) -> tuple[bool, str]:
-        """Blend the restored faces into the canvases.
-
-        Returns:
-            Whether there is a parser (true if none is needed), and why the installed one cannot be used, or "".
-        """
+    def _paste(self, works: Sequence[PictureWork], jobs: Sequence[FaceJob], there: Inventory, caller: Caller) -> str:
+        """Blend the restored faces into the canvases. Returns why the best parser cannot be used, or ""."""
         ready = [job for job in jobs if job.restored is not None]
         parser: Parser | None = None
-        is_there, fault = True, ""
+        fault = ""
         if any(job.wants_parsing for job in ready):
             parser, fault = self.loaded.parser(there)
-            is_there = parser is not None
         for start in range(0, len(ready), self.batch_size):
             caller.report("paste", start, len(ready))
             batch = ready[start : start + self.batch_size]
@@ -241,7 +234,7 @@ class FaceRestorer:
                 assert work.canvas is not None
                 face_job.paste(job, labels, work.canvas, (work.picture.width, work.picture.height))
         caller.report("paste", len(ready), len(ready))
-        return is_there, fault
+        return fault
 
 
 def _reasons_of(
@@ -287,10 +280,11 @@ def _restore(network: Network, batch: Sequence[FaceJob], fidelity: float | None)
 def _parse(jobs: Sequence[FaceJob], parser: Parser | None) -> list[NDArray[np.uint8] | None]:
     """The parsing classes of the restored crops, None for those that do not need them."""
     labels: list[NDArray[np.uint8] | None] = [None] * len(jobs)
-    if parser is None:
+    wanting = [i for i, job in enumerate(jobs) if job.wants_parsing and job.restored is not None]
+    if parser is None or not wanting:
         return labels
-    crops = {i: job.restored for i, job in enumerate(jobs) if job.wants_parsing and job.restored is not None}
-    for i, found in zip(crops, parser.masks(list(crops.values())) if crops else [], strict=True):
+    restored = [crop for i in wanting if (crop := jobs[i].restored) is not None]
+    for i, found in zip(wanting, parser.masks(restored, [jobs[i].crop for i in wanting]), strict=True):
         labels[i] = found
     return labels
 

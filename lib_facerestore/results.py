@@ -19,7 +19,6 @@ from .options.table import SPECS, Options
 from .stages.face_job import FaceJob
 
 STOPPED = "stopped"
-NO_PARSER = "keep hair has no effect without a parsing model (`facerestore models download bisenet`)"
 
 Image: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | PIL.Image.Image | Picture
 """H×W×3 or H×W×4 RGB(A) arrays, PIL images, or pictures with their metadata."""
@@ -67,32 +66,29 @@ def notes_on(faces: Sequence[Face], plan: Overrides, options: Options, stopped: 
     return tuple(notes) if faces else (*notes, "no face was found")
 
 
-def hints_on(jobs: Sequence[FaceJob], parser_is_there: bool, parser_fault: str) -> tuple[str, ...]:
+def hints_on(jobs: Sequence[FaceJob], parser_fault: str) -> tuple[str, ...]:
     """Hints about options of a picture's faces that had no effect, or not the usual one.
 
     A hint names the faces, unless it is true of all of them.
 
     Args:
         jobs: the picture's jobs.
-        parser_is_there: whether there is a parser.
-        parser_fault: why the installed parser cannot be used, or "".
+        parser_fault: why the best parser cannot be used, or "".
     """
     concerned: dict[str, list[FaceJob]] = {}
     for job in jobs:
-        for text in _hints_on_face(job, parser_is_there, parser_fault):
+        for text in _hints_on_face(job, parser_fault):
             concerned.setdefault(text, []).append(job)
     return tuple(_faces_named(own, len(jobs)) + text for text, own in concerned.items())
 
 
-def _hints_on_face(job: FaceJob, parser_is_there: bool, parser_fault: str) -> list[str]:
+def _hints_on_face(job: FaceJob, parser_fault: str) -> list[str]:
     found = []
     value = job.options.fidelity
     if job.fidelity is None and value != SPECS["fidelity"].default:
         found.append(f"fidelity {value:g} has no effect: {job.restorer.id} has no such knob")
     if parser_fault and job.wants_parsing:
         found.append(parser_fault)
-    elif not parser_is_there and "hair" in job.options.keep_parts:
-        found.append(NO_PARSER)
     return found
 
 

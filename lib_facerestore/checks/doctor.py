@@ -29,8 +29,8 @@ class Finding:
 _HELPERS = (
     ("retinaface-resnet50", "the built-in detector is used"),
     ("retinaface-mobilenet", "the built-in detector is used"),
-    ("bisenet", "masks are ellipses fitted to the landmarks"),
-    ("parsenet", "masks are ellipses fitted to the landmarks"),
+    ("bisenet", "the built-in parser is used"),
+    ("parsenet", "the built-in parser is used"),
 )
 """Models that are used if they are installed, and what is used otherwise."""
 

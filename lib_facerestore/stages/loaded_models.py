@@ -16,6 +16,7 @@ from ..networks.shelf import Shelf
 from ..options.table import Options
 from .background import Upscaler, load_upscaler
 from .detection import Detector, create_detector, find_files
+from .lite_parser import load_lite_parser
 from .parsing import Parser, create_parser, find_file
 
 logger = logging.getLogger(__name__)
@@ -132,11 +133,11 @@ class LoadedModels:
     def parser(self, there: Inventory) -> tuple[Parser | None, str]:
         """The best installed parser.
 
-        A parser that cannot be used is no error: masks are ellipses then, as without a parser. It is not tried again
-        until its file changes or `unload` is called.
+        A parser that cannot be used is no error: the built-in one is used then. If that cannot be used either, masks
+        are ellipses. A parser is not tried again until its file changes or `unload` is called.
 
         Returns:
-            The parser or None, and why the installed one cannot be used, or "".
+            The parser or None, and why the best one cannot be used, or "".
         """
         path = find_file(there)
         version = _version(path) if path is not None else ()
@@ -156,13 +157,19 @@ class LoadedModels:
         return ChosenRestorer(name, path, network.size, network.template, network.knobs)
 
     def _load_parser(self, there: Inventory) -> tuple[Parser | None, str]:
-        try:
-            with torch.inference_mode(False):
+        fault = ""
+        with torch.inference_mode(False):
+            try:
                 return create_parser(there, self.device), ""
-        except FaceRestoreError as error:
-            fault = f"masks are ellipses, because the parsing model cannot be used: {error}"
-            self._warn(fault)
-            return None, fault
+            except FaceRestoreError as error:
+                fault = f"masks are made by lite, because the parsing model cannot be used: {error}"
+            try:
+                built_in = load_lite_parser(self.device)
+            except FaceRestoreError as error:
+                fault = f"masks are ellipses and hair cannot be kept, because no parsing model can be used: {error}"
+                built_in = None
+        self._warn(fault)
+        return built_in, fault
 
     def _warn(self, message: str) -> None:
         """Log a warning, but only once: otherwise every call would repeat it."""

@@ -1,7 +1,8 @@
 """Face parsing: which pixels of an aligned crop are skin, eyes, mouth and so on; and shapes used without a parser.
 
 Label maps are size×size uint8 arrays. Their values are always the class numbers of BiSeNet (`CLASSES`).
-The networks are facexlib's BiSeNet (Yu et al., ECCV 2018) and ParseNet (from PSFR-GAN, Chen et al., CVPR 2021).
+The networks are facexlib's BiSeNet (Yu et al., ECCV 2018) and ParseNet (from PSFR-GAN, Chen et al., CVPR 2021), and
+`lite`, which is part of the package (`lite_parser`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..catalogue import Inventory, inventory_of
 from ..errors import InputError, ModelFileError
 from ..options.table import Part
+from .filters import square_of
 
 if TYPE_CHECKING:
     import torch
@@ -46,16 +48,20 @@ class Parser(Protocol):
     """A face parsing network.
 
     Attributes:
-        name: "bisenet" or "parsenet".
+        name: "bisenet", "parsenet" or "lite".
     """
 
     name: str
 
-    def masks(self, crops: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint8]]:
+    def masks(
+        self, crops: Sequence[NDArray[np.float32]], originals: Sequence[NDArray[np.float32]] | None = None
+    ) -> list[NDArray[np.uint8]]:
         """Label maps of aligned crops.
 
         Args:
             crops: size×size×3 float32, RGB in [0, 1]; they may differ in size.
+            originals: the crops before restoration. A parser that knows things in front of the face labels what it
+                finds there as background; the others do not use them.
 
         Returns:
             For each crop, size×size uint8 with values from `CLASSES`.
@@ -72,8 +78,10 @@ class _NetworkParser:
         self.device = device
         self._network: Any = network  # facexlib has no types
 
-    def masks(self, crops: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint8]]:
-        """See `Parser.masks`; crops of different sizes share batches.
+    def masks(
+        self, crops: Sequence[NDArray[np.float32]], originals: Sequence[NDArray[np.float32]] | None = None
+    ) -> list[NDArray[np.uint8]]:
+        """See `Parser.masks`; crops of different sizes share batches, and the originals are not used.
 
         Raises:
             InputError: a crop is not square RGB.
@@ -83,7 +91,7 @@ class _NetworkParser:
         result: list[NDArray[np.uint8]] = []
         for start in range(0, len(crops), _BATCH):
             part = crops[start : start + _BATCH]
-            batch = np.stack([_resized(crop, self.side) for crop in part]).transpose(0, 3, 1, 2)
+            batch = np.stack([square_of(crop, self.side) for crop in part]).transpose(0, 3, 1, 2)
             with torch.inference_mode():
                 logits = self._logits(torch.from_numpy(np.ascontiguousarray(batch)).to(self.device))
                 for crop, one in zip(part, logits, strict=True):
@@ -121,16 +129,6 @@ class _NetworkParser:
         feature, context, _ = self._network.cp((batch - mean) / std)
         head: torch.Tensor = self._network.conv_out(self._network.ffm(feature, context))[0]
         return head
-
-
-def _resized(crop: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    if crop.ndim != 3 or crop.shape[2] != 3 or crop.shape[0] != crop.shape[1]:
-        raise InputError(f"crop: a square RGB crop is needed for parsing, got shape {crop.shape}")
-    crop = np.asarray(crop, np.float32)
-    if crop.shape[0] == side:
-        return crop
-    method = cv2.INTER_AREA if crop.shape[0] > side else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(crop, (side, side), interpolation=method), np.float32)
 
 
 def load_parser(path: Path, device: str | torch.device = "cpu") -> Parser:
@@ -175,8 +173,8 @@ def network_parser(name: str, network: nn.Module, device: str | torch.device = "
     return _NetworkParser(name, network, 512 if name == "bisenet" else 256, device)
 
 
-def create_parser(models: Inventory | Sequence[Path], device: str | torch.device = "cpu") -> Parser | None:
-    """Load the best installed parser: BiSeNet, else ParseNet, else None (masks are ellipses then).
+def create_parser(models: Inventory | Sequence[Path], device: str | torch.device = "cpu") -> Parser:
+    """Load the best installed parser: BiSeNet, else ParseNet, else `lite`, which is part of the package.
 
     Files are recognised by their tensors, not their names. If there is no parser, a file that has a parser's name is
     loaded, so that the error says what is wrong with it.
@@ -190,11 +188,15 @@ def create_parser(models: Inventory | Sequence[Path], device: str | torch.device
         FaceRestoreError: facexlib, which contains the networks, cannot be imported.
     """
     path = find_file(models)
-    return load_parser(path, device) if path is not None else None
+    if path is not None:
+        return load_parser(path, device)
+    from .lite_parser import load_lite_parser
+
+    return load_lite_parser(device)
 
 
 def find_file(models: Inventory | Sequence[Path]) -> Path | None:
-    """The file that `create_parser` loads; None if there is none."""
+    """The file that `create_parser` loads; None if there is none, so that it loads `lite`."""
     there = inventory_of(models)
     misfits = (file.path for file in there.misfits("parser").values())
     return next(iter([*there.installed("parser").values(), *misfits]), None)

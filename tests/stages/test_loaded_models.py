@@ -14,7 +14,7 @@ import torch
 from lib_facerestore import FaceRestorer, ModelFileError, Options
 from lib_facerestore.catalogue import Inventory, fingerprints
 from lib_facerestore.errors import FaceRestoreError
-from lib_facerestore.stages import loaded_models
+from lib_facerestore.stages import lite_parser, loaded_models
 from lib_facerestore.system import facexlib_import
 
 from ..catalogue.test_catalogue import empty_file, shapes_of
@@ -43,17 +43,17 @@ def test_what_auto_passes_over_is_told_once(models: Path, photo: np.ndarray, cap
     )
 
 
-def test_a_parser_that_cannot_be_used_costs_the_outline_not_the_face(
+def test_a_parser_that_cannot_be_used_is_replaced_by_the_built_in_one(
     restorer: FaceRestorer, models: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = restorer.restore(photo, SMALL)
     (models / "parsing_bisenet.pth").write_bytes(b"half a file")
     for _ in range(2):
         result = restorer.restore(photo, SMALL)
-        assert np.array_equal(result.image, plain.image)  # with ellipses, as without a parser
+        assert np.array_equal(result.image, plain.image)  # as without that parser
         assert len(result.hints) == 1
-        assert re.match(r"masks are ellipses, .*parsing_bisenet\.pth: .*get it again", result.hints[0])
-    assert sum("masks are ellipses" in record.getMessage() for record in caplog.records) == 1
+        assert re.match(r"masks are made by lite, .*parsing_bisenet\.pth: .*get it again", result.hints[0])
+    assert sum("masks are made by lite" in record.getMessage() for record in caplog.records) == 1
     assert restorer.restore(photo, SMALL.replace(mask="box")).hints == ()
     (models / "parsing_bisenet.pth").unlink()  # what is put right is seen
     assert restorer.restore(photo, SMALL).hints == ()
@@ -143,6 +143,18 @@ def test_a_detector_put_there_between_two_calls_is_seen(
     assert made == [False, True, False]
 
 
+def test_without_any_parser_masks_are_ellipses_and_the_hint_says_so(
+    restorer: FaceRestorer, models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = restorer.restore(photo, SMALL.replace(mask="ellipse"))
+    monkeypatch.setattr(lite_parser, "weights_path", lambda name: models / "gone" / name)
+    result = restorer.restore(photo, SMALL.replace(keep="hair"))
+    assert len(result.hints) == 1
+    assert re.match(r"masks are ellipses and hair cannot be kept, .*lite_parser\.safetensors", result.hints[0])
+    assert np.array_equal(result.image, plain.image)
+    assert restorer.restore(photo, SMALL.replace(mask="box")).hints == ()
+
+
 def test_a_parser_without_facexlib_is_tried_once_and_said_in_the_hints(
     restorer: FaceRestorer,
     models: Path,
@@ -159,7 +171,7 @@ def test_a_parser_without_facexlib_is_tried_once_and_said_in_the_hints(
     empty_file(models / "parsing_bisenet.pth", shapes_of("bisenet"))
     for _ in range(3):
         hints = restorer.restore(photo, SMALL.replace(keep="hair")).hints
-        assert len(hints) == 1 and hints[0].startswith("masks are ellipses, because")
+        assert len(hints) == 1 and hints[0].startswith("masks are made by lite, because")
         assert "facexlib cannot be imported" in hints[0] and "download bisenet" not in hints[0]
     assert len(asked) == 1
     assert sum("facexlib" in record.getMessage() for record in caplog.records) == 1

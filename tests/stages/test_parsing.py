@@ -124,8 +124,8 @@ def test_ellipse_of_a_turned_face_holds_its_landmarks_and_moves_to_the_cheek() -
     assert len(columns) < len(np.flatnonzero(parsing.ellipse_mask(TEMPLATE, 512).any(axis=0)))
 
 
-def test_no_file_no_parser(tmp_path: Path) -> None:
-    assert parsing.create_parser([tmp_path, tmp_path / "nowhere"]) is None
+def test_without_a_file_it_is_the_built_in_parser(tmp_path: Path) -> None:
+    assert parsing.create_parser([tmp_path, tmp_path / "nowhere"]).name == "lite"
 
 
 def test_damaged_file_is_named_with_a_remedy(tmp_path: Path) -> None:
@@ -146,7 +146,6 @@ def test_bisenet_against_the_oracle(tmp_path: Path) -> None:
     state, synth, gold = oracle("parsing_bisenet")
     torch.save(state, tmp_path / "parsing_bisenet.pth")
     parser = parsing.create_parser([tmp_path])
-    assert parser is not None
     assert parser.name == "bisenet"
     crop = synth.pseudo_image_01(0, 512, 512)[0].transpose(1, 2, 0)
     labels = parser.masks([crop, crop[::-1].copy(), np.ascontiguousarray(crop[:256, :256])])
@@ -190,7 +189,6 @@ def test_parsenet_runs_at_256_in_bisenet_classes(tmp_path: Path) -> None:
     state, synth, _ = oracle("parsing_parsenet")
     torch.save(state, tmp_path / "parsing_parsenet.pth")
     parser = parsing.create_parser([tmp_path])
-    assert parser is not None
     assert parser.name == "parsenet"
     crop = np.ascontiguousarray(synth.pseudo_image_01(0, 256, 256)[0].transpose(1, 2, 0))
     labels = parser.masks([crop])[0]
@@ -210,6 +208,5 @@ def test_crops_must_be_square_rgb(tmp_path: Path) -> None:
     state, _, _ = oracle("parsing_bisenet")
     torch.save(state, tmp_path / "parsing_bisenet.pth")
     parser = parsing.create_parser([tmp_path])
-    assert parser is not None
     with pytest.raises(InputError, match="square"):
         parser.masks([np.zeros((8, 9, 3), np.float32)])
