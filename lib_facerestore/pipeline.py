@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import PIL.Image
@@ -223,16 +223,16 @@ class FaceRestorer:
         if any(job.wants_parsing for job in ready):
             parser, fault = self.loaded.parser(there)
         for start in range(0, len(ready), self.batch_size):
-            caller.report("paste", start, len(ready))
             batch = ready[start : start + self.batch_size]
             started = time.perf_counter()
             parsed = _parse(batch, parser)
             parsing = (time.perf_counter() - started) / len(batch)
             for job, labels in zip(batch, parsed, strict=True):
                 job.timings["parse"] = parsing
-                work = works[job.picture]
-                assert work.canvas is not None
-                face_job.paste(job, labels, work.canvas, (work.picture.width, work.picture.height))
+                face_job.prepare(job, labels, *_canvas(works[job.picture]))
+        for done, job in enumerate(ready):
+            caller.report("paste", done, len(ready))
+            face_job.paste(job, *_canvas(works[job.picture]))
         caller.report("paste", len(ready), len(ready))
         return fault
 
@@ -275,6 +275,12 @@ def _restore(network: Network, batch: Sequence[FaceJob], fidelity: float | None)
             job.restored = np.ascontiguousarray(restored)
         else:
             job.reason = f"face {job.face.number}: left alone, the network's output has values that are not numbers"
+
+
+def _canvas(work: PictureWork) -> tuple[NDArray[Any], tuple[int, int]]:
+    """The pixels of the result, and the picture's width and height before it was enlarged."""
+    assert work.canvas is not None
+    return work.canvas, (work.picture.width, work.picture.height)
 
 
 def _parse(jobs: Sequence[FaceJob], parser: Parser | None) -> list[NDArray[np.uint8] | None]:

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from ..errors import OptionError
 from ..wording import did_you_mean, shown
 
-Kind = Literal["choice", "text", "float", "int", "flags", "faces"]
+Kind = Literal["choice", "text", "float", "int", "number", "flags", "faces"]
 Scope = Literal["cli", "webui"]
 Value = str | int | float
 
@@ -32,11 +32,11 @@ class OptionSpec:
     Attributes:
         name: name in the library, the API and the command line.
         label: short name in user interfaces.
-        kind: kind of its values.
+        kind: kind of its values; a "number" is a float or one of the choices.
         default: default value.
         help: explanation for users.
         infotext: key in the infotext of pictures.
-        choices: allowed words of a "choice", parts of "flags", or words of "faces"; else empty.
+        choices: allowed words of a "choice", "number" or "faces", or parts of "flags"; else empty.
         minimum: smallest number allowed.
         maximum: largest number allowed. None means no natural limit, so that a number box is better than a slider.
         step: step of a slider.
@@ -69,6 +69,8 @@ class OptionSpec:
         if self.kind == "faces":
             return f"{', '.join(self.choices)}, or face numbers from 1 to {LARGEST_FACE_NUMBER} such as 1,3 or 2-4"
         low, high = self._limits()
+        if self.kind == "number":
+            return f"{' or '.join(self.choices)}, or a number from {low:.12g} to {high:.12g}"
         return f"{'a whole number' if self.kind == 'int' else 'a number'} from {low:.12g} to {high:.12g}"
 
     def check(self, value: object) -> Value:
@@ -80,7 +82,9 @@ class OptionSpec:
         Raises:
             OptionError: the value is not allowed.
         """
-        if self.kind in ("float", "int"):
+        if self.kind == "number" and isinstance(value, str):
+            return self._check_word(value)
+        if self.kind in ("float", "int", "number"):
             return self._check_number(value)
         if self.kind == "flags":
             return self._check_flags(value)
@@ -92,10 +96,12 @@ class OptionSpec:
         """As `check`, for values from interfaces: None means the default, and numbers may be text."""
         if value is None:
             return self.default
-        if self.kind in ("float", "int") and isinstance(value, str):
+        if self.kind == "number" and isinstance(value, str) and value.strip().lower() in self.choices:
+            return self.check(value)
+        if self.kind in ("float", "int", "number") and isinstance(value, str):
             text = value.strip()
             if not _NUMBER.fullmatch(text):
-                raise self._error(value)
+                raise self._error(value, did_you_mean(text, self.choices) if self.kind == "number" else "")
             # Whole numbers stay int, so that an error message shows them as given; very long ones become float.
             value = int(text) if text.lstrip("+-").isdigit() and len(text) < 16 else float(text)
         return self.check(value)
@@ -118,7 +124,7 @@ class OptionSpec:
         if not isinstance(value, str):
             raise self._error(value)
         text = value.strip()
-        if self.kind == "choice":
+        if self.kind in ("choice", "number"):
             if text.lower() not in self.choices:
                 raise self._error(value, did_you_mean(text, self.choices))
             return text.lower()

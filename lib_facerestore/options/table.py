@@ -22,6 +22,7 @@ Order = Literal["left-right", "top-bottom", "large-small", "confidence"]
 MaskKind = Literal["parsing", "ellipse", "box"]
 Part = Literal["eyes", "mouth", "teeth", "glasses", "hair"]
 ColorMode = Literal["match", "none"]
+Auto = Literal["auto"]
 Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 """Precisions that networks run with: a setting of `FaceRestorer` and of the WebUI, not an option in the table."""
@@ -145,10 +146,12 @@ class Options:
         "How much of the original's fine detail is kept. Useful for large faces that are already sharp.",
         per_face=True,
     )
-    grain: float = _share(
-        0.0, "Grain", "Face restore grain",
-        "How much of the picture's noise is added, so that the face is not smoother than its surroundings.",
-        per_face=True,
+    grain: float | Auto = _option(  # noqa: RUF009
+        "auto", "Grain", "Face restore grain",
+        "How much of the picture's grain the face gets, so that it is not smoother than its surroundings: a number, or "
+        "auto. auto gives it the grain of film, print and scans, which belongs to the picture, but not the fine noise "
+        "of a camera or JPEG blocks, which restoring removes; clean pictures get none.",
+        kind="number", choices=get_args(Auto), minimum=0.0, maximum=1.0, step=0.05, per_face=True,
     )
     upscale: float = _option(
         1.0, "Upscale", "Face restore upscale",

@@ -14,8 +14,10 @@ from ..errors import InputError
 from ..faces import alignment, warping
 from ..faces.face import Face, FaceReport
 from ..options.table import Options
-from . import blending, masks
+from . import blending, color, masks
+from .filters import FloatImage
 from .loaded_models import ChosenRestorer
+from .surroundings import Surroundings, look_around
 
 TEMPLATES: dict[str, Callable[[int], NDArray[np.float64]]] = {
     "ffhq": alignment.ffhq_template,
@@ -37,6 +39,8 @@ class FaceJob:
         crop: size×size×3 float32 RGB in [0, 1].
         timings: as in `FaceReport`.
         restored: the network's output, in the form of `crop`; None before it ran.
+        mask: size×size float32, from `build_mask`; None before `prepare`.
+        surroundings: what is measured around the face; None before `prepare`, and if the mask is outside the picture.
         reason: as in `FaceReport`.
         applied: as in `FaceReport`.
     """
@@ -49,6 +53,8 @@ class FaceJob:
     crop: NDArray[np.float32]
     timings: dict[str, float] = field(default_factory=dict)
     restored: NDArray[np.float32] | None = None
+    mask: FloatImage | None = None
+    surroundings: Surroundings | None = None
     reason: str = ""
     applied: bool = False
 
@@ -92,8 +98,8 @@ def cut(picture: int, face: Face, restorer: ChosenRestorer, options: Options, pi
     return FaceJob(picture, face, restorer, options, matrix, crop, {"align": time.perf_counter() - started})
 
 
-def paste(job: FaceJob, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], size_before: tuple[int, int]) -> None:
-    """Blend the restored face into the canvas, in place, and set the job's `applied`, `reason` and `timings`.
+def prepare(job: FaceJob, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], size_before: tuple[int, int]) -> None:
+    """Set the job's `mask`, and its `surroundings`, which must be measured before any face is pasted into the canvas.
 
     Args:
         job: a job whose `restored` is set.
@@ -102,24 +108,43 @@ def paste(job: FaceJob, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], 
         size_before: width and height of the picture before it was enlarged, in which the face was found.
     """
     started = time.perf_counter()
-    assert job.restored is not None
     options, size = job.options, job.crop.shape[0]
     landmarks = alignment.apply_affine(job.matrix, job.face.landmarks)
     arguments = (labels, options.mask, options.mask_feather, options.keep_parts)
     try:
-        mask = masks.build_mask(size, landmarks, *arguments)
+        job.mask = masks.build_mask(size, landmarks, *arguments)
     except InputError:  # the landmarks coincide, so the crop was computed from the box: use the template's landmarks
-        mask = masks.build_mask(size, alignment.ffhq_template(size), *arguments)
-    restored = job.restored
+        job.mask = masks.build_mask(size, alignment.ffhq_template(size), *arguments)
+    job.surroundings = look_around(canvas, job.mask, _to_crop(job, size_before, canvas))
+    job.timings["paste"] = time.perf_counter() - started
+
+
+def paste(job: FaceJob, canvas: NDArray[Any], size_before: tuple[int, int]) -> None:
+    """Blend the restored face into the canvas, in place, and set the job's `applied`, `reason` and `timings`.
+
+    Args:
+        job: a job after `prepare`.
+        canvas: as for `prepare`.
+        size_before: as for `prepare`.
+    """
+    started = time.perf_counter()
+    assert job.restored is not None
+    assert job.mask is not None
+    options, restored = job.options, job.restored
     if options.color == "match":
-        restored = blending.match_color(restored, job.crop, mask)
-    matrix = alignment.compose(job.matrix, _shrink(size_before, canvas))
+        restored = color.match_color(restored, job.crop, job.mask)
+    matrix = _to_crop(job, size_before, canvas)
     shares = (options.visibility, options.detail, options.grain)
-    box = blending.paste(canvas, restored, job.crop, mask, matrix, *shares)
+    box = blending.paste(canvas, restored, job.crop, job.mask, matrix, *shares, job.surroundings)
     job.applied = box[2] > box[0]
     if not job.applied:
         job.reason = f"face {job.face.number}: left alone, none of its pixels are in the picture and outside of keep"
-    job.timings["paste"] = time.perf_counter() - started
+    job.timings["paste"] += time.perf_counter() - started
+
+
+def _to_crop(job: FaceJob, size_before: tuple[int, int], canvas: NDArray[Any]) -> NDArray[np.float64]:
+    """2×3 matrix, pixels of the enlarged picture → crop."""
+    return alignment.compose(job.matrix, _shrink(size_before, canvas))
 
 
 def _shrink(size_before: tuple[int, int], canvas: NDArray[Any]) -> NDArray[np.float64]:

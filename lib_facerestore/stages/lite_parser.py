@@ -134,8 +134,9 @@ class LiteParser:
 
 
 OCCLUDER = NAMES.index("occluder")
-# BiSeNet's class number for each of `NAMES`; for those in pairs, that of the left one. Occluders are background.
-_BISENET = np.array([0, 1, 2, 4, 6, 7, 10, 11, 12, 13, 17, 0], np.uint8)
+# BiSeNet's class number for each of `NAMES`; for those in pairs, that of the left one. Occluders become cloth, which
+# may lie over the face too (see `parsing.covers`).
+_BISENET = np.array([0, 1, 2, 4, 6, 7, 10, 11, 12, 13, 17, 16], np.uint8)
 _PAIRS = (2, 4, 7)
 
 

@@ -12,12 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InputError
 from ..options.table import MaskKind, Part
 from . import parsing
-from .filters import FloatImage, gaussian, smoothstep
+from .filters import FloatImage, smoothstep
 
 logger = logging.getLogger(__name__)
 
 # Labels that mark a smaller fraction of the crop as face are regarded as wrong.
 _LEAST_FACE = 0.05
+
+# The widest soft edges inside the face, as fractions of the crop's side: next to a kept part, and next to hair and to
+# what is in front of the face.
+_EDGE_OF_KEPT, _EDGE_IN_FRONT = 0.035, 0.02
+# What is not face within the ellipse scaled by this factor is in front of the face; further out it may be background,
+# but not if it is near the former: the same hand reaches there. That distance is a fraction of the crop's side.
+_MIDDLE, _SAME_THING = 0.75, 0.1
 
 FACE_SHARE = 0.7
 """Side of the face divided by the side of an FFHQ crop."""
@@ -38,7 +45,9 @@ def build_mask(
         landmarks: 5×2, in pixels of the crop.
         labels: the parser's classes, size×size; None without a parser.
         mask: the shape. "parsing" becomes an ellipse if there are no labels, or if they show almost no face.
-        feather: width of the soft edge as a fraction of the face's side; 0 is a hard edge.
+        feather: width of the soft edge as a fraction of the face's side; 0 is a hard edge. The edge is outside of the
+            face, so that the face itself is opaque; it is inside, and narrow, only next to kept parts and to what the
+            labels show in front of the face.
         keep: names of the parts that are not restored; the mask is exactly 0 there.
 
     Returns:
@@ -51,17 +60,17 @@ def build_mask(
     if labels is not None and labels.shape != (size, size):
         raise InputError(f"mask: the label map is {labels.shape}, the crop {size}×{size}")
     width = feather * FACE_SHARE * size
-    if mask == "box":
-        result = np.ones((size, size), np.float32)
-    else:
-        region = _parsed_region(labels, points, size) if mask == "parsing" else None
-        if region is None:
-            region = parsing.ellipse_mask(points, size)
-        result = _feathered(region, width)
-    result *= _rim(size, max(width, 0.03 * size) if mask == "box" or width > 0 else 0.0)
+    border = _border_distance(size)
+    region = _parsed_region(labels, points, size) if mask == "parsing" else None
+    in_front = None if region is None else _in_front(labels, region, points)
+    if region is None:
+        region = parsing.ellipse_mask(points, size)
+    result = _box(region, border, max(width, 0.03 * size)) if mask == "box" else _feathered(region, border, width)
+    if in_front is not None:
+        result *= _outside(in_front, min(width / 2, _EDGE_IN_FRONT * size))
     if keep:
         part = parsing.part_mask(labels, keep, points, size)
-        result *= _outside(part, max(width / 2, 1.0))
+        result *= _outside(part, max(min(width / 2, _EDGE_OF_KEPT * size), 1.0), 1 + size / 256)
     return np.asarray(np.clip(result, 0.0, 1.0), np.float32)
 
 
@@ -90,39 +99,57 @@ def _parsed_region(labels: NDArray[np.uint8] | None, landmarks: NDArray[np.float
     return own
 
 
-def _feathered(region: FloatImage, width: float) -> FloatImage:
-    """The region with a soft edge about `width` pixels wide.
-
-    The region is first shrunk by a quarter of `width`, so that little of the edge is outside its outline.
+def _in_front(labels: NDArray[np.uint8] | None, region: FloatImage, landmarks: NDArray[np.float64]) -> FloatImage:
+    """Mask of what covers or frames the face, and is never pasted: hair, hat, clothes, and whatever is not face in the
+    middle of the face (a hand, a microphone). Specks of fewer pixels than 1/3000 of the crop are errors of the parser.
     """
+    assert labels is not None
+    size = region.shape[0]
+    missing = (parsing.ellipse_mask(landmarks, size) > 0.5) & (region < 0.5)
+    middle = missing & (parsing.ellipse_mask(landmarks, size, _MIDDLE) > 0.5)
+    near = (_distance_to(middle) < _SAME_THING * size) if middle.any() else middle
+    found = (parsing.covers(labels) & (region < 0.5)) | (missing & near)
+    count, components, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= max(size * size / 3000, 2)
+    large[0] = False
+    return np.asarray(large[components] if count > 1 else np.zeros_like(found), np.float32)
+
+
+def _feathered(region: FloatImage, border: FloatImage, width: float) -> FloatImage:
+    """The region with a soft edge outside its outline: 1 in the region, 0 `width` pixels away and at the crop's border.
+
+    Where the border is nearer than `width`, the edge is narrower. So the edge never lowers the opacity of the face.
+    """
+    room = min(width, 0.03 * region.shape[0])
+    inside = region * np.clip(border - room, 0.0, 1.0)
     if width < 0.5:
-        return region.copy()
-    inner = _distance_inside(region)
-    inset = np.asarray(np.clip(inner - width / 4 + 0.5, 0.0, 1.0), np.float32)
-    if float(inset.sum()) < 0.5 * float(region.sum()):
-        inset = region  # a small or thin region would vanish
-    soft = gaussian(inset, width / 2)
-    # With an edge as wide as the face, no pixel would reach 1, and `feather` would lower the visibility too.
-    return np.asarray(soft / max(float(soft.max()), 0.25), np.float32)
+        return np.asarray(inside, np.float32)
+    away = np.maximum(_distance_to(inside > 0.5) - 0.5, 0.0)
+    reach = np.minimum(np.float32(width), away + border)
+    return np.asarray(smoothstep(1.0 - away / np.maximum(reach, 1e-3)), np.float32)
 
 
-def _distance_inside(region: FloatImage) -> FloatImage:
-    """Distance of each pixel of the region to its outline in pixels; 0 outside."""
-    padded = np.pad((region > 0.5).astype(np.uint8), 1)
-    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1], np.float32)
+def _box(face: FloatImage, border: FloatImage, width: float) -> FloatImage:
+    """The whole crop with a soft edge `width` pixels wide at its border; narrower where the face is nearer."""
+    away = _distance_to(face > 0.5)
+    return smoothstep(np.asarray(border / np.maximum(np.minimum(np.float32(width), away + border), 1.0), np.float32))
 
 
-def _rim(size: int, width: float) -> FloatImage:
-    """Mask that is 0 on the crop's outermost pixels and rises to 1 over `width` pixels."""
-    margin = max(2.0, size / 128)
-    distance = np.minimum(np.arange(size), np.arange(size)[::-1]).astype(np.float32)
-    line = smoothstep((distance - margin + 1) / max(width, 1.0))
+def _distance_to(where: NDArray[np.bool_]) -> FloatImage:
+    """Distance of each pixel to the nearest one of an area, in pixels; far away if the area is empty."""
+    return np.asarray(cv2.distanceTransform((~where).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
+
+
+def _border_distance(size: int) -> FloatImage:
+    """Distance of each pixel of a crop to its outermost pixels, which are never pasted; 0 there."""
+    line = np.minimum(np.arange(size), np.arange(size)[::-1]).astype(np.float32)
+    line = np.maximum(line - np.float32(max(2.0, size / 128)) + 1, 0.0)
     return np.asarray(np.minimum(line[:, None], line[None, :]), np.float32)
 
 
-def _outside(part: FloatImage, width: float) -> FloatImage:
-    """Mask that is exactly 0 on the part and a little beyond, and rises to 1 over `width` pixels."""
+def _outside(part: FloatImage, width: float, beyond: float = 0.0) -> FloatImage:
+    """Mask that is exactly 0 on the part and `beyond` pixels further, and rises to 1 over `width` pixels."""
     if not (part > 0).any():
         return np.ones_like(part)
-    distance = np.asarray(cv2.distanceTransform((part <= 0).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
-    return np.asarray(smoothstep((distance - 1 - part.shape[0] / 256) / width), np.float32)
+    distance = _distance_to(part > 0)
+    return np.asarray(smoothstep((distance - beyond) / max(width, 1e-3)), np.float32)

@@ -154,11 +154,18 @@ def _keep(request: Request) -> list[str]:
     return list(request.options.keep_parts)
 
 
+def _grain(request: Request) -> str:
+    """The grain as its list shows it: text, also for numbers."""
+    grain = request.options.grain
+    return str(grain).removesuffix(".0")
+
+
 _SHOWN: dict[str, Callable[[Request], object]] = {
     "stage": lambda request: STAGE_LABELS[request.stage],
     "save_before": lambda request: request.save_before,
     "overrides": lambda request: show_overrides(request.overrides),
     "keep": _keep,
+    "grain": _grain,
 }
 
 

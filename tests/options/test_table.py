@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 from fractions import Fraction
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from lib_facerestore.options.table import PER_FACE, SPECS, TABLE, Options, Part,
 DESIGN_DEFAULTS = {
     "model": "auto", "fidelity": 0.5, "visibility": 1.0, "detector": "auto", "confidence": 0.5, "faces": "all",
     "order": "left-right", "max_faces": 0, "min_face": 0, "max_face": 0, "mask": "parsing", "mask_feather": 0.1,
-    "keep": "none", "color": "match", "detail": 0.0, "grain": 0.0, "upscale": 1.0, "upscaler": "none",
+    "keep": "none", "color": "match", "detail": 0.0, "grain": "auto", "upscale": 1.0, "upscaler": "none",
 }  # fmt: skip
 BY_NAME = [pytest.param(spec, id=spec.name) for spec in TABLE]
 NUMERIC = [pytest.param(spec, id=spec.name) for spec in TABLE if spec.kind in ("float", "int")]
@@ -39,6 +39,8 @@ def values_of(spec: OptionSpec) -> st.SearchStrategy[Any]:
     if spec.kind == "faces":
         numbers = st.lists(st.integers(1, 60), min_size=1, max_size=8).map(lambda found: ", ".join(map(str, found)))
         return st.sampled_from(spec.choices) | numbers
+    if spec.kind == "number":
+        return st.sampled_from(spec.choices) | st.floats(spec.minimum, spec.maximum)
     if spec.kind == "float":
         return st.floats(spec.minimum, spec.maximum)
     return st.integers(0, 1000)
@@ -68,7 +70,9 @@ def test_table_and_dataclass_are_in_step() -> None:
     types = {"float": float, "int": int}
     hints = get_type_hints(Options)
     for spec in TABLE:
-        if spec.kind == "choice":
+        if spec.kind == "number":
+            assert hints[spec.name] == float | Literal[spec.choices] and spec.default in spec.choices
+        elif spec.kind == "choice":
             assert get_args(hints[spec.name]) == spec.choices and spec.default in spec.choices
         else:
             assert hints[spec.name] is types.get(spec.kind, str)
@@ -88,8 +92,8 @@ def test_every_row_is_complete(spec: OptionSpec) -> None:
     assert spec.help.endswith(".")
     assert spec.help[0] != " "
     assert "  " not in spec.help
-    assert bool(spec.choices) == (spec.kind in ("choice", "flags", "faces"))
-    assert (spec.minimum is not None and spec.step is not None) == (spec.kind in ("float", "int"))
+    assert bool(spec.choices) == (spec.kind in ("choice", "number", "flags", "faces"))
+    assert (spec.minimum is not None and spec.step is not None) == (spec.kind in ("float", "int", "number"))
     assert "cli" in spec.scope <= EVERYWHERE
 
 
@@ -149,6 +153,20 @@ def test_ranges_include_their_ends_and_nothing_beyond(spec: OptionSpec) -> None:
     for beyond in (spec.minimum - 0.001, high + 0.001, spec.minimum - 1, high + 1, 10**400, -(10**400)):
         with pytest.raises(OptionError, match=rf"^{spec.name}: .*number from {spec.minimum:g} to {high:.12g}"):
             spec.check(beyond)
+
+
+def test_a_number_may_also_be_one_of_its_words() -> None:
+    assert Options().grain == Options(grain="auto").grain == Options.from_mapping({"grain": " AUTO "}).grain == "auto"
+    for given_grain in (0.5, "0.5", " .5 "):  # text is what infotexts of older versions and the command line have
+        assert Options.from_mapping({"grain": given_grain}).grain == 0.5
+    assert Options.from_mapping({"grain": 0}).grain == 0.0
+    for bad in ("of film", "nan", 1.5, -0.1, True, [0.5], float("nan")):
+        with pytest.raises(OptionError, match=r"^grain: .*give auto, or a number from 0 to 1\."):
+            Options.from_mapping({"grain": bad})
+    with pytest.raises(OptionError, match=r"Did you mean auto\?"):
+        Options.from_mapping({"grain": "aut"})
+    with pytest.raises(OptionError, match=r"^grain: '0\.5'"):
+        Options(grain="0.5")  # type: ignore[arg-type]
 
 
 def test_numbers_become_plain_int_and_float() -> None:

@@ -1,4 +1,4 @@
-"""The paste: nothing is touched outside, values do not drift, detail and grain, large and small faces."""
+"""The paste: nothing is touched outside, values do not drift, detail, large and small faces."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lib_facerestore.errors import InputError
 from lib_facerestore.faces import alignment, warping
 from lib_facerestore.stages import blending, filters, masks
 
-from .blending_helpers import MASK, SIZE, TEMPLATE, placed, smooth_picture, to_uint8
+from .blending_helpers import MASK, SIZE, TEMPLATE, drawn_picture, placed, smooth_picture, to_uint8
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
-@pytest.mark.parametrize("scale", [0.2, 0.9, 1.2, 3.0])
+@pytest.mark.parametrize("scale", [0.2, 0.4, 1.2, 3.0])
 def test_alpha_and_bit_identity(dtype: Any, top: int, scale: float) -> None:
     picture = np.random.default_rng(1).integers(0, top + 1, (500, 600, 3)).astype(dtype)
     matrix = placed(scale, 300, 250, 20)
@@ -33,7 +33,7 @@ def test_alpha_and_bit_identity(dtype: Any, top: int, scale: float) -> None:
     assert not changed[y1:].any()
     assert not changed[:, :x0].any()
     assert not changed[:, x1:].any()
-    if scale < 1:  # larger faces keep the picture's own high band
+    if scale < 0.5:  # larger faces keep the picture's own high band
         assert (image[alpha > 0.9999] >= top - 1 - top // 5000).all()
         half = picture.copy()
         blending.paste(half, np.ones_like(crop), crop, MASK, matrix, visibility=0.5)
@@ -43,7 +43,7 @@ def test_alpha_and_bit_identity(dtype: Any, top: int, scale: float) -> None:
 
 
 @pytest.mark.parametrize("extra", [{}, {"detail": 1.0, "grain": 1.0}])
-def test_visibility_zero_or_empty_mask_is_a_no_op(extra: dict[str, float]) -> None:
+def test_visibility_zero_or_empty_mask_is_a_no_op(extra: dict[str, Any]) -> None:
     picture = to_uint8(smooth_picture(200, 200, noise=0.05))
     matrix = placed(0.5, 100, 100)
     crop = warping.crop_face(picture, matrix, SIZE)
@@ -102,11 +102,11 @@ def test_a_face_that_comes_back_as_it_was_stays_sharp(scale: float) -> None:
     assert after > 0.7 * before
 
 
-@pytest.mark.parametrize("scale", [1.5, 2.5, 6.0])
+@pytest.mark.parametrize("scale", [0.75, 1.0, 1.5, 2.5, 6.0])
 def test_large_faces_keep_the_picture_above_the_crop(scale: float) -> None:
     """The identity restoration changes nothing at all; a blurring one still leaves the finest band."""
-    side = int(SIZE * scale)
-    picture = np.random.default_rng(3).integers(40, 216, (side, side, 3), np.uint8)
+    side = int(SIZE * max(scale, 1))
+    picture = to_uint8(drawn_picture(side))
     matrix = placed(scale, side / 2, side / 2, 10)
     crop = warping.crop_face(picture, matrix, SIZE)
     image = picture.copy()
@@ -115,11 +115,11 @@ def test_large_faces_keep_the_picture_above_the_crop(scale: float) -> None:
     image = picture.copy()
     blending.paste(image, filters.gaussian(crop, 6), crop, MASK, matrix)
     inside = warping.warp(MASK, matrix, side, side, "zero", smooth=True) > 0.95
-    before, after = (cv2.Laplacian(one, cv2.CV_32F)[inside].std() for one in (picture, image))
-    assert after > 0.9 * before
+    before, after = (np.abs(cv2.Laplacian(one, cv2.CV_32F))[inside].mean() for one in (picture, image))
+    assert after > (0.7 if scale > 2 else 0.1) * before
 
 
-@pytest.mark.parametrize("join", [1.0, 1.5])
+@pytest.mark.parametrize("join", [0.4, 0.7])
 def test_no_jump_where_the_modes_meet(join: float) -> None:
     """A step in scale across the join changes the result no more than the same step on one side of it."""
     results = []
@@ -195,39 +195,6 @@ def test_detail_brings_back_the_originals_texture() -> None:
         levels.append(high(image, inside))
     assert levels[0] < 0.35 * levels[2]
     assert levels[0] < levels[1] < levels[2]
-
-
-def test_grain_matches_the_picture_and_repeats() -> None:
-    picture = to_uint8(smooth_picture(400, 400, noise=0.04))
-    matrix = placed(0.9, 200, 200)
-    crop = warping.crop_face(picture, matrix, SIZE)
-    inside = warping.warp(MASK, matrix, 400, 400, "zero", smooth=True) > 0.95
-    images = []
-    for grain in (0.0, 0.5, 1.0, 1.0):
-        image = picture.copy()
-        blending.paste(image, filters.gaussian(crop, 4), crop, MASK, matrix, grain=grain)
-        images.append(image)
-    target, none, half, full = (high(image, inside) for image in (picture, *images[:3]))
-    assert none < 0.3 * target
-    assert none < half < full
-    assert 0.8 * target < full < 1.2 * target
-    assert np.array_equal(images[2], images[3])
-
-
-def test_grain_of_a_clean_picture_is_nothing() -> None:
-    picture = to_uint8(np.full((300, 300, 3), 0.4, np.float32))
-    matrix = placed(0.9, 150, 150)
-    crop = warping.crop_face(picture, matrix, SIZE)
-    image = picture.copy()
-    blending.paste(image, crop, crop, MASK, matrix, grain=1.0)
-    assert np.array_equal(image, picture)
-
-
-def test_noise_estimate() -> None:
-    noisy = smooth_picture(300, 300, noise=0.03)
-    covariance = blending.noise_covariance(noisy, np.ones((300, 300), bool))
-    assert np.sqrt(np.diag(covariance)) == pytest.approx([0.03] * 3, rel=0.1)
-    assert abs(covariance[0, 1]) < 0.1 * covariance[0, 0]
 
 
 def test_cost_and_memory_do_not_depend_on_the_picture() -> None:

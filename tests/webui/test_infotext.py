@@ -43,6 +43,8 @@ def values(spec: OptionSpec) -> st.SearchStrategy[Any]:
         return texts()
     if spec.kind == "choice":
         return st.sampled_from(spec.choices)
+    if spec.kind == "number":
+        return st.sampled_from(spec.choices) | st.floats(spec.minimum, spec.maximum)
     if spec.kind == "float":
         return st.floats(spec.minimum, spec.maximum)
     if spec.kind == "int":
@@ -166,6 +168,15 @@ def test_the_values_have_the_types_of_the_components() -> None:
     assert infotext.pasted("stage", params) == "Last of all (after ADetailer and others)"
     assert infotext.pasted("faces", params) == "1,3"
     assert Options(keep=infotext.pasted("keep", params)).keep == "eyes,hair"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"), [("0.5", "0.5"), ("0.0", "0"), ("1", "1"), ("auto", "auto"), (None, "auto"), ("2", "auto")]
+)
+def test_grain_is_pasted_as_the_text_of_its_list_also_from_older_pictures(written: str | None, shown: str) -> None:
+    params = {"Face restore model": "lite"} | ({"Face restore grain": written} if written else {})
+    assert infotext.pasted("grain", params) == shown
+    assert request_from_args([{"grain": shown}]).options.grain == (shown if shown == "auto" else float(shown))
 
 
 @pytest.mark.parametrize(

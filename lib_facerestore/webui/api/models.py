@@ -150,6 +150,9 @@ def _type(spec: OptionSpec) -> Iterator[tuple[str, Any]]:
             yield "minimum", spec.minimum
         if spec.maximum is not None:
             yield "maximum", spec.maximum
+    elif spec.kind == "number":
+        number = {"type": "number", "minimum": spec.minimum, "maximum": spec.maximum}
+        yield "anyOf", [number, {"enum": list(spec.choices)}, {"type": "null"}]
     elif spec.kind == "choice":
         yield "enum", [*spec.choices, None]
     elif spec.kind == "flags":

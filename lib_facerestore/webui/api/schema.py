@@ -169,10 +169,11 @@ class OptionInfo(BaseModel):
 
     name: str
     label: str
-    kind: Literal["choice", "text", "float", "int", "flags", "faces"] = Field(
-        description='"flags": a list of the choices or "none". "faces": one of the choices, or numbers such as 1,3.'
+    kind: Literal["choice", "text", "float", "int", "number", "flags", "faces"] = Field(
+        description='"number": a number, or one of the choices. "flags": a list of the choices or "none". '
+        '"faces": one of the choices, or numbers such as 1,3.'
     )
-    default: float | str = Field(description="A number for the kinds float and int, else text.")
+    default: float | str = Field(description="Text, but a number for float and int, and sometimes for number.")
     minimum: float | None
     maximum: float | None
     step: float | None

@@ -159,6 +159,8 @@ def _component(spec: OptionSpec, prefix: str, visible: bool = True) -> Any:
     }  # fmt: skip
     if spec.kind == "choice":
         return gradio.Dropdown(choices=list(spec.choices), value=spec.default, **common)
+    if spec.kind == "number":
+        return gradio.Dropdown(choices=number_choices(spec), value=str(spec.default), allow_custom_value=True, **common)
     if spec.kind == "flags":
         return gradio.Dropdown(choices=list(spec.choices), value=[], multiselect=True, **common)
     if spec.kind in ("float", "int"):
@@ -167,6 +169,15 @@ def _component(spec: OptionSpec, prefix: str, visible: bool = True) -> Any:
             return gradio.Slider(maximum=spec.maximum, **common)
         return gradio.Number(precision=0 if spec.kind == "int" else None, **common)
     return gradio.Textbox(value=str(spec.default), lines=1, max_lines=1, **common)
+
+
+def number_choices(spec: OptionSpec) -> list[str]:
+    """What the list of an option offers that takes a number or a word: the words, and numbers of its range.
+
+    Any other number can be typed.
+    """
+    low, high = spec.minimum or 0.0, spec.maximum or 1.0
+    return [*spec.choices, *(f"{low + (high - low) * part / 4:g}" for part in range(5))]
 
 
 def _model_box(choices: list[str], prefix: str) -> Any:
@@ -243,7 +254,7 @@ def on_refresh(model: object) -> tuple[Any, Any, Any]:
     return compat.update(choices=model_ids()), *on_model_change(model)
 
 
-_CHECKED = ("faces", "min_face", "max_face", "overrides")
+_CHECKED = ("faces", "min_face", "max_face", "grain", "overrides")
 """Arguments that can be wrong: free text, and limits that exclude each other."""
 
 

@@ -23,6 +23,9 @@ def test_options(client: TestClient) -> None:
     assert {name for name, row in rows.items() if row["per_face"]} == set(PER_FACE)
     properties = reply["json_schema"]["properties"]
     assert properties["visibility"]["maximum"] == 1 and "parsing" in properties["mask"]["enum"]
+    assert (rows["grain"]["kind"], rows["grain"]["default"], rows["grain"]["choices"]) == ("number", "auto", ["auto"])
+    number = {"type": "number", "minimum": 0.0, "maximum": 1.0}
+    assert properties["grain"]["anyOf"] == [number, {"enum": ["auto"]}, {"type": "null"}]
 
 
 def test_models(client: TestClient) -> None:

@@ -117,6 +117,11 @@ def test_values_that_a_range_has_added_up_are_rounded(host: Host, cells: list[di
     assert [cell["visibility"] for cell in cells] == [0.8, 1.0]
 
 
+def test_grain_takes_numbers_and_its_word(host: Host, cells: list[dict[str, Any]]) -> None:
+    host.xyz("txt2img", {"[Face Restore] Grain": "auto, 0, 0.5"})
+    assert [cell["grain"] for cell in cells] == ["auto", 0.0, 0.5]
+
+
 def test_lists_of_faces_and_plans(host: Host, cells: list[dict[str, Any]]) -> None:
     plan = '{"2": {"skip": true}}'
     host.xyz("txt2img", {"[Face Restore] Faces": ["1,3"], "[Face Restore] Options of single faces": [plan]})  # type: ignore[dict-item]

@@ -72,6 +72,10 @@ def test_ranges_labels_and_help_come_from_the_table(made: controls.Controls) -> 
         if spec.kind in ("choice", "flags"):
             choices = [choice if isinstance(choice, str) else choice[1] for choice in component.choices]
             assert choices == list(spec.choices)
+        if spec.kind == "number":
+            choices = [choice if isinstance(choice, str) else choice[1] for choice in component.choices]
+            assert choices == ["auto", "0", "0.25", "0.5", "0.75", "1"] and component.allow_custom_value
+            assert component.value == "auto"
     assert made.by_name["max_faces"].minimum == 0 and made.by_name["max_faces"].precision == 0
 
 
@@ -194,12 +198,14 @@ def test_a_saved_default_that_is_gone_is_shown(host: Host, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        (("all", 0, 0, ""), ""),
-        (("1,3", 0.0, None, '{"2": {"skip": true}}'), ""),
-        (("first", 0, 0, ""), "faces: &#x27;first&#x27; is not allowed"),
-        (("all", 300, 200, ""), "min_face: 300 is above max_face 200"),
-        (("all", 0, 0, "{"), "is not valid JSON"),
-        (("all", 0, 0, '{"2": {"fidellity": 1}}'), "Did you mean fidelity?"),
+        (("all", 0, 0, "auto", ""), ""),
+        (("all", 0, 0, "0.5", ""), ""),
+        (("all", 0, 0, "much", ""), "grain: &#x27;much&#x27; is not allowed; give auto, or a number from 0 to 1."),
+        (("1,3", 0.0, None, None, '{"2": {"skip": true}}'), ""),
+        (("first", 0, 0, "auto", ""), "faces: &#x27;first&#x27; is not allowed"),
+        (("all", 300, 200, "auto", ""), "min_face: 300 is above max_face 200"),
+        (("all", 0, 0, "auto", "{"), "is not valid JSON"),
+        (("all", 0, 0, "auto", '{"2": {"fidellity": 1}}'), "Did you mean fidelity?"),
     ],
 )
 def test_text_that_cannot_be_used_is_shown_at_once(values: tuple[object, ...], expected: str) -> None:

@@ -1,0 +1,111 @@
+"""Grain: that of the picture around in power and spectrum, none where there is none; what `auto` chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from lib_facerestore.faces import warping
+from lib_facerestore.stages import blending, surroundings
+
+from .blending_helpers import MASK, SIZE, drawn_picture, film, jpeg, placed, to_uint8, white
+
+SIDE = 480
+CLEAN = drawn_picture(SIDE)
+MATRIX = placed(1.2, SIDE / 2, SIDE / 2, 5)
+ALPHA = warping.warp(MASK, MATRIX, SIDE, SIDE, "zero", smooth=True)
+INSIDE, OUTSIDE = ALPHA > 0.99, ALPHA < 0.01
+
+
+def upscaled(picture: np.ndarray, sigma: float) -> np.ndarray:
+    half = np.random.default_rng(5).standard_normal((SIDE // 2, SIDE // 2, 3)).astype(np.float32) * sigma / 255
+    return np.clip(picture + cv2.resize(half, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), 0, 1)
+
+
+KINDS: dict[str, Callable[[], np.ndarray]] = {
+    "white": lambda: white(CLEAN, 14),
+    "film": lambda: film(CLEAN, 40),
+    "upscaled": lambda: upscaled(CLEAN, 18),
+    "jpeg": lambda: jpeg(white(CLEAN, 14), 80),
+    "grey": lambda: film(CLEAN, 40, grey=True),
+}
+
+
+def pasted(noisy: np.ndarray, grain: blending.Grain) -> np.ndarray:
+    """A face that comes back clean, pasted into a noisy picture."""
+    image = to_uint8(noisy)
+    crop = warping.crop_face(image, MATRIX, SIZE)
+    blending.paste(image, warping.crop_face(CLEAN, MATRIX, SIZE), crop, MASK, MATRIX, grain=grain)
+    return image.astype(np.float32) / 255
+
+
+def spectrum(noise: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Mean power of patches of 32 px: the brightness's at coarse, middle and fine frequencies; that of all colours."""
+    window = np.outer(np.hanning(32), np.hanning(32))[..., None]
+    noise = np.concatenate([noise.mean(axis=2, keepdims=True), noise], axis=2)
+    power = [
+        np.square(np.abs(np.fft.fft2(noise[y : y + 32, x : x + 32] * window, axes=(0, 1))))
+        for y in range(0, SIDE - 32, 16) for x in range(0, SIDE - 32, 16) if where[y : y + 32, x : x + 32].all()
+    ]  # fmt: skip
+    mean = np.mean(power, axis=0)
+    radius = np.hypot(np.fft.fftfreq(32), np.fft.fftfreq(32)[:, None])
+    bands = ((0.04, 0.12), (0.12, 0.25), (0.25, 0.7))
+    grey = [mean[(radius >= low) & (radius < high), 0].mean() for low, high in bands]
+    return np.array([*grey, mean[radius > 0.04, 1:].mean()])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_grain_has_the_power_and_spectrum_of_the_picture_around(kind: str) -> None:
+    """Film-like grain came back with 0.27 of its power."""
+    noisy = KINDS[kind]()
+    around = spectrum(to_uint8(noisy) / 255 - CLEAN, OUTSIDE)
+    inside = spectrum(pasted(noisy, 1.0) - CLEAN, INSIDE)
+    counts = np.append(around[:3] > 0.03 * around[:3].max(), True)
+    assert (inside / around)[counts] == pytest.approx(1, abs=0.25)
+    assert 0.8 < inside[3] / around[3] < 1.2
+
+
+def test_half_the_grain_is_half_its_amplitude() -> None:
+    full, half = (spectrum(pasted(film(CLEAN, 40), grain) - CLEAN, INSIDE)[1] for grain in (1.0, 0.5))
+    assert half / full == pytest.approx(0.25, abs=0.1)
+
+
+def test_grey_grain_stays_grey() -> None:
+    noise = (pasted(KINDS["grey"](), 1.0) - CLEAN)[INSIDE]
+    assert (noise - noise.mean(axis=1, keepdims=True)).std() < 0.25 * noise.std()
+
+
+def test_the_same_face_gets_the_same_grain() -> None:
+    assert np.array_equal(pasted(film(CLEAN, 40), 0.7), pasted(film(CLEAN, 40), 0.7))
+
+
+def test_auto_gives_a_face_the_grain_of_film_but_not_the_noise_of_a_camera() -> None:
+    for kind, gets in (("film", True), ("grey", True), ("upscaled", True), ("white", False), ("jpeg", False)):
+        noisy = KINDS[kind]()
+        ours, none, full = (pasted(noisy, grain) for grain in ("auto", 0.0, 1.0))
+        assert np.array_equal(ours, full if gets else none), kind
+        assert not np.array_equal(full, none)
+    assert np.array_equal(pasted(jpeg(film(CLEAN, 20), 20), "auto"), pasted(jpeg(film(CLEAN, 20), 20), 0.0))
+
+
+def test_a_clean_picture_gets_none() -> None:
+    assert np.array_equal(pasted(CLEAN, "auto"), pasted(CLEAN, 0.0))
+    change = pasted(CLEAN, 1.0) - pasted(CLEAN, 0.0)
+    assert np.abs(change).max() <= 3 / 255  # at most the rounding of the picture itself
+    image = np.full((300, 300, 3), 102, np.uint8)
+    before, crop = image.copy(), warping.crop_face(image, placed(0.9, 150, 150), SIZE)
+    blending.paste(image, crop, crop, MASK, placed(0.9, 150, 150), grain=1.0)
+    assert np.array_equal(image, before)
+
+
+def test_noise_is_measured_before_a_neighbour_is_restored() -> None:
+    """A clean face beside a face must not be taken for what the picture is like."""
+    image = to_uint8(film(CLEAN, 40))
+    crop = warping.crop_face(image, MATRIX, SIZE)
+    found = surroundings.look_around(image, MASK, MATRIX)
+    image[OUTSIDE] = to_uint8(CLEAN)[OUTSIDE]
+    blending.paste(image, warping.crop_face(CLEAN, MATRIX, SIZE), crop, MASK, MATRIX, grain="auto", surroundings=found)
+    assert np.square(image / 255 - CLEAN)[INSIDE].mean() > 0.7 * np.square(film(CLEAN, 40) - CLEAN).mean()
