@@ -29,6 +29,7 @@ from lib_facerestore.faces.face import Face
 from lib_facerestore.stages.detection import Detector, create_detector
 from lib_facerestore.stages.detection.lite import LiteDetector
 from lib_facerestore.stages.detection.retinaface import RetinaFaceDetector
+from lib_facerestore.stages.detection.verified import VerifiedDetector
 from tools.detector_data import PhotoCache, Scene, SceneMaker
 from tools.photographs import PHOTOS, landmarks_of, read_labels, read_rgb
 
@@ -160,7 +161,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     detector = create_detector(args.detector)
     if args.long_side:
-        first = detector.proposer if isinstance(detector, LiteDetector) else detector
+        first: object = detector.proposer if isinstance(detector, LiteDetector) else detector
+        first = first.base if isinstance(first, VerifiedDetector) else first
         if not isinstance(first, RetinaFaceDetector):
             parser.error(f"--long-side: {detector.name} has no such first look")
         first.long_side = args.long_side

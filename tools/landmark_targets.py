@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib_facerestore.stages.detection import create_detector
+from lib_facerestore.stages.detection.retinaface import load_retinaface
 from tools.photographs import PHOTOS, TEACHER, Label, landmarks_of, read_labels, read_rgb
 
 MESH = 478
@@ -78,7 +78,7 @@ def mesh_in(mesh: FaceMesh, image: np.ndarray, box: np.ndarray, context: float, 
 
 def teachers(photos: Path, labels: list[Label]) -> np.ndarray:
     """Landmarks (N×5×2) of the RetinaFace in `detector/`; NaN where it sees no face near the label."""
-    detector = create_detector(str(photos / TEACHER))
+    detector = load_retinaface(photos / TEACHER, TEACHER.name)
     found = np.full((len(labels), 5, 2), np.nan)
     for at, label in enumerate(labels):
         box = np.array(label["box"])

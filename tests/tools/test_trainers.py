@@ -132,8 +132,8 @@ def test_the_refiner_mines_what_the_first_stage_takes_for_faces(photos: Path) ->
         def detect(self, images: list[NDArray[np.uint8]], confidence: float) -> list[list[Face]]:
             return [[Face(0, (0, 0, 9, 9), np.zeros((5, 2), np.float32), 0.5)] for _ in images]
 
-    mined = train_lite_refiner.mine(photos, SeesCorners(), most=2)
-    assert mined.shape == (2, 144, 144, 3)
+    mined = train_lite_refiner.mine(photos, [SeesCorners(), SeesCorners()], most=2)
+    assert mined.shape == (8, 144, 144, 3), "two pictures, two views of each, two proposers"
     assert mined.dtype == np.uint8
 
 

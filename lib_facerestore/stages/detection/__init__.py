@@ -50,7 +50,7 @@ class Detector(Protocol):
 
 
 def create_detector(name: str, models: Inventory | Sequence[Path] = (), device: str | torch.device = "cpu") -> Detector:
-    """Load a detector.
+    """Load a detector. `lite`'s second stage checks the faces of every other one (see `verified`).
 
     Args:
         name: "auto" (the best that is installed), "retinaface-resnet50", "retinaface-mobilenet", "yunet", "lite", or
@@ -70,8 +70,9 @@ def create_detector(name: str, models: Inventory | Sequence[Path] = (), device: 
         return _named(name, inventory_of(models), device)
     if name.lower().endswith(SUFFIXES):
         from .retinaface import load_retinaface
+        from .verified import verified
 
-        return load_retinaface(Path(name), Path(name).name, device)
+        return verified(load_retinaface(Path(name), Path(name).name, device), device)
     raise OptionError(
         f"detector {name!r} is not known; choose one of auto, {', '.join(FILES)}, lite, or the path of a RetinaFace "
         f"file ({', '.join(SUFFIXES)})."
@@ -113,11 +114,13 @@ def _named(name: str, there: Inventory, device: str | torch.device) -> Detector:
             f"detector {name}: {FILES[name]} is not installed (looked in: {looked}); put it into one of these folders, "
             "or choose the detector lite."
         )
-    return load_detector(name, path, device)
+    from .verified import verified
+
+    return verified(load_detector(name, path, device), device)
 
 
 def load_detector(name: str, path: Path, device: str | torch.device = "cpu") -> Detector:
-    """Load a detector from its file.
+    """Load a detector from its file. Its faces are not checked.
 
     Args:
         name: a key of `FILES`.

@@ -24,6 +24,8 @@ PRIOR_SIDES: tuple[tuple[int, ...], ...] = ((16, 32), (64, 128), (256, 512))
 VARIANCES: tuple[float, float] = (0.1, 0.2)
 SAME = 0.65
 """Landmarks of two detections are averaged if their intersection over union is above this."""
+AGREE = 0.25
+"""They are not if they are farther apart on average than this share of the box's longer side."""
 MOST = 3000
 """Most detections of one input before suppression; only a confidence near 0 yields as many."""
 
@@ -89,6 +91,17 @@ class Detections:
             np.concatenate([part.landmarks for part in parts]),
         )
 
+    @staticmethod
+    def of(faces: Sequence[Face]) -> Detections:
+        """The boxes, scores and landmarks of faces."""
+        if not faces:
+            return Detections.nothing()
+        return Detections(
+            np.array([face.box for face in faces], np.float32),
+            np.array([face.score for face in faces], np.float32),
+            np.stack([face.landmarks for face in faces]).astype(np.float32),
+        )
+
     @property
     def sides(self) -> NDArray[np.float32]:
         """The longer side of each box in pixels, N float32."""
@@ -107,6 +120,26 @@ class Detections:
         """
         points = (self.landmarks + np.asarray(shift, np.float32)) / np.asarray(scale, np.float32)
         boxes = (self.boxes + np.asarray(shift * 2, np.float32)) / np.asarray(scale * 2, np.float32)
+        return Detections(boxes.astype(np.float32), self.scores, points.astype(np.float32))
+
+    def turned_back(self, eighths: int, turned: tuple[int, int], size: tuple[int, int]) -> Detections:
+        """Convert from pixels of a picture that was turned about its middle to pixels of the picture.
+
+        Args:
+            eighths: by how many times 45° the picture was turned counterclockwise.
+            turned: width and height of the turned picture.
+            size: width and height of the picture before.
+
+        Returns:
+            Detections whose boxes are those of the ellipses in the boxes, turned.
+        """
+        angle = eighths * math.pi / 4
+        c, s = math.cos(angle), math.sin(angle)
+        back = np.array([[c, -s], [s, c]])
+        centre, middle = np.array(turned) / 2, np.array(size) / 2
+        points = (self.landmarks - centre) @ back.T + middle
+        places = ((self.boxes[:, :2] + self.boxes[:, 2:]) / 2 - centre) @ back.T + middle
+        boxes = boxes_of_ellipses(places, (self.boxes[:, 2:] - self.boxes[:, :2]) / 2, np.full(len(places), -angle))
         return Detections(boxes.astype(np.float32), self.scores, points.astype(np.float32))
 
     def faces(self) -> list[Face]:
@@ -147,6 +180,15 @@ def decode(
         scores[kept].float().cpu().numpy(),
         decode_landmarks(landmarks[kept].float(), priors).cpu().numpy(),
     )
+
+
+def boxes_of_ellipses(
+    centres: NDArray[np.float64], half: NDArray[Any], angles: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The boxes (N×4) of ellipses with centres N×2 and half axes N×2, turned by angles (N) in radians."""
+    c, s = np.cos(angles), np.sin(angles)
+    reach = np.stack([np.hypot(half[:, 0] * c, half[:, 1] * s), np.hypot(half[:, 0] * s, half[:, 1] * c)], 1)
+    return np.concatenate([centres - reach, centres + reach], 1)
 
 
 def suppress(found: Detections, iou: float = 0.4, inside: float = 0.8, apart: float = 0.12) -> Detections:
@@ -192,7 +234,9 @@ def _mean_landmarks(found: Detections, kept: NDArray[Any]) -> NDArray[np.float32
         box = found.boxes[number]
         common = np.minimum(found.boxes[:, 2:], box[2:]) - np.maximum(found.boxes[:, :2], box[:2])
         shared = np.maximum(common, 0).prod(1)
-        same = np.flatnonzero(shared > SAME * (area + area[number] - shared))
+        near = np.linalg.norm(found.landmarks - found.landmarks[number], axis=2).mean(1) < AGREE * found.sides[number]
+        # Landmarks of a face that was taken for one that stands on its head would spoil the mean.
+        same = np.flatnonzero(near & (shared > SAME * (area + area[number] - shared)))
         if len(same) > 1:
             weight = found.scores[same] ** 4
             means[row] = (found.landmarks[same] * weight[:, None, None]).sum(0) / max(float(weight.sum()), 1e-12)

@@ -1,7 +1,7 @@
 """RetinaFace (Deng et al., CVPR 2020) on ResNet-50 or MobileNet-0.25, for many pictures of any size at once.
 
-Pieces of pictures with the same padded size share a batch. If there may be small faces, the picture is searched again
-at twice the size (see `pieces`). Scores are the network's own.
+Pieces of pictures with the same padded size share a batch. If the first look may have missed faces, the picture is
+searched again, smaller and at twice the size (see `pieces`). Scores are the network's own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,19 @@ from ...networks.checkpoint_files import read_state
 from ...networks.strict import fill, own_tensors
 from ...system import facexlib_import
 from .mobilenet import MobileRetinaFace
-from .pieces import Piece, first_look, padded_size, second_look, uncut, wants_second_look
+from .pieces import (
+    Piece,
+    careful_looks,
+    first_look,
+    further_scale,
+    padded_size,
+    second_scale,
+    smaller_looks,
+    tiles,
+    turned_size,
+    uncut,
+    wants_second_look,
+)
 from .postprocess import Detections, decode, prior_boxes, suppress
 
 logger = logging.getLogger(__name__)
@@ -33,7 +45,9 @@ MOBILENET = "mobile0.25"
 MEAN_BGR = (104.0, 117.0, 123.0)
 """Means that are subtracted from the input's channels: blue, green and red, from 0 to 255."""
 LONG_SIDE = 640
-"""Longest side in pixels of a picture in the first look, and side of a tile in the second."""
+"""Longest side in pixels of most pictures in the first look; tiles of the second have twice this side."""
+SURE = 0.5
+"""Proposals with a lower score do not decide whether the picture is looked at again."""
 BATCH_PIXELS = 4 * 640 * 640
 """Most padded pixels of a batch; it limits the memory."""
 
@@ -66,19 +80,69 @@ class RetinaFaceDetector:
         Raises:
             InputError: a picture is not H×W×3 uint8, or has no pixels.
         """
+        return [found.faces() for found, _ in self.propose(images, confidence)]
+
+    def propose(
+        self, images: Sequence[NDArray[np.uint8]], confidence: float, careful: bool = False
+    ) -> list[tuple[Detections, bool]]:
+        """Find faces.
+
+        Args:
+            images: as in `detect`.
+            confidence: least score, 0 to 1.
+            careful: whether the smaller looks are taken at every picture, and the careful ones where there is a second
+                look (see `pieces`). Many more of the proposals are wrong then.
+
+        Returns:
+            For each picture its detections, best score first, and whether there was a second look.
+
+        Raises:
+            InputError: a picture is not H×W×3 uint8, or has no pixels.
+        """
         for number, image in enumerate(images):
             _check(image, number)
-        firsts = self.look([first_look(image, self.long_side) for image in images], confidence)
-        firsts = [suppress(found) for found in firsts]
-        again = [
-            number for number, image in enumerate(images) if wants_second_look(image, firsts[number], self.long_side)
+        numbers = list(range(len(images)))
+        firsts = self._look_at([(n, first_look(images[n], self.long_side)) for n in numbers], confidence)
+        parts = {number: [suppress(found)] for number, found in firsts.items()}
+        again = [n for n in numbers if wants_second_look(images[n], self._sure(parts[n], confidence), self.long_side)]
+        whole = [
+            (n, piece) for n in (numbers if careful else again) for piece in smaller_looks(images[n], self.long_side)
         ]
-        pieces = [(number, piece) for number in again for piece in second_look(images[number], self.long_side)]
-        parts: dict[int, list[Detections]] = {number: [found] for number, found in enumerate(firsts)}
-        seconds = self.look([piece for _, piece in pieces], confidence, tiles=True)
-        for (number, _), found in zip(pieces, seconds, strict=True):
+        whole += [(n, piece) for n in again for piece in (careful_looks(images[n], self.long_side) if careful else ())]
+        for number, found in self._look_at(whole, confidence).items():
             parts[number].append(found)
-        return [suppress(Detections.join(parts[number])).faces() for number in range(len(images))]
+        scales: dict[int, float] = {number: second_scale(images[number], self.long_side) for number in again}
+        while scales:
+            cut = [(n, piece) for n, scale in scales.items() for piece in tiles(images[n], scale, self.long_side)]
+            for number, found in self._look_at(cut, confidence, in_tiles=True).items():
+                parts[number].append(suppress(found))
+            following = {
+                n: further_scale(images[n], suppress(self._sure(parts[n], confidence)), scale, self.long_side)
+                for n, scale in scales.items()
+            }
+            scales = {number: scale for number, scale in following.items() if scale is not None}
+        return [(suppress(Detections.join(parts[number])), number in again) for number in numbers]
+
+    def look_carefully(self, images: Sequence[NDArray[np.uint8]], confidence: float) -> list[Detections]:
+        """What the careful looks see (see `pieces`): for each picture its detections, best score first."""
+        looks = [(n, piece) for n, image in enumerate(images) for piece in careful_looks(image, self.long_side)]
+        found = self._look_at(looks, confidence)
+        return [suppress(found[number]) for number in range(len(images))]
+
+    def _sure(self, parts: Sequence[Detections], confidence: float) -> Detections:
+        found = Detections.join(parts)
+        return found.pick(found.scores >= max(confidence, SURE))
+
+    def _look_at(
+        self, looks: Sequence[tuple[int, Piece]], confidence: float, in_tiles: bool = False
+    ) -> dict[int, Detections]:
+        """Run the network on pieces, given with their pictures' numbers, and join what it sees by picture."""
+        parts: dict[int, list[Detections]] = defaultdict(list)
+        for (number, _), found in zip(
+            looks, self.look([piece for _, piece in looks], confidence, in_tiles), strict=True
+        ):
+            parts[number].append(found)
+        return {number: Detections.join(found) for number, found in parts.items()}
 
     def look(self, pieces: Sequence[Piece], confidence: float, tiles: bool = False) -> list[Detections]:
         """Run the network on pieces of pictures.
@@ -105,8 +169,11 @@ class RetinaFaceDetector:
                     piece = pieces[number]
                     found = decode(boxes[row], scores[row, :, 1], landmarks[row], priors, confidence)
                     found = uncut(found, piece) if tiles else found
-                    corner = (float(piece.corner[0]), float(piece.corner[1]))
-                    results[number] = found.moved(piece.scale, corner)
+                    found = found.moved((1.0, 1.0), (float(piece.corner[0]), float(piece.corner[1])))
+                    if piece.eighths:
+                        turned = turned_size(piece.resized, piece.eighths)
+                        found = found.turned_back(piece.eighths, turned, piece.resized)
+                    results[number] = found.moved(piece.scale, (0.0, 0.0))
         return results
 
     @torch.inference_mode()

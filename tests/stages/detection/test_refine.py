@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import pytest
@@ -10,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lib_facerestore.faces.face import Face
 from lib_facerestore.stages.detection.lite import LiteDetector
 from lib_facerestore.stages.detection.postprocess import Detections
 from lib_facerestore.stages.detection.refine import (
+    AT,
     CLOSE,
     CONTEXT,
     MIRRORED,
@@ -94,13 +96,19 @@ def test_a_face_that_fills_a_picture_of_80_megapixels_is_refined() -> None:
     )
 
 
-def test_the_score_is_the_product_and_there_are_three_looks() -> None:
-    network = Blob(logit=0.0)
-    found = refine(network, spotted(100, 70), proposal(100, 70, 40), CPU)
-    assert np.allclose(found.scores, 0.64 * 0.5)
+def test_the_score_is_the_refiners_times_the_root_of_the_proposals_and_there_are_three_looks() -> None:
+    network = Blob(logit=AT)
+    found = refine(network, spotted(100, 70), proposal(100, 70, 40), CPU, any_angle=False)
+    assert np.allclose(found.scores, 0.8 * 0.5)
     assert network.looks == 3
     assert len(refine(network, spotted(9, 9), Detections.nothing(), CPU).scores) == 0
     assert network.looks == 3
+
+
+def test_a_proposal_without_hope_gets_no_second_look() -> None:
+    network = Blob(logit=AT - 3)
+    assert not len(refine(network, spotted(100, 70), proposal(100, 70, 40), CPU, 0.1, any_angle=False).scores)
+    assert network.looks == 1
 
 
 @pytest.mark.parametrize("degrees", [0, 20, -35, 80])
@@ -120,6 +128,45 @@ def test_landmarks_of_a_leaning_face_come_back_in_place_and_in_order(degrees: fl
     eyes = spot(last, 0)[1] - spot(last, 1)[1]
     assert abs(float(eyes)) < 0.03, "the last look is at the upright face"
     assert float(spot(last, 0)[0]) > float(spot(last, 1)[0]), "and mirrored"
+
+
+class Upright(Marks):
+    """As `Marks`, and sure of a face only where the eyes are above the mouth."""
+
+    def forward(self, squares: torch.Tensor) -> torch.Tensor:
+        answer = super().forward(squares)
+        eyes, mouth = answer[:, 6], answer[:, 12]
+        return torch.cat([80 * (mouth - eyes)[:, None] - 4, answer[:, 1:]], 1)
+
+
+@pytest.mark.parametrize("degrees", [0, 50, 90, 135, 180, 225, 270])
+def test_a_face_at_any_angle_is_found_with_its_landmarks_under_their_own_names(degrees: float) -> None:
+    turn = np.deg2rad(degrees)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    spots = np.array([[-12.0, -10], [12, -10], [0, 14]]) @ rotation.T + (100, 75)
+    image = np.zeros((150, 200, 3), np.uint8)
+    for channel, (x, y) in enumerate(spots):
+        colour = tuple(255 * (c == channel) for c in range(3))
+        cv2.circle(image, (round(x * 16), round(y * 16)), 3 * 16, colour, -1, 16, 4)
+    found = refine(Upright(), image, proposal(103, 73, 60), CPU)
+    assert found.scores[0] > 0.7, "a first stage's proposal tells nothing of the angle"
+    assert np.abs(found.landmarks[0][[0, 1, 3]] - spots).max() < 1.0
+
+
+def test_the_box_of_a_face_that_lies_is_as_wide_as_the_face_is_high() -> None:
+    class Tall(Upright):
+        def forward(self, squares: torch.Tensor) -> torch.Tensor:
+            answer = super().forward(squares)
+            answer[:, 1:5] = torch.tensor([-0.2, -0.4, 0.2, 0.4])
+            return answer
+
+    spots = np.array([[110.0, 63], [110, 87], [86, 75]])  # the top of the head points to the right
+    image = np.zeros((150, 200, 3), np.uint8)
+    for channel, (x, y) in enumerate(spots):
+        cv2.circle(image, (round(x), round(y)), 3, tuple(255 * (c == channel) for c in range(3)), -1)
+    found = refine(Tall(), image, proposal(100, 75, 60), CPU)
+    wide, tall = found.boxes[0, 2:] - found.boxes[0, :2]
+    assert np.isclose(wide / tall, 2.0, atol=0.05)
 
 
 @given(st.floats(-3, 3), st.floats(4, 500), st.floats(-50, 900), st.floats(-50, 900), st.booleans())
@@ -144,10 +191,13 @@ class Proposer(RetinaFaceDetector):
     def __init__(self) -> None:
         super().__init__(nn.Identity(), "proposer")
 
-    def detect(self, images: list[np.ndarray], confidence: float = 0.5) -> list[list[Face]]:  # type: ignore[override]
+    def propose(
+        self, images: Sequence[np.ndarray], confidence: float, careful: bool = False
+    ) -> list[tuple[Detections, bool]]:
         self.asked = confidence
-        points = np.full((5, 2), 50.0)
-        return [[Face(0, (80, 50, 120, 90), points, 0.9), Face(0, (10, 10, 30, 30), points, 0.3)] for _ in images]
+        boxes = np.array([[80, 50, 120, 90], [10, 10, 30, 30]], np.float32)
+        scores = np.array([0.81, 0.3], np.float32)
+        return [(Detections(boxes, scores, np.full((2, 5, 2), 50, np.float32)), True) for _ in images]
 
 
 class Third(nn.Module):
@@ -168,7 +218,7 @@ def test_both_stages_decide() -> None:
     sure, unsure = LiteDetector(proposer, Blob(8.0), third), LiteDetector(proposer, Blob(-3.0), third)
     (faces,) = sure.detect([spotted(100, 70)], 0.6)
     assert third.faces == [1, 1], "two looks, only at the face that is left"
-    assert proposer.asked == 0.6
+    assert np.isclose(proposer.asked, 0.36), "no proposal below the confidence's square can reach it"
     assert len(faces) == 1
-    assert np.isclose(faces[0].score, 0.9, atol=1e-3)
+    assert np.isclose(faces[0].score, 0.9, atol=0.01)
     assert unsure.detect([spotted(100, 70)], 0.6) == [[]]

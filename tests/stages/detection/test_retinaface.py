@@ -24,6 +24,7 @@ from lib_facerestore.stages.detection.retinaface import (
     build_network,
     load_retinaface,
 )
+from lib_facerestore.stages.detection.verified import VerifiedDetector
 from lib_facerestore.system import facexlib_import
 
 from ...oracle import check, synth
@@ -110,21 +111,22 @@ def test_no_second_look_where_a_large_face_is_seen_at_full_size() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(900, 1280), (2000, 700), (64, 3000), (500, 500)])
 def test_tiles_cover_the_picture_and_overlap(height: int, width: int) -> None:
-    tiles = pieces.second_look(np.zeros((height, width, 3), np.uint8), 640)
+    image = np.zeros((height, width, 3), np.uint8)
+    tiles = pieces.tiles(image, 2 * pieces.second_scale(image, 640), 640)
     wide, tall = tiles[0].resized
     seen = np.zeros((tall, wide), bool)
     for tile in tiles:
-        assert max(tile.pixels.shape[:2]) <= 640
+        assert max(tile.pixels.shape[:2]) <= 1280
         x, y = tile.corner
         seen[y : y + tile.pixels.shape[0], x : x + tile.pixels.shape[1]] = True
     assert seen.all()
     lefts = sorted({tile.corner[0] for tile in tiles})
-    assert all(b - a <= 640 - pieces.OVERLAP for a, b in pairwise(lefts))
+    assert all(b - a <= 1280 - pieces.OVERLAP for a, b in pairwise(lefts))
 
 
 def test_a_face_on_the_seam_of_tiles_is_found_once() -> None:
-    tile = pieces.second_look(np.zeros((640, 1280, 3), np.uint8), 640)[0]
-    boxes = np.array([[600, 100, 639.5, 140], [100, 100, 140, 140], [0, 5, 40, 45], [10, 10, 300, 300]], np.float32)
+    tile = pieces.tiles(np.zeros((640, 2560, 3), np.uint8), 1.0, 640)[0]
+    boxes = np.array([[1240, 100, 1279.5, 140], [100, 100, 140, 140], [0, 5, 40, 45], [10, 10, 300, 300]], np.float32)
     kept = pieces.uncut(Detections(boxes, np.ones(4, np.float32), np.zeros((4, 5, 2), np.float32)), tile)
     assert kept.boxes[:, 0].tolist() == [100, 0], "cut by the seam and too large go, the picture's own edge stays"
 
@@ -191,7 +193,9 @@ def test_loads_by_content_whatever_wraps_and_prefixes_the_tensors(
     state = {prefix + name: value for name, value in random_detector.network.state_dict().items()}
     path = tmp_path / f"any name{suffix}"
     torch.save({key: state, "step": 3} if key else state, path)
-    loaded = create_detector(str(path))
+    checked = create_detector(str(path))
+    assert isinstance(checked, VerifiedDetector)
+    loaded = checked.base
     assert isinstance(loaded, RetinaFaceDetector)
     batch = torch.randn(1, 3, 64, 64)
     for ours, theirs in zip(loaded.network(batch), random_detector.network(batch), strict=True):
