@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from .noise import Noise, block_level, measure_noise
 # The part that is looked at is larger than the mask by this factor, and at least this many pixels wide and high.
 _WIDER = 1.5
 _LEAST_SIDE = 320
+_LEAST = 0.6
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Surroundings:
         """3×8×8, variance of the DCT coefficients of all that should be removed; 0 for a clean picture."""
         certainty = self.noise.certainty
         variance = np.maximum(self.noise.dct * np.float32(certainty**2), np.float32(self.blocks**2))
-        return np.asarray(variance if certainty > 0 or self.blocks > 0 else np.zeros_like(variance), np.float32)
+        # What would change no pixel by a level is not worth the time.
+        return np.asarray(variance * (255 * math.sqrt(float(variance.max())) > _LEAST), np.float32)
 
     @property
     def film(self) -> float:
