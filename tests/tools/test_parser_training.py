@@ -147,6 +147,16 @@ def test_the_parser_trains_resumes_and_exports(faces: Faces, tmp_path: Path, mon
     assert (tmp_path / "out.safetensors").stat().st_size > 1000
 
 
+def test_agreement_is_told_apart_below_the_brows(faces: Faces, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = slice(parser_targets.MARGIN, parser_targets.MARGIN + SIZE)
+    answers = faces.labels[:, inner, inner].copy()
+    answers[:, :100][answers[:, :100] == CODE["skin"]] = CODE["hair"]  # a lower hairline, still above the brows
+    monkeypatch.setattr(train_lite_parser, "predict", lambda network, crops: answers)
+    told = train_lite_parser.agreement(ParserNet((4, 4, 8, 8, 8)), faces)
+    assert told.endswith("from the brows down, without ears, 1.000")
+    assert 0.8 < float(told.split()[2].rstrip(",")) < 0.99
+
+
 def test_the_report_of_a_perfect_network_is_one(faces: Faces, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[NDArray[np.uint8]] = []
     sample = SampleMaker.sample
