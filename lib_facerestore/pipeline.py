@@ -222,6 +222,8 @@ class FaceRestorer:
         fault = ""
         if any(job.wants_parsing for job in ready):
             parser, fault = self.loaded.parser(there)
+        if ready:
+            caller.report("paste", 0, len(ready))
         for start in range(0, len(ready), self.batch_size):
             batch = ready[start : start + self.batch_size]
             started = time.perf_counter()
@@ -231,7 +233,8 @@ class FaceRestorer:
                 job.timings["parse"] = parsing
                 face_job.prepare(job, labels, *_canvas(works[job.picture]))
         for done, job in enumerate(ready):
-            caller.report("paste", done, len(ready))
+            if done and done % self.batch_size == 0:
+                caller.report("paste", done, len(ready))
             face_job.paste(job, *_canvas(works[job.picture]))
         caller.report("paste", len(ready), len(ready))
         return fault
