@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -107,8 +109,8 @@ def _spectrum(patches: FloatImage) -> NDArray[np.float64]:
     power /= _MEAN_OF_90_PERCENT * float(np.square(_WINDOW).sum())
     for channel in power:
         low, high = (float(channel[(a <= _RADIUS) & (b > _RADIUS)].mean()) for a, b in ((2.75, 3.75), (4.5, 5.5)))
-        ratio = float(np.clip(low / max(high, 1e-12), 1.0, 16.0))
-        limit = low * ratio ** ((3.25**2 - _RADIUS**2) / (5.0**2 - 3.25**2))
+        ratio = float(np.clip(low / max(high, 1e-12), 1.0, 40.0))
+        limit = (1 + 0.08 * math.log(ratio)) * low * ratio ** ((3.25**2 - _RADIUS**2) / (5.0**2 - 3.25**2))
         coarse = _RADIUS < 2.75
         channel[coarse] = np.minimum(channel[coarse], limit[coarse])
     return np.asarray(power, np.float64)
