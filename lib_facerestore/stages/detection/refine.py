@@ -44,6 +44,8 @@ HOPELESS = -2.0
 """Below this logit a face that is far from the middle is not looked at again,"""
 MOVED = 0.5
 """and far means that proposal and face overlap by less than this (intersection over union)."""
+CAST = 3.0
+"""A square whose channels' means differ by more than this factor is looked at in grey."""
 MIRRORED = (1, 0, 2, 4, 3)
 """Indices of the five landmarks in a mirrored picture."""
 
@@ -302,6 +304,9 @@ def look(
     cuts = zip(where[0], where[1].tolist(), where[2].tolist(), strict=True)
     matrices = np.stack([square_matrix(centre, side, angle, mirrored, pixels) for centre, side, angle in cuts])
     squares = np.stack([warping.warp(image, matrix, pixels, pixels, "edge") for matrix in matrices])
+    means = squares.mean((1, 2)) + np.float32(0.01)
+    cast = means.max(1) > CAST * means.min(1)
+    squares[cast] = squares[cast].mean(3, keepdims=True)  # light of one colour; the networks know grey faces
     batch = torch.from_numpy(squares.transpose(0, 3, 1, 2)) * 2 - 1
     with torch.inference_mode():
         answers = [network(part.to(device)).float().cpu() for part in batch.split(64)]

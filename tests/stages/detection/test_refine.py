@@ -21,6 +21,7 @@ from lib_facerestore.stages.detection.refine import (
     MIRRORED,
     SIDE,
     RefinerNet,
+    look,
     refine,
     square_matrix,
     upright,
@@ -128,6 +129,20 @@ def test_landmarks_of_a_leaning_face_come_back_in_place_and_in_order(degrees: fl
     eyes = spot(last, 0)[1] - spot(last, 1)[1]
     assert abs(float(eyes)) < 0.03, "the last look is at the upright face"
     assert float(spot(last, 0)[0]) > float(spot(last, 1)[0]), "and mirrored"
+
+
+def test_a_square_in_light_of_one_colour_is_looked_at_in_grey() -> None:
+    class Keeps(nn.Module):
+        def forward(self, squares: torch.Tensor) -> torch.Tensor:
+            self.seen = squares
+            return torch.zeros(len(squares), 15)
+
+    network, image = Keeps(), np.full((100, 100, 3), (40, 12, 200), np.uint8)
+    where = (np.array([[50.0, 50]]), np.array([40.0]), np.array([0.0]))
+    look(network, image, where, False, SIDE, CPU)
+    assert torch.allclose(network.seen, torch.tensor(84 / 127.5 - 1), atol=0.01)
+    look(network, np.full_like(image, (120, 90, 70)), where, False, SIDE, CPU)
+    assert np.allclose(network.seen.mean((0, 2, 3)), np.array([120, 90, 70]) / 127.5 - 1, atol=0.01)
 
 
 class Upright(Marks):
