@@ -44,7 +44,7 @@ HOPELESS = -2.0
 """Below this logit a face that is far from the middle is not looked at again,"""
 MOVED = 0.5
 """and far means that proposal and face overlap by less than this (intersection over union)."""
-CAST = 3.0
+CAST = 2.0
 """A square whose channels' means differ by more than this factor is looked at in grey."""
 MIRRORED = (1, 0, 2, 4, 3)
 """Indices of the five landmarks in a mirrored picture."""

@@ -57,7 +57,7 @@ class Same(nn.Module):
 def picture(*below: int) -> np.ndarray:
     """Red round the first face, with this red in the lower half; grey round the second."""
     image = np.full((100, 200, 3), 120, np.uint8)
-    image[:, :100] = (200, 90, 90)
+    image[:, :100] = (200, 110, 110)
     image[50:, :100, 0] = below[0] if below else 200
     return image
 
