@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib_facerestore.networks.archs.lite import LiteRestorer
 from lib_facerestore.networks.load import read_state
 from tools import training
-from tools.degradations import degrade
+from tools.degradations import degrade, spoil
 from tools.muon import Muon
 from tools.perceptual import DetectorFeatures
 from tools.photographs import TEACHER
@@ -64,12 +64,12 @@ def charbonnier(difference: torch.Tensor) -> torch.Tensor:
 
 
 def decibels(difference: torch.Tensor) -> torch.Tensor:
-    """Logarithm of the mean squared error of each picture (with a floor of one grey level), mean over the batch.
+    """Logarithm of the mean squared error of each picture (with a floor of half a grey level), mean over the batch.
 
     What is measured, and what makes lightly damaged faces count as much as wrecked ones, whose error is many times as
     large and hardly to be mended (the loss of Chen et al., HINet, CVPR workshops 2021, equation 4).
     """
-    return torch.log(difference.square().mean((1, 2, 3)) + (1 / 127.5) ** 2).mean()
+    return torch.log(difference.square().mean((1, 2, 3)) + (0.5 / 127.5) ** 2).mean()
 
 
 def gradients(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,7 +90,7 @@ def batch(crops: np.ndarray, rng: np.random.Generator, count: int) -> tuple[torc
             target = np.clip(np.rint(target * gain), 0, 255).astype(np.uint8)
         if rng.random() < 0.08:
             target = np.repeat(target.mean(2, keepdims=True).round().astype(np.uint8), 3, axis=2)
-        inputs.append(target if rng.random() < 0.03 else degrade(target, rng))
+        inputs.append(spoil(target, rng))
         targets.append(target)
 
     def tensor(pictures: list[np.ndarray]) -> torch.Tensor:
@@ -136,7 +136,7 @@ def train(arguments: argparse.Namespace) -> None:
     parts |= {"optimiser": optimiser, "optimiser_judge": optimiser_judge}
     run = training.Run(arguments.checkpoints / CHECKPOINT, parts, arguments.minutes, every=2)
     if arguments.start_from and not run.resumed:
-        network.load_state_dict(read_state(arguments.start_from))
+        network.load_state_dict(read_state(arguments.start_from), strict=False)  # they may be older than the gate
         average.load_state_dict(network.state_dict())
     rng, validated, means = np.random.default_rng(run.step + 1), run.minutes, training.Means()
     for step in run.steps():

@@ -2,8 +2,9 @@
 
 A residual U-Net of this project, for FFHQ-aligned crops of 256 px. The picture is pixel-unshuffled before the first
 convolution, so that nearly all work happens at 64×64 px and below: about 6 GFLOP for a face, a fraction of a second on
-two CPU cores. For every pixel the network predicts a 5×5 kernel that filters the input, and a correction that is added.
-An untrained network returns its input.
+two CPU cores. For every pixel the network predicts a 5×5 kernel that filters the input, a correction that is added, and
+a gate: the share of the change that is applied. The gate also sees the whole crop, so a face without damage is left
+almost as it is. An untrained network returns its input.
 It was trained with `tools/train_lite_restorer.py`; docs/lite.md has the data, the method and the results.
 """
 
@@ -76,6 +77,7 @@ class LiteRestorer(Restorer):
     Args:
         widths: channels at 1/2, 1/4, 1/8 and 1/16 of the crop's side.
         depths: residual blocks at 1/4 and 1/8 on the way down, in the trunk, and at 1/8, 1/4 and 1/2 on the way up.
+        gated: whether the network has the gate; weights trained before it was added have none.
     """
 
     family = "lite"
@@ -86,6 +88,7 @@ class LiteRestorer(Restorer):
         self,
         widths: tuple[int, int, int, int] = (24, 48, 96, 192),
         depths: tuple[int, int, int, int, int, int] = (2, 2, 4, 2, 3, 1),
+        gated: bool = True,
     ) -> None:
         super().__init__()
         half, quarter, eighth, trunk = widths
@@ -107,6 +110,15 @@ class LiteRestorer(Restorer):
         self.decode_half = _blocks(half, depths[5])
         self.unfold_half = nn.Conv2d(half, 12, 3, padding=1)
         self.filters = nn.Conv2d(half, 4 * TAPS**2, 3, padding=1)
+        if gated:
+            self.gate_local = nn.Conv2d(half, 4, 3, padding=1)
+            self.gate_crop = nn.Conv2d(trunk, 4, 1)
+            for layer in (self.gate_local, self.gate_crop):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            with torch.no_grad():
+                self.gate_crop.bias.fill_(3.0)  # type: ignore[union-attr]  # starts open: 95 % of the change
+        self.gated = gated
         for head in (self.unfold_half, self.filters):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
@@ -131,7 +143,12 @@ class LiteRestorer(Restorer):
         quarter = self.decode_quarter(quarter + functional.pixel_shuffle(self.up_quarter(eighth), 2))
         half = self.decode_half(half + functional.pixel_shuffle(self.up_half(quarter), 2))
         correction = functional.pixel_shuffle(self.unfold_half(half), 2)
-        return correction + filtered(faces, functional.pixel_shuffle(self.filters(half), 2))
+        restored = correction + filtered(faces, functional.pixel_shuffle(self.filters(half), 2))
+        if not self.gated:
+            return restored
+        crop = self.gate_crop(trunk.mean((2, 3), keepdim=True))
+        share = torch.sigmoid(functional.pixel_shuffle(self.gate_local(half) + crop, 2))
+        return faces + share * (restored - faces)
 
 
 RESTORER = LiteRestorer
@@ -149,4 +166,5 @@ def build(shapes: Shapes) -> LiteRestorer:
     )
     stacks = ("encode_quarter", "encode_eighth", "lite_trunk", "decode_eighth", "decode_quarter", "decode_half")
     first, second, middle, fourth, fifth, last = (count_children(shapes, name) for name in stacks)
-    return LiteRestorer((half, quarter, eighth, trunk), (first, second, middle, fourth, fifth, last))
+    depths = (first, second, middle, fourth, fifth, last)
+    return LiteRestorer((half, quarter, eighth, trunk), depths, gated="gate_crop.weight" in shapes)
