@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,28 @@ def train(arguments: argparse.Namespace) -> None:
     training.logger.info("finished; val: %s", validate(average.network, crops_val, features, len(crops_val)))
 
 
+def mix(checkpoint: Path, start: Path, target: Path) -> None:
+    """Write the mean of the weights that a training started from and those that it ended with.
+
+    It keeps what the first knew and the second forgot, and nearly all that the second learnt (Wortsman et al., "Robust
+    Fine-Tuning of Zero-Shot Models", CVPR 2022).
+
+    Args:
+        checkpoint: of the training.
+        start: the exported weights of `--start-from`; a gate that they lack is as it was at the start, open.
+        target: the file to write, as by `training.export`.
+    """
+    network = LiteRestorer()
+    network.load_state_dict(read_state(start), strict=False)
+    state = training.read_checkpoint(checkpoint)
+    for name, value in network.state_dict().items():
+        state["average"][name] = (state["average"][name] + value) / 2
+    with tempfile.TemporaryDirectory() as folder:
+        mixed = Path(folder) / CHECKPOINT
+        torch.save(state, mixed)
+        training.export(mixed, target, f"{Path(__file__).name} --mix", "LiteRestorer")
+
+
 def train_judge(
     judge: PatchDiscriminator, optimiser: torch.optim.Optimizer, real: torch.Tensor, fake: torch.Tensor
 ) -> None:
@@ -207,6 +230,9 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--features", type=float, default=1.0, help="weight of the perceptual term")
     parser.add_argument("--edges", type=float, default=1.0, help="weight of gradients and spectrum")
     parser.add_argument("--adversarial", type=float, default=0.1, help="weight of the adversarial term")
+    parser.add_argument(
+        "--mix", type=Path, help="write the mean of --start-from and the trained weights here, and stop"
+    )
     parser.add_argument("--start-from", type=Path, help="exported weights to start from when there is no checkpoint")
     return parser
 
@@ -214,6 +240,10 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Train, or export."""
     arguments = options().parse_args()
+    if arguments.mix:
+        training.prepare(arguments.threads)
+        mix(arguments.checkpoints / CHECKPOINT, arguments.start_from, arguments.mix)
+        return
     training.run(
         arguments, train, CHECKPOINT, (Path(__file__).name, "LiteRestorer"), arguments.checkpoints / "restorer.log"
     )

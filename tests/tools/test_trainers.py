@@ -127,6 +127,23 @@ def test_the_restorer_starts_from_exported_weights(photos: Path, checkpoints: Pa
         assert torch.allclose(state["average"][name], value)
 
 
+def test_weights_can_be_mixed_with_those_that_they_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_lite_restorer, "LiteRestorer", small_lite)
+    start, end = small_lite(seed=5).state_dict(), small_lite(seed=6).state_dict()
+    older = {name: value for name, value in start.items() if not name.startswith("gate")}
+    safetensors.torch.save_file(older, tmp_path / "start.safetensors")
+    torch.save({"average": end, "step": 3}, tmp_path / "restorer.pt")
+    train_lite_restorer.mix(tmp_path / "restorer.pt", tmp_path / "start.safetensors", tmp_path / "mixed.safetensors")
+    mixed = safetensors.torch.load_file(tmp_path / "mixed.safetensors")
+    fresh = small_lite().state_dict()
+    assert mixed.keys() == end.keys()
+    for name, value in mixed.items():
+        wanted = (end[name] + older.get(name, fresh[name])) / 2
+        assert torch.allclose(value.float(), wanted, atol=2e-3)
+
+
 def test_the_refiner_mines_what_the_first_stage_takes_for_faces(photos: Path) -> None:
     class SeesCorners:
         def detect(self, images: list[NDArray[np.uint8]], confidence: float) -> list[list[Face]]:
