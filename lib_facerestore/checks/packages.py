@@ -70,7 +70,7 @@ PACKAGES: tuple[Package, ...] = (
     ),
     Package(
         "facexlib", "facexlib", "optional", "the detector retinaface-resnet50 and the parsers bisenet and parsenet",
-        "other detectors work, masks are ellipses", torchvision=True, in_webui=ALONE,
+        "the built-in detector and parser work", torchvision=True, in_webui=ALONE,
     ),
     Package("onnxruntime", "onnxruntime", "optional", ".onnx models", "those cannot be used"),
     Package(

@@ -18,7 +18,7 @@ _HEADINGS = {
     "parser": "Face parsers",
     "upscaler": "Upscalers for the background",
 }
-_BESIDES = {"detector": ", and the built-in one", "parser": "; without one, masks are ellipses"}
+_BESIDES = {"detector": ", and the built-in one", "parser": ", and the built-in one"}
 """What is used if no model of a group is installed."""
 
 _ONE_LINE = 106

@@ -96,8 +96,12 @@ class OptionSpec:
         """As `check`, for values from interfaces: None means the default, and numbers may be text."""
         if value is None:
             return self.default
-        if self.kind == "number" and isinstance(value, str) and value.strip().lower() in self.choices:
-            return self.check(value)
+        if self.kind == "number" and isinstance(value, str):
+            word = value.strip().lower()
+            if not word:  # a list that was emptied
+                return self.default
+            if word in self.choices:
+                return self.check(value)
         if self.kind in ("float", "int", "number") and isinstance(value, str):
             text = value.strip()
             if not _NUMBER.fullmatch(text):
@@ -184,3 +188,12 @@ def _items(value: object) -> list[object]:
     if isinstance(value, str):
         return [item for item in re.split(r"[,\s]+", value) if item]
     return list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
+
+
+def number_choices(spec: OptionSpec) -> list[str]:
+    """What the list of an option offers that takes a number or a word: the words, and numbers of its range.
+
+    Any other number can be typed.
+    """
+    low, high = spec.minimum or 0.0, spec.maximum or 1.0
+    return [*spec.choices, *(f"{low + (high - low) * part / 4:g}" for part in range(5))]

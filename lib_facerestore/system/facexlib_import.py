@@ -98,7 +98,7 @@ def import_facexlib(module: str) -> types.ModuleType:
     except Exception as error:  # a broken optional package may raise anything at import
         raise FaceRestoreError(
             f"{module} cannot be imported ({error}); install it with: pip install facexlib. "
-            "Without it faces are masked with ellipses, and only detectors that do not need it work."
+            "Without it only detectors and parsers that do not need it work, such as the built-in ones."
         ) from error
 
 

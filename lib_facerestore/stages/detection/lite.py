@@ -68,7 +68,7 @@ class LiteDetector:
         missed = [n for n, (_, again) in enumerate(proposed) if not again and not len(found[n].scores)]
         second = self.proposer.look_carefully([images[n] for n in missed], floor)
         for number, proposals in zip(missed, second, strict=True):
-            every = suppress(Detections.join([proposed[number][0], proposals]))
+            every = suppress(Detections.join([proposed[number][0], proposals]), inside=2.0)
             found[number] = self._refined(images[number], every, confidence, any_angle=True)
         return [self._placed(image, faces).faces() for image, faces in zip(images, found, strict=True)]
 

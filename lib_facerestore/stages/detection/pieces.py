@@ -37,6 +37,9 @@ RIM = 3.0
 SMALL_FACE = 40.0
 """If the smallest face is below this side, in pixels of the first look, there may be smaller ones."""
 
+STRIP = 4
+"""Pictures whose sides differ by more than this factor are not looked at from angles that are no right ones."""
+
 Pixels = NDArray[np.uint8]
 
 
@@ -89,7 +92,8 @@ def careful_looks(image: Pixels, long_side: int) -> list[Piece]:
     looks = [_bordered(half, 0.125, replicate=True), _bordered(quarter, 0.2, replicate=True)]
     looks += [_turned(half, eighths) for eighths in (2, 4, 6)]
     looks += [_bordered(_turned(quarter, eighths), 0.25, replicate=False) for eighths in (2, 4, 6)]
-    looks += [_turned(quarter, eighths) for eighths in (1, 3, 5, 7)]
+    if max(image.shape[:2]) <= STRIP * min(image.shape[:2]):  # turned by 45°, a strip becomes a large square
+        looks += [_turned(quarter, eighths) for eighths in (1, 3, 5, 7)]
     return looks
 
 
@@ -198,8 +202,12 @@ def _turned(piece: Piece, eighths: int) -> Piece:
 
 
 def _bordered(piece: Piece, share: float, replicate: bool) -> Piece:
-    """A whole picture with a border, as wide as this share of its longer side: its outermost pixels, or `MEAN_RGB`."""
-    wide = max(1, round(share * max(piece.pixels.shape[:2])))
+    """A whole picture with a border: its outermost pixels, or `MEAN_RGB`.
+
+    The border is as wide as this share of the longer side, or of twice the shorter one if that is less.
+    """
+    height, width = piece.pixels.shape[:2]
+    wide = max(1, round(share * min(max(height, width), 2 * min(height, width))))
     kind = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
     pixels = cv2.copyMakeBorder(piece.pixels, wide, wide, wide, wide, kind, value=MEAN_RGB)
     return Piece(np.asarray(pixels, np.uint8), piece.scale, (-wide, -wide), piece.resized, piece.eighths)

@@ -200,7 +200,7 @@ def suppress(found: Detections, iou: float = 0.4, inside: float = 0.8, apart: fl
     Args:
         found: detections, in which a face may occur more than once.
         iou: a detection is dropped if a better one overlaps it by more than this (intersection over union),
-        inside: or if the two share more than this fraction of the smaller box,
+        inside: or if the two share more than this fraction of the smaller box (above 1: never),
         apart: or if their landmarks are closer on average than this, as a fraction of the smaller box's longer side.
 
     Returns:

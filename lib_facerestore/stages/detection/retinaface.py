@@ -103,7 +103,7 @@ class RetinaFaceDetector:
             _check(image, number)
         numbers = list(range(len(images)))
         firsts = self._look_at([(n, first_look(images[n], self.long_side)) for n in numbers], confidence)
-        parts = {number: [suppress(found)] for number, found in firsts.items()}
+        parts = {number: [suppress(found, inside=2.0 if careful else 0.8)] for number, found in firsts.items()}
         again = [n for n in numbers if wants_second_look(images[n], self._sure(parts[n], confidence), self.long_side)]
         whole = [
             (n, piece) for n in (numbers if careful else again) for piece in smaller_looks(images[n], self.long_side)
@@ -115,19 +115,21 @@ class RetinaFaceDetector:
         while scales:
             cut = [(n, piece) for n, scale in scales.items() for piece in tiles(images[n], scale, self.long_side)]
             for number, found in self._look_at(cut, confidence, in_tiles=True).items():
-                parts[number].append(suppress(found))
+                parts[number].append(suppress(found, inside=2.0 if careful else 0.8))
             following = {
                 n: further_scale(images[n], suppress(self._sure(parts[n], confidence)), scale, self.long_side)
                 for n, scale in scales.items()
             }
             scales = {number: scale for number, scale in following.items() if scale is not None}
-        return [(suppress(Detections.join(parts[number])), number in again) for number in numbers]
+        # A second stage has yet to judge the faces. Until then, a large wrong box must not hide the faces inside it.
+        inside = 2.0 if careful else 0.8
+        return [(suppress(Detections.join(parts[n]), inside=inside), n in again) for n in numbers]
 
     def look_carefully(self, images: Sequence[NDArray[np.uint8]], confidence: float) -> list[Detections]:
         """What the careful looks see (see `pieces`): for each picture its detections, best score first."""
         looks = [(n, piece) for n, image in enumerate(images) for piece in careful_looks(image, self.long_side)]
         found = self._look_at(looks, confidence)
-        return [suppress(found[number]) for number in range(len(images))]
+        return [suppress(found[number], inside=2.0) for number in range(len(images))]
 
     def _sure(self, parts: Sequence[Detections], confidence: float) -> Detections:
         found = Detections.join(parts)

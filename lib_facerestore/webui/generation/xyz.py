@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...options.spec import number_choices
 from ...options.table import SPECS
 from .. import host, service
 from ..request import OPTION_NAMES, STAGES, request_from_values
@@ -109,6 +110,8 @@ def _option_axis(name: str) -> Axis:
         return Axis(name, "", str, service.model_ids)
     if spec.kind == "choice":
         return Axis(name, "", str, lambda: list(spec.choices))
+    if spec.kind == "number":  # the plot expands ranges of numbers only, so it offers a list
+        return Axis(name, "", str, lambda: number_choices(spec))
     return Axis(name, "", {"float": float, "int": int}.get(spec.kind, str))
 
 

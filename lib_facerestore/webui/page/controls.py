@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...errors import OptionError
+from ...options.spec import number_choices
 from ...options.table import SPECS, OptionSpec
 from .. import settings
 from ..request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
@@ -169,15 +170,6 @@ def _component(spec: OptionSpec, prefix: str, visible: bool = True) -> Any:
             return gradio.Slider(maximum=spec.maximum, **common)
         return gradio.Number(precision=0 if spec.kind == "int" else None, **common)
     return gradio.Textbox(value=str(spec.default), lines=1, max_lines=1, **common)
-
-
-def number_choices(spec: OptionSpec) -> list[str]:
-    """What the list of an option offers that takes a number or a word: the words, and numbers of its range.
-
-    Any other number can be typed.
-    """
-    low, high = spec.minimum or 0.0, spec.maximum or 1.0
-    return [*spec.choices, *(f"{low + (high - low) * part / 4:g}" for part in range(5))]
 
 
 def _model_box(choices: list[str], prefix: str) -> Any:
