@@ -61,6 +61,8 @@ def run(settings: argparse.Namespace) -> int:
     unknown = [name for name in wanted if name not in quality_run.TABLES]
     if unknown:
         raise OptionError(f"--tables: {unknown[0]!r} is not known; give some of {', '.join(quality_run.TABLES)}.")
+    if settings.sheet and "paste" not in wanted:
+        raise OptionError("--sheet: it shows the pastes; leave --tables away, or name paste too.")
     metrics.color_module()
     restorer = restorer_of(settings)
     portraits = _portraits(settings, restorer)

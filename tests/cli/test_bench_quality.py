@@ -109,6 +109,7 @@ def test_without_facexlib_the_others_are_measured(
         (["--photos", "absent"], "faces.jsonl cannot be read"),
         (["--photos", "absent", "a.png"], "give pictures or --photos, not both"),
         (["--tables", "paste,speed"], "'speed' is not known; give some of paste, restorer, detector"),
+        (["--sheet", "sheet.png", "--tables", "detector"], "--sheet: it shows the pastes"),
         (["--sheet", "sheet.txt"], "is no PNG or JPEG file"),
         (["--count", "0"], "'0' is not a whole number from 1"),
         (["--job", "gfpgan-9"], "gfpgan-9"),
