@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from .quality_table import Aim, Line
 
 _DAMAGE = "blur σ8|noise σ50|÷12 and enlarged|ordinary damage|clean"
+_GRAIN = "(film|enlarged) grain, clean crop|.* grain, clean crop, grain 1"
+"""By default only grain of dots larger than a pixel is put back: a camera's noise is damage."""
 AIMS: tuple[tuple[str, str, Aim], ...] = (
     (r"clean picture, its own crop pasted", "face", Aim(48, None)),
     (r".*", "changed outside 1.5× the box", Aim(None, 0)),
@@ -17,8 +19,8 @@ AIMS: tuple[tuple[str, str, Aim], ...] = (
     (r".* in the picture, not in the crop", "there, to the nearer of truth and input", Aim(33, None)),
     (r"restored, noise σ14, side \d+", "gain in the face", Aim(4, None)),
     (r"restored, clean, side \d+", "face, to itself", Aim(48, None)),
-    (r".* grain, clean crop(, grain 1)?", "noise inside ÷ outside", Aim(0.8, 1.2)),
-    (r".* grain, clean crop(, grain 1)?", "its worst band is off by", Aim(None, 1.25)),
+    (_GRAIN, "noise inside ÷ outside", Aim(0.8, 1.2)),
+    (_GRAIN, "its worst band is off by", Aim(None, 1.25)),
     (r"noise σ14", r"gain, face of side \d+", Aim(4, None)),
     (r"JPEG 90", r"gain, face of side \d+", Aim(0, None)),
     (r"clean", r"face of side \d+, to itself", Aim(48, None)),
