@@ -87,7 +87,9 @@ def measure_noise(image: FloatImage, where: NDArray[np.bool_]) -> Noise:
     flat = _flattest(power)
     dct = _without_structure(power[flat].mean(axis=(0, 1, 2)))
     level = math.sqrt(float(dct[0][(_ORDER >= 4)].mean()))
-    return Noise(patches[flat], dct, level, float(flat.mean()))
+    # A few patches are always taken for flat. In a small picture they would be a large share of all.
+    share = float(flat.mean()) * min(1.0, len(patches) / (6 * _FEWEST_PATCHES))
+    return Noise(patches[flat], dct, level, share)
 
 
 def flat_pairs(before: FloatImage, after: FloatImage, where: NDArray[np.bool_]) -> tuple[FloatImage, FloatImage]:

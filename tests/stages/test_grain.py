@@ -109,3 +109,18 @@ def test_noise_is_measured_before_a_neighbour_is_restored() -> None:
     image[OUTSIDE] = to_uint8(CLEAN)[OUTSIDE]
     blending.paste(image, warping.crop_face(CLEAN, MATRIX, SIZE), crop, MASK, MATRIX, grain="auto", surroundings=found)
     assert np.square(image / 255 - CLEAN)[INSIDE].mean() > 0.7 * np.square(film(CLEAN, 40) - CLEAN).mean()
+
+
+@pytest.mark.parametrize("side", [56, 64, 72, 80])
+def test_a_small_sharp_picture_has_no_grain(side: int) -> None:
+    """It has too few patches to tell whether the flattest of them are noise."""
+    astronaut: np.ndarray = pytest.importorskip("skimage.data").astronaut()
+    small = cv2.resize(astronaut[:260, 90:350], (side, side), interpolation=cv2.INTER_AREA)
+    matrix = placed(side / 400, side / 2, side / 2)
+    crop = warping.crop_face(small, matrix, SIZE)
+    found = surroundings.look_around(small, MASK, matrix)
+    assert found is not None and found.film == 0
+    with_auto, without = small.copy(), small.copy()
+    blending.paste(with_auto, crop, crop, MASK, matrix, grain="auto")
+    blending.paste(without, crop, crop, MASK, matrix, grain=0.0)
+    assert np.array_equal(with_auto, without)
