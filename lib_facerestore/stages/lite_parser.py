@@ -1,6 +1,6 @@
 """`lite`, the parser that is part of the package: a small network that labels the pixels of aligned crops.
 
-An hourglass network (Newell, Yang and Deng, ECCV 2016) for crops of 256 px, about 2 GFLOP for a face. Unlike the public
+An hourglass network (Newell, Yang and Deng, ECCV 2016) for crops of 256 px, 1.4 GFLOP for a face. Unlike the public
 parsers, it knows things in front of the face: hands, microphones, masks and other heads.
 Trained with `tools/train_lite_parser.py`; docs/lite.md has the data, the method and the results.
 """

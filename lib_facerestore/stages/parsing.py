@@ -63,7 +63,7 @@ class Parser(Protocol):
         Args:
             crops: size×size×3 float32, RGB in [0, 1]; they may differ in size.
             originals: the crops before restoration. A parser that knows things in front of the face labels what it
-                finds there as background; the others do not use them.
+                finds there as cloth, which is never pasted over; the others do not use them.
 
         Returns:
             For each crop, size×size uint8 with values from `CLASSES`.
