@@ -34,6 +34,7 @@ from .stages.face_job import FaceJob
 from .stages.loaded_models import ChosenRestorer, LoadedModels
 from .stages.parsing import Parser
 from .stages.picture_work import Caller, PictureWork, Progress, cut_faces, enlarge_pictures
+from .wording import shown
 
 LeaveAlone: TypeAlias = Callable[[int, Face], str]
 """Function of a picture's index and a face in pixels of the input; returns why the face is left alone, or ""."""
@@ -68,8 +69,8 @@ class FaceRestorer:
         webui: Path | None = None,
     ) -> None:
         folders = [models] if isinstance(models, (str, Path)) else models
-        if batch_size < 1:
-            raise OptionError(f"batch_size: {batch_size} is not allowed; give a whole number from 1.")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise OptionError(f"batch_size: {shown(batch_size)} is not allowed; give a whole number from 1.")
         self.store = Store([Path(folder) for folder in folders] if folders else None, webui)
         self.device = choose_device(device)
         self.batch_size = batch_size
@@ -90,7 +91,7 @@ class FaceRestorer:
             InputError: the picture cannot be used.
             ModelFileError: the detector is not installed, or its file is damaged.
         """
-        options = options or Options()
+        options = _checked(options)
         with self._lock:
             picture = _as_picture(image)
             detector = self.loaded.detector(options, self.store.scan())
@@ -136,10 +137,10 @@ class FaceRestorer:
 
         Raises:
             InputError: a picture cannot be used, or the number of overrides is not that of the pictures.
-            OptionError: an override is not allowed.
+            OptionError: the options are not `Options`, or an override is not allowed.
             ModelFileError: a model, detector or upscaler is missing or damaged.
         """
-        options = options or Options()
+        options = _checked(options)
         plans = _plans(overrides, len(images))
         works = [PictureWork(_as_picture(image), plan) for image, plan in zip(images, plans, strict=True)]
         caller = Caller(progress, stop)
@@ -167,7 +168,7 @@ class FaceRestorer:
         """
         with self._lock:
             there = self.store.scan()
-            self.loaded.restorer(options.model, there)
+            self.loaded.restorer(_checked(options).model, there)
             self.loaded.detector(options, there)
             self.loaded.upscaler(options, there)
 
@@ -238,6 +239,18 @@ class FaceRestorer:
             face_job.paste(job, *_canvas(works[job.picture]))
         caller.report("paste", len(ready), len(ready))
         return fault
+
+
+def _checked(options: object) -> Options:
+    """The options of a call, None for the defaults. Raises OptionError if they are something else, such as a dict."""
+    if options is None:
+        return Options()
+    if not isinstance(options, Options):
+        raise OptionError(
+            f"options: {shown(options)} is not allowed; give Options(visibility=0.8), or Options.from_mapping(…) for a "
+            "dict."
+        )
+    return options
 
 
 def _reasons_of(

@@ -158,6 +158,13 @@ def test_errors_name_the_thing_and_the_remedy(models: Path, restorer: FaceRestor
         FaceRestorer(models, "warp")
     with pytest.raises(OptionError, match="batch_size: 0"):
         FaceRestorer(models, "cpu", batch_size=0)
+    with pytest.raises(OptionError, match="batch_size: '4' is not allowed; give a whole number from 1"):
+        FaceRestorer(models, "cpu", batch_size="4")  # type: ignore[arg-type]
+    for call in (restorer.restore, restorer.detect):
+        with pytest.raises(OptionError, match=r"options: \{'visibility': 1\} is not allowed; give Options\("):
+            call(photo, {"visibility": 1})  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"face 1: 'visiblity' cannot be set .* Did you mean visibility\?"):
+        restorer.restore(photo, SMALL, overrides={1: {"visiblity": 1}})
 
 
 @pytest.mark.parametrize("precision", ["half", "float64", ""])

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from ..errors import OptionError
 from ..wording import did_you_mean, shown
-from .spec import LARGEST_FACE_NUMBER, Value
+from .spec import LARGEST_FACE_NUMBER, Value, finite_number, read_switch
 from .table import PER_FACE, Options, spec_for
 
 SKIP = "skip"
@@ -80,18 +80,22 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _number(key: object) -> int:
-    text = key.strip() if isinstance(key, str) else key
-    number = int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else text
-    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= LARGEST_FACE_NUMBER:
+    """The number of a face: a whole number of any type (3.0 and NumPy's too), or text."""
+    text = key.strip() if isinstance(key, str) else ""
+    number = finite_number(int(text) if text.isascii() and text.isdigit() and len(text) < 10 else key)
+    if number is None or not number.is_integer() or not 1 <= number <= LARGEST_FACE_NUMBER:
         raise OptionError(f"overrides: {shown(key)} is not a face number; give a whole number from 1.")
-    return number
+    return int(number)
 
 
 def _change(number: int, name: object, value: object) -> dict[str, Value]:
+    if value is None and (name == SKIP or name in PER_FACE):
+        return {}  # as if it were absent: the face has the options of all
     if name == SKIP:
-        if not isinstance(value, bool):
+        skip = read_switch(value)
+        if skip is None:
             raise OptionError(f"overrides: face {number}, skip: {shown(value)} is not allowed; give true or false.")
-        return {SKIP: True} if value else {}
+        return {SKIP: True} if skip else {}
     if not isinstance(name, str) or name not in PER_FACE:
         allowed = (*PER_FACE, SKIP)
         near = did_you_mean(str(name), allowed)

@@ -21,6 +21,7 @@ OUTSIDE_WEBUI: frozenset[Scope] = EVERYWHERE - {"webui"}
 LARGEST_INT = 1_000_000  # for whole numbers whose OptionSpec has no maximum
 LARGEST_FACE_NUMBER = 9_999
 
+_TRUE, _FALSE = ("true", "1", "1.0", "yes", "on"), ("false", "0", "0.0", "no", "off", "")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _FACE_ITEM = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
@@ -76,16 +77,15 @@ class OptionSpec:
     def check(self, value: object) -> Value:
         """Check a value and return it in canonical form.
 
-        Numbers must be numbers, not text, and finite. A whole number may be a float (3.0, as the WebUI sends it).
-        "flags" and "faces" also take a list or tuple, e.g. ["eyes", "mouth"] or [1, 3].
+        Numbers must be finite and may be text (" 0.5 "), so that every interface takes the same values; True and False
+        are no numbers. A whole number may be a float (3.0, as the WebUI sends it). Words may have any case and blanks
+        around them. "flags" and "faces" also take a list, tuple, set or NumPy array, e.g. ["eyes", "mouth"] or [1, 3].
 
         Raises:
             OptionError: the value is not allowed.
         """
-        if self.kind == "number" and isinstance(value, str):
-            return self._check_word(value)
         if self.kind in ("float", "int", "number"):
-            return self._check_number(value)
+            return self._check_number_text(value) if isinstance(value, str) else self._check_number(value)
         if self.kind == "flags":
             return self._check_flags(value)
         if self.kind == "faces":
@@ -93,22 +93,8 @@ class OptionSpec:
         return self._check_word(value)
 
     def parse(self, value: object) -> Value:
-        """As `check`, for values from interfaces: None means the default, and numbers may be text."""
-        if value is None:
-            return self.default
-        if self.kind == "number" and isinstance(value, str):
-            word = value.strip().lower()
-            if not word:  # a list that was emptied
-                return self.default
-            if word in self.choices:
-                return self.check(value)
-        if self.kind in ("float", "int", "number") and isinstance(value, str):
-            text = value.strip()
-            if not _NUMBER.fullmatch(text):
-                raise self._error(value, did_you_mean(text, self.choices) if self.kind == "number" else "")
-            # Whole numbers stay int, so that an error message shows them as given; very long ones become float.
-            value = int(text) if text.lstrip("+-").isdigit() and len(text) < 16 else float(text)
-        return self.check(value)
+        """As `check`, for values from interfaces, where None means that there is none: it gives the default."""
+        return self.default if value is None else self.check(value)
 
     def _limits(self) -> tuple[float, float]:
         low = -math.inf if self.minimum is None else self.minimum
@@ -117,8 +103,18 @@ class OptionSpec:
     def _error(self, value: object, hint: str = "") -> OptionError:
         return OptionError(f"{self.name}: {shown(value)} is not allowed; give {self.allowed}.{hint}")
 
+    def _check_number_text(self, value: str) -> Value:
+        """A number as text, or one of the words of a "number"."""
+        text = value.strip()
+        if text.lower() in self.choices:
+            return text.lower()
+        if not _NUMBER.fullmatch(text):
+            raise self._error(value, did_you_mean(text, self.choices))
+        # Whole numbers stay int, so that an error message shows them as given; very long ones become float.
+        return self._check_number(int(text) if text.lstrip("+-").isdigit() and len(text) < 16 else float(text))
+
     def _check_number(self, value: object) -> Value:
-        number = _finite(value)
+        number = finite_number(value)
         low, high = self._limits()
         if number is None or not low <= number <= high or (self.kind == "int" and not number.is_integer()):
             raise self._error(value)
@@ -128,7 +124,7 @@ class OptionSpec:
         if not isinstance(value, str):
             raise self._error(value)
         text = value.strip()
-        if self.kind in ("choice", "number"):
+        if self.kind == "choice":
             if text.lower() not in self.choices:
                 raise self._error(value, did_you_mean(text, self.choices))
             return text.lower()
@@ -156,7 +152,7 @@ class OptionSpec:
             return value.strip().lower()
         found: set[int] = set()
         for item in _items(re.sub(r"\s*-\s*", "-", value) if isinstance(value, str) else value):
-            number = _finite(item)
+            number = finite_number(item)
             text = f"{number:.0f}" if number is not None and number.is_integer() else item
             match = _FACE_ITEM.fullmatch(text.strip()) if isinstance(text, str) else None
             if match is None:
@@ -172,7 +168,17 @@ class OptionSpec:
         return ",".join(map(str, sorted(found)))
 
 
-def _finite(value: object) -> float | None:
+def read_switch(value: object) -> bool | None:
+    """The value of a switch: True and False, 1 and 0 (also as floats), words such as "yes". None for anything else."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        return True if word in _TRUE else False if word in _FALSE else None
+    # NumPy's own bool is no number; its class is recognised by its name, so that NumPy need not be loaded.
+    is_switch = type(value).__name__ in ("bool", "bool_") or (isinstance(value, numbers.Real) and value in (0, 1))
+    return bool(value) if is_switch else None
+
+
+def finite_number(value: object) -> float | None:
     """A finite real number as a float (never negative zero); None for anything else, including bool."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
@@ -184,9 +190,12 @@ def _finite(value: object) -> float | None:
 
 
 def _items(value: object) -> list[object]:
-    """The items of text such as "a, b" (separated by commas or blanks), or of a list, tuple or set; else one item."""
+    """The items of text such as "a, b" (separated by commas or blanks), or of a list, tuple, set or NumPy array; else
+    one item."""
     if isinstance(value, str):
         return [item for item in re.split(r"[,\s]+", value) if item]
+    if getattr(value, "ndim", 0) == 1 and hasattr(value, "tolist"):
+        value = value.tolist()
     return list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
 
 

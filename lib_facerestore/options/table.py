@@ -10,11 +10,14 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeVar, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Literal, TypeVar, cast, get_args, get_type_hints
 
 from ..errors import OptionError
 from ..wording import did_you_mean, shown
 from .spec import EVERYWHERE, OUTSIDE_WEBUI, Kind, OptionSpec, Scope, Value
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 DetectorName = Literal["auto", "retinaface-resnet50", "retinaface-mobilenet", "yunet", "lite"]
 FacesWord = Literal["all", "largest"]
@@ -63,15 +66,27 @@ def _count(default: int, label: str, infotext: str, help: str) -> int:
     return _option(default, label, infotext, help, minimum=0, step=1)
 
 
+class _KnownNames:
+    """Base of `Options` that refuses unknown names before the constructor does, whose TypeError suggests nothing.
+
+    It is a class of its own so that type checkers and `help` show the constructor's signature, not this one.
+    """
+
+    def __new__(cls, *_: object, **values: object) -> Self:
+        for name in values:
+            spec_for(name)
+        return super().__new__(cls)
+
+
 @dataclass(frozen=True)
-class Options:
+class Options(_KnownNames):
     """A valid value of every option.
 
     Values are checked and brought into canonical form (`faces="3, 1-2"` becomes "1,2,3"), so equal settings compare and
-    hash as equal. `TABLE` describes the options.
+    hash as equal. Numbers may be text, as everywhere. `TABLE` describes the options.
 
     Raises:
-        OptionError: a value is not allowed; names the option, the value and the allowed values.
+        OptionError: a name is unknown; or a value is not allowed: names the option, the value and the allowed values.
     """
 
     # fmt: off
@@ -193,6 +208,8 @@ class Options:
         Raises:
             OptionError: a name is unknown, or a value is not allowed.
         """
+        if not isinstance(values, Mapping):
+            raise OptionError(f'options: {shown(values)} is not a table such as {{"visibility": 0.5}}.')
         return cls(**{name: spec_for(name).parse(value) for name, value in values.items()})  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Value]:
@@ -201,8 +218,6 @@ class Options:
 
     def replace(self, **changes: Value) -> Options:
         """A copy with changed values. Raises OptionError if a name is unknown or a value is not allowed."""
-        for name in changes:
-            spec_for(name)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ..errors import OptionError
 from ..options.per_face import Overrides, check_overrides, parse_overrides
-from ..options.spec import Value
+from ..options.spec import Value, read_switch
 from ..options.table import SPECS, Options, specs_in
 from ..wording import did_you_mean, shown
 
@@ -26,8 +26,6 @@ FIRST: tuple[str, ...] = ("model", "fidelity", "visibility")
 OPTION_NAMES: tuple[str, ...] = (*FIRST, *(spec.name for spec in specs_in("webui") if spec.name not in FIRST))
 ARGUMENTS: tuple[str, ...] = ("enabled", *FIRST, "stage", "save_before", *OPTION_NAMES[len(FIRST) :], "overrides")
 """The arguments of the Script, in the order of its controls."""
-
-_TRUE, _FALSE = ("true", "1", "1.0", "yes", "on"), ("false", "0", "0.0", "no", "off", "")
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,15 @@ def request_from_args(args: Sequence[object], changes: Mapping[str, object] | No
 
 
 def request_from_values(values: Mapping[str, object]) -> Request:
-    """The same from names and values; absent ones and None take their defaults. Raises OptionError."""
+    """The same from names and values; absent ones and None take their defaults. Raises OptionError.
+
+    For an option that takes a number or a word, empty text counts as None: its list gives it when it was emptied.
+    """
     for name in values:
         if name not in ARGUMENTS:
             near = did_you_mean(name, ARGUMENTS)
             raise OptionError(f"There is no option {shown(name)}.{near} The options are {', '.join(ARGUMENTS)}.")
-    given = {name: value for name, value in values.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None and not _emptied(name, value)}
     options: dict[str, Value] = {name: SPECS[name].parse(given[name]) for name in OPTION_NAMES if name in given}
     return Request(
         enabled=_switch("enabled", given.get("enabled", False)),
@@ -82,6 +83,10 @@ def request_from_values(values: Mapping[str, object]) -> Request:
         save_before=_switch("save_before", given.get("save_before", False)),
         overrides=_overrides(given.get("overrides", "")),
     )
+
+
+def _emptied(name: str, value: object) -> bool:
+    return name in OPTION_NAMES and SPECS[name].kind == "number" and isinstance(value, str) and not value.strip()
 
 
 def is_wanted(args: Sequence[object], changes: Mapping[str, object] | None = None) -> bool:
@@ -94,14 +99,6 @@ def is_wanted(args: Sequence[object], changes: Mapping[str, object] | None = Non
         value = value.get("enabled", True)
     value = (changes or {}).get("enabled", value)
     return value is not None and read_switch(value) is not False
-
-
-def read_switch(value: object) -> bool | None:
-    """The value of a switch: True and False, 1 and 0 (also as floats), words such as "yes". None for anything else."""
-    if isinstance(value, str):
-        word = value.strip().lower()
-        return True if word in _TRUE else False if word in _FALSE else None
-    return bool(value) if isinstance(value, (bool, int, float)) and value in (0, 1) else None
 
 
 def _switch(name: str, value: object) -> bool:

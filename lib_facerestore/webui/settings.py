@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..options.spec import read_switch
 from ..options.table import PRECISIONS
 from . import host
-from .request import read_switch
 
 logger = logging.getLogger(__name__)
 

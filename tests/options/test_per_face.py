@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +33,16 @@ def test_numbers_may_be_text_and_values_take_their_canonical_form() -> None:
     assert check_overrides(plan) == {1: {"skip": True}, 3: {"keep": "eyes,mouth", "visibility": 0.5}}
 
 
+def test_a_face_may_be_named_by_a_number_of_any_type_and_null_changes_nothing() -> None:
+    plan: dict[Any, Any] = {
+        np.int64(3): {"visibility": None, "grain": " 0.5 "},
+        2.0: {"skip": np.True_},
+        4: {"skip": None},
+    }
+    assert check_overrides(plan) == {2: {"skip": True}, 3: {"grain": 0.5}}
+    assert check_overrides({1: {"skip": 1, "grain": "AUTO"}, 2: {"skip": "no"}}) == {1: {"skip": True, "grain": "auto"}}
+
+
 def test_for_face_makes_the_changes() -> None:
     options = for_face(Options(grain=0.2), {"fidelity": 0.9, "skip": True})
     assert (options.fidelity, options.grain) == (0.9, 0.2)
@@ -48,7 +59,9 @@ def test_for_face_makes_the_changes() -> None:
         ({1: {"visibilty": 0.5}}, "face 1: 'visibilty' cannot be set for a single face. Did you mean visibility?"),
         ({1: {"max_faces": 2}}, "face 1: 'max_faces' cannot be set for a single face"),
         ({1: {"visibility": 2}}, "face 1, visibility: 2 is not allowed"),
-        ({1: {"skip": "yes"}}, "face 1, skip: 'yes' is not allowed; give true or false"),
+        ({1.5: {}}, "1.5 is not a face number"),
+        ({float("nan"): {}}, "nan is not a face number"),
+        ({1: {"skip": "perhaps"}}, "face 1, skip: 'perhaps' is not allowed; give true or false"),
     ],
 )
 def test_nonsense_is_named(plan: dict[Any, Any], message: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lib_facerestore.errors import OptionError
+from lib_facerestore.options.spec import read_switch
 from lib_facerestore.options.table import Options, specs_in
 from lib_facerestore.webui import settings
 from lib_facerestore.webui.request import (
@@ -15,7 +17,6 @@ from lib_facerestore.webui.request import (
     STAGES,
     Request,
     is_wanted,
-    read_switch,
     request_from_args,
 )
 
@@ -61,6 +62,7 @@ def test_a_stage_may_be_named_by_its_label(stage: str) -> None:
 SWITCHES: list[tuple[object, bool | None]] = [
     (True, True), (1, True), (1.0, True), ("true", True), (" Yes ", True), ("1", True), ("1.0", True), ("on", True),
     (False, False), (0, False), (0.0, False), ("No", False), ("0.0", False), ("off", False), ("", False),
+    (np.True_, True), (np.False_, False), (np.float32(0), False), (np.int64(1), True),
     ("perhaps", None), (2, None), (0.5, None), (float("nan"), None), ([1], None), ([], None),
 ]  # fmt: skip
 """What may be given for a switch, and what it says."""

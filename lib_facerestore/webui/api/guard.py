@@ -22,7 +22,10 @@ from fastapi.security import HTTPBasic
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from ...errors import DownloadError, FaceRestoreError, InputError, ModelFileError, OptionError
+from ...options.table import SPECS
+from ...wording import did_you_mean, shown
 from ..packages import MissingPackageError, explain
+from .schema import UPLOAD_FIELDS, RestoreRequest
 
 logger = logging.getLogger(__name__)
 
@@ -206,6 +209,14 @@ def error_answer(error: Exception) -> JSONResponse:
     return JSONResponse({"detail": " ".join(detail.split())}, status, headers)
 
 
+def unknown_field(name: str) -> str:
+    """What is wrong with a field of a body or form that the route does not know, without a full stop."""
+    if name in SPECS:
+        return f"{name}: is an option; put it into the object options"
+    near = did_you_mean(name, [*RestoreRequest.__annotations__, *UPLOAD_FIELDS, *SPECS]).removesuffix("?")
+    return f"{shown(name)} is not a field of this request;{near.lower() or ' the page /docs shows which are'}"
+
+
 def _invalid(error: RequestValidationError) -> str:
     """FastAPI's list of invalid fields, as a sentence."""
     parts = []
@@ -216,6 +227,9 @@ def _invalid(error: RequestValidationError) -> str:
         if place == ["body"]:
             return "The body must be a JSON object, sent with Content-Type: application/json."
         name = ".".join(place[1:]) or "request"
+        if str(one.get("type", "")) in ("extra_forbidden", "value_error.extra"):  # of pydantic 2, and of 1
+            parts.append(unknown_field(name))
+            continue
         parts.append(f"{name}: {one.get('msg', 'is not allowed')}")
     more = f" (and {len(parts) - 3} more)" if len(parts) > 3 else ""
     return "; ".join(dict.fromkeys(parts[:3])) + more + "."

@@ -10,6 +10,9 @@ from pydantic import BaseModel, Field
 
 Format = Literal["png", "jpeg", "webp"]
 
+UPLOAD_FIELDS = ("image", "options", "overrides", "send_images", "format", "quality", "answer")
+"""The form fields of restore/upload; detect/upload takes the first two."""
+
 PICTURE = (
     "a PNG, JPEG, WebP, TIFF, BMP or GIF file as base64, with or without `data:image/…;base64,` in front. "
     "Addresses and paths are not followed."

@@ -6,15 +6,16 @@ Form fields are declared by a call in a default, since the WebUI's FastAPI does 
 # ruff: noqa: B008
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
-from fastapi import File, Form, UploadFile
+from fastapi import Depends, File, Form, Request, UploadFile
 from fastapi.responses import Response
 
 from ...errors import InputError, OptionError
 from . import pictures as api_pictures
-from .schema import DetectAnswer, Format, RestoreAnswer
+from .guard import unknown_field
+from .schema import UPLOAD_FIELDS, DetectAnswer, Format, RestoreAnswer
 from .work import Sent, Work
 
 
@@ -24,6 +25,7 @@ def add_uploads(add: Callable[..., None], work: Work) -> None:
     def detect_upload(
         image: UploadFile = File(description="A picture file."),
         options: str = Form("", description="JSON object of options, as in `detect`."),
+        _: None = Depends(_only(UPLOAD_FIELDS[:2])),
     ) -> DetectAnswer:
         """`detect` for a form with a file in it (multipart/form-data)."""
         name = api_pictures.file_name(image.filename, 1)
@@ -39,6 +41,7 @@ def add_uploads(add: Callable[..., None], work: Work) -> None:
         answer: Literal["json", "file"] = Form(
             "json", description="file: the answer is the picture file itself (one picture only)."
         ),
+        _: None = Depends(_only(UPLOAD_FIELDS)),
     ) -> Any:
         """`restore` for a form with files in it (multipart/form-data)."""
         if answer == "file" and len(image) != 1:
@@ -56,6 +59,17 @@ def add_uploads(add: Callable[..., None], work: Work) -> None:
     add("/detect/upload", detect_upload, "POST", response_model=DetectAnswer, summary="Find faces in a file", **more)
     more |= {"response_model": RestoreAnswer, "summary": "Restore faces in files"}
     add("/restore/upload", restore_upload, "POST", **more)
+
+
+def _only(names: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that raises OptionError for form fields of other names, which FastAPI would ignore."""
+
+    async def check(request: Request) -> None:
+        unknown = [name for name in await request.form() if name not in names]
+        if unknown:
+            raise OptionError(f"{unknown_field(unknown[0])}.")
+
+    return check
 
 
 def _json(text: str, name: str, kind: type | tuple[type, ...]) -> Any:

@@ -33,6 +33,17 @@ def test_bodies_that_are_no_json(client: TestClient) -> None:
     assert 400 <= answer.status_code < 500 and isinstance(answer.json()["detail"], str)
 
 
+def test_a_field_that_is_not_known_is_named_with_the_one_that_was_meant(client: TestClient) -> None:
+    url = f"{V1}/restore"
+    refused(
+        client.post(url, json={"image": "", "optoins": {}}), 422, "'optoins' is not a field", "did you mean options"
+    )
+    refused(client.post(url, json={"image": "", "visiblity": 1}), 422, "'visiblity'", "did you mean visibility.")
+    refused(client.post(url, json={"image": "", "visibility": 1}), 422, "visibility: is an option; put it into")
+    refused(client.post(url, json={"image": "", "xyz": 1}), 422, "'xyz' is not a field of this request; the page /docs")
+    refused(client.post(url, json={"image": "", "options": {"visiblity": 1}}), 422, "Did you mean visibility?")
+
+
 def test_limits(service: Service, downloads: DownloadManager, photo: np.ndarray) -> None:
     limits = Limits(body_bytes=200_000, pictures=2, megapixels=0.1, total_megapixels=0.15)
     with make(service, downloads, limits=limits) as client:

@@ -43,3 +43,14 @@ def test_bad_uploads(client: TestClient, photo: np.ndarray) -> None:
     refused(client.post(url, files=[("image", ("../../x.png", b"", "image/png"))]), 422, "x.png: is empty")
     refused(client.post(url, files=[("image", ("t.txt", b"hello", "text/plain"))]), 422, "t.txt", "not a picture")
     refused(client.post(f"{V1}/detect/upload", files=[("image", ("t.txt", b"hello", "text/plain"))]), 422, "t.txt")
+
+
+def test_a_form_field_that_is_not_known_is_named(client: TestClient, photo: np.ndarray) -> None:
+    good = [("image", ("a.png", png(photo), "image/png"))]
+    url = f"{V1}/restore/upload"
+    refused(
+        client.post(url, files=good, data={"optoins": "{}"}), 422, "'optoins' is not a field", "did you mean options"
+    )
+    refused(client.post(url, files=good, data={"visiblity": "0.5"}), 422, "'visiblity'", "did you mean visibility")
+    refused(client.post(url, files=good, data={"visibility": "0.5"}), 422, "visibility: is an option; put it into")
+    refused(client.post(f"{V1}/detect/upload", files=good, data={"answer": "file"}), 422, "'answer' is not a field")
