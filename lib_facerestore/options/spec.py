@@ -206,3 +206,8 @@ def number_choices(spec: OptionSpec) -> list[str]:
     """
     low, high = spec.minimum or 0.0, spec.maximum or 1.0
     return [*spec.choices, *(f"{low + (high - low) * part / 4:g}" for part in range(5))]
+
+
+def number_text(value: Value) -> str:
+    """How such a list shows a value: always text, and whole numbers without ".0"."""
+    return str(value).removesuffix(".0")

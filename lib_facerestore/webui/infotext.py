@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..errors import OptionError
 from ..options.per_face import show_overrides
+from ..options.spec import number_text
 from ..options.table import SPECS
 from .request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
 
@@ -156,18 +157,12 @@ def _keep(request: Request) -> list[str]:
     return list(request.options.keep_parts)
 
 
-def _grain(request: Request) -> str:
-    """The grain as its list shows it: text, also for numbers."""
-    grain = request.options.grain
-    return str(grain).removesuffix(".0")
-
-
 _SHOWN: dict[str, Callable[[Request], object]] = {
     "stage": lambda request: STAGE_LABELS[request.stage],
     "save_before": lambda request: request.save_before,
     "overrides": lambda request: show_overrides(request.overrides),
     "keep": _keep,
-    "grain": _grain,
+    "grain": lambda request: number_text(request.options.grain),
 }
 
 

@@ -5,15 +5,17 @@ A cell's values are kept on its own `p`, where the Script finds them; the WebUI'
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...options.spec import number_choices
 from ...options.table import SPECS
 from .. import host, service
 from ..request import OPTION_NAMES, STAGES, request_from_values
+from . import ranges
 from .job import CELL
 
 logger = logging.getLogger(__name__)
@@ -24,12 +26,21 @@ _DIGITS = 8  # for a range such as 0.1-1 (+0.1) the plot script adds up steps, w
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: the argument it sets, its label, the type of its values, and what it offers to choose from."""
+    """One axis.
+
+    Attributes:
+        name: the argument that it sets.
+        label: its name in the plot.
+        kind: type of its values.
+        choices: what it offers to choose from; None for text.
+        prepare: makes the values of the text; None for the plot's own way.
+    """
 
     name: str
     label: str
     kind: Callable[[Any], object]
     choices: Callable[[], list[str]] | None = None
+    prepare: Callable[[str], list[str]] | None = None
 
     def value(self, given: object) -> object:
         """The value as the request has it. Raises OptionError."""
@@ -58,10 +69,7 @@ def axes() -> list[Axis]:
         "stage": Axis("stage", "", str, lambda: list(STAGES)),
         "overrides": Axis("overrides", "", str),
     }
-    return [
-        Axis(name, PREFIX + (named.get(name) or SPECS[name].label), axis.kind, axis.choices)
-        for name, axis in rows.items()
-    ]
+    return [replace(axis, label=PREFIX + (named.get(name) or SPECS[name].label)) for name, axis in rows.items()]
 
 
 def add_axes() -> None:
@@ -99,9 +107,19 @@ def _add_to(module: Any) -> None:
     present = {getattr(option, "label", "") for option in options}
     for axis in axes():
         if axis.label not in present:
-            options.append(
-                make(axis.label, axis.kind, axis.apply, confirm=axis.confirm, cost=0.0, choices=axis.choices)
-            )
+            options.append(_made(make, axis))
+
+
+def _made(make: Callable[..., Any], axis: Axis) -> Any:
+    """The plot's own object for an axis. Where it takes no `prepare` (older plots), it offers the usual values."""
+    common: dict[str, Any] = {"confirm": axis.confirm, "cost": 0.0, "choices": axis.choices}
+    if axis.prepare is None:
+        return make(axis.label, axis.kind, axis.apply, **common)
+    try:
+        return make(axis.label, axis.kind, axis.apply, prepare=axis.prepare, **common)
+    except TypeError:
+        usual = functools.partial(number_choices, SPECS[axis.name])
+        return make(axis.label, axis.kind, axis.apply, **common | {"choices": usual})
 
 
 def _option_axis(name: str) -> Axis:
@@ -110,8 +128,8 @@ def _option_axis(name: str) -> Axis:
         return Axis(name, "", str, service.model_ids)
     if spec.kind == "choice":
         return Axis(name, "", str, lambda: list(spec.choices))
-    if spec.kind == "number":  # the plot expands ranges of numbers only, so it offers a list
-        return Axis(name, "", str, lambda: number_choices(spec))
+    if spec.kind == "number":  # text, as for the plot's other axes of numbers
+        return Axis(name, "", str, prepare=ranges.expand)
     return Axis(name, "", {"float": float, "int": int}.get(spec.kind, str))
 
 

@@ -10,6 +10,7 @@ import html
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ...errors import OptionError
@@ -18,7 +19,8 @@ from ...options.table import SPECS, OptionSpec
 from .. import settings
 from ..request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
 from . import gradio_compat as compat
-from .model_notes import knobs, model_ids, model_note, saved_default_note
+from . import saved_defaults
+from .model_notes import knobs, model_ids, model_note
 
 logger = logging.getLogger(__name__)
 
@@ -100,16 +102,18 @@ def build(
         save_before: whether the user may ask for the picture as it was before, and whether that control is shown.
     """
     prefix = f"facerestore_{tab}"
+    saved = saved_defaults.read(tab)
+    to_show = saved if compat.in_page() else {}  # the API's defaults are those of the table
     opened = settings.read().accordion_open and not tab.startswith("extras")
     made: dict[str, Any] = {}
     with compat.input_accordion(False, TITLE, prefix, open=opened) as enabled:
-        refresh, note = _model_rows(made, tab, prefix)
+        refresh, note = _model_rows(made, saved, prefix)
         with compat.form_row():
             made.update(when(prefix))
             if save_before != "none":
                 made["save_before"] = _save_box(prefix, save_before == "shown")
         parts = _strip_parts(prefix) if strip else None
-        problem = _more(made, prefix)
+        problem = _more(made, to_show, prefix)
     made["enabled"] = enabled
     names = [name for name in ARGUMENTS if name in made]
     by_name = {name: made[name] for name in [*names, *(name for name in made if name not in ARGUMENTS)]}
@@ -120,27 +124,30 @@ def build(
     return controls
 
 
-def _model_rows(made: dict[str, Any], tab: str, prefix: str) -> tuple[Any, Any]:
+def _model_rows(made: dict[str, Any], saved: Mapping[str, object], prefix: str) -> tuple[Any, Any]:
     """The model with what is most used of it, put into `made`; returns the refresh button and the note."""
     choices, model = model_ids(), SPECS["model"].default
     with compat.form_row():
         made["model"] = _model_box(choices, prefix)
         refresh = compat.tool_button(compat.REFRESH_SYMBOL, f"{prefix}_refresh")
-    note = _message(saved_default_note(tab, choices) or model_note(model), f"{prefix}_note")
+    note = _message(saved_defaults.note(saved, choices) or model_note(model), f"{prefix}_note")
     with compat.form_row():
         made["fidelity"] = _component(SPECS["fidelity"], prefix, visible="fidelity" in knobs(model))
         made["visibility"] = _component(SPECS["visibility"], prefix)
     return refresh, note
 
 
-def _more(made: dict[str, Any], prefix: str) -> Any:
+def _more(made: dict[str, Any], saved: Mapping[str, object], prefix: str) -> Any:
     """The accordion "More" with all other options, put into `made`; returns the line that says which text cannot be
-    used."""
+    used.
+
+    saved: defaults that the user has saved; those that the WebUI cannot put into the controls are put there.
+    """
     with compat.accordion("More", f"{prefix}_more"):
         for row in option_rows():
             with compat.form_row():
                 for name in row:
-                    made[name] = _component(SPECS[name], prefix)
+                    made[name] = _component(SPECS[name], prefix, saved=saved)
         made["overrides"] = _overrides_box(prefix)
         return _message("", f"{prefix}_problem")
 
@@ -151,8 +158,10 @@ def option_rows() -> list[tuple[str, ...]]:
     return [*MORE_ROWS, *((name,) for name in OPTION_NAMES if name not in placed)]
 
 
-def _component(spec: OptionSpec, prefix: str, visible: bool = True) -> Any:
-    """The component of an option; its value is the table's default."""
+def _component(
+    spec: OptionSpec, prefix: str, visible: bool = True, saved: Mapping[str, object] = MappingProxyType({})
+) -> Any:
+    """The component of an option; its value is the table's default, or for a number or word the saved one."""
     import gradio
 
     common: dict[str, Any] = {
@@ -161,7 +170,9 @@ def _component(spec: OptionSpec, prefix: str, visible: bool = True) -> Any:
     if spec.kind == "choice":
         return gradio.Dropdown(choices=list(spec.choices), value=spec.default, **common)
     if spec.kind == "number":
-        return gradio.Dropdown(choices=number_choices(spec), value=str(spec.default), allow_custom_value=True, **common)
+        value = saved_defaults.saved_number(spec, saved)
+        choices = list(dict.fromkeys([*number_choices(spec), value]))
+        return gradio.Dropdown(choices=choices, value=value, allow_custom_value=True, **common)
     if spec.kind == "flags":
         return gradio.Dropdown(choices=list(spec.choices), value=[], multiselect=True, **common)
     if spec.kind in ("float", "int"):

@@ -100,6 +100,16 @@ def hidden_button(elem_id: str) -> Any:
     return not_saved(gradio.Button(value=elem_id, elem_id=elem_id, elem_classes=[HIDDEN_CLASS]))
 
 
+def in_page() -> bool:
+    """Whether components are being made for a page, inside of its rows and groups.
+
+    The WebUI's API also makes the controls, directly in a Blocks of their own, to learn the defaults.
+    """
+    from gradio.context import Context
+
+    return getattr(Context, "block", None) is not getattr(Context, "root_block", None)
+
+
 def not_saved(component: Any) -> Any:
     """Mark a component as one that the WebUI must not keep in ui-config.json, and return it."""
     component.do_not_save_to_config = True

@@ -5,15 +5,13 @@ Nothing here raises, since the page must open even where a model folder is damag
 
 from __future__ import annotations
 
-import json
 import logging
-from pathlib import Path
 
 from ...catalogue import known_model
 from ...errors import FaceRestoreError
 from ...options.table import SPECS
 from ...wording import did_you_mean
-from .. import host, packages, service, settings
+from .. import packages, service, settings
 
 logger = logging.getLogger(__name__)
 
@@ -70,20 +68,3 @@ def knobs(model: object) -> frozenset[str]:
     except Exception:  # as in _models; a slider too many does no harm
         logger.exception("the knobs of %s are not known", model)
         return frozenset({"fidelity"})
-
-
-def saved_default_note(tab: str, choices: list[str]) -> str:
-    """A sentence about the model that was saved as this tab's default, where it is no longer there; else "".
-
-    The WebUI keeps defaults in ui-config.json and silently ignores a choice that is gone.
-    """
-    try:
-        saved = json.loads(Path(host.cmd_opt("ui_config_file", "ui-config.json")).read_text("utf-8"))
-    except (OSError, ValueError, TypeError):
-        return ""
-    script = "facerestore_extras.py" if tab.startswith("extras") else "facerestore.py"
-    path = tab.removeprefix("extras_")
-    value = saved.get(f"customscript/{script}/{path}/{SPECS['model'].label}/value") if isinstance(saved, dict) else None
-    if not isinstance(value, str) or value in choices:
-        return ""
-    return f"{value}, the saved default of this page, is not installed any more: auto is chosen instead."

@@ -88,7 +88,7 @@ def test_choices_are_offered(host: Host, cells: list[Any]) -> None:
     assert axes["[Face Restore] Mask"].choices() == ["parsing", "ellipse", "box"]
     assert axes["[Face Restore] When"].choices() == ["decode", "composite", "last"]
     assert axes["[Face Restore] Enabled"].choices() == ["True", "False"]
-    assert axes["[Face Restore] Faces"].choices is None and axes["[Face Restore] Visibility"].choices is None
+    assert all(axes[f"[Face Restore] {name}"].choices is None for name in ("Faces", "Visibility", "Grain"))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,38 @@ def test_grain_takes_numbers_and_its_word(host: Host, cells: list[dict[str, Any]
     assert [cell["grain"] for cell in cells] == ["auto", 0.0, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0-1 (+0.25)", [0, 0.25, 0.5, 0.75, 1]), ("auto, 0 - 1 [3]", ["auto", 0, 0.5, 1]),
+        ("1-0(-0.5), AUTO,", [1, 0.5, 0, "auto"]), ("0-1", [0, 1]), ("0.2-.8 (+0.3)", [0.2, 0.5, 0.8]),
+        ("0-1 (+0.3)", [0, 0.3, 0.6, 0.9]), ("0-0.8 (+0.1)", [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]),
+        ("0.5-0.5 [1]", [0.5]), ("1e-1", [0.1]),
+    ],
+)  # fmt: skip
+def test_grain_takes_ranges_as_other_axes_of_numbers_do(
+    host: Host, cells: list[dict[str, Any]], text: str, values: list[object]
+) -> None:
+    host.xyz("txt2img", {"[Face Restore] Grain": text})
+    assert [cell["grain"] for cell in cells] == values
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0-1 (-0.5)", "'0-1 (-0.5)': steps of -0.5 do not lead from 0 to 1"), ("0-1 (+0)", "steps of 0 do not lead"),
+        ("0-1 (+0.00001)", "has 100001 values"), ("0-1 [0]", "has 0 values"), ("0-2", "grain: 2 is not allowed"),
+        ("0-1 (+0.5", "grain: '0-1 (+0.5' is not allowed"),
+    ],
+)  # fmt: skip
+def test_a_range_that_cannot_be_is_told_before_the_first_cell(
+    host: Host, cells: list[Any], text: str, told: str
+) -> None:
+    with pytest.raises(FaceRestoreError) as caught:
+        host.xyz("txt2img", {"[Face Restore] Grain": text})
+    assert told in str(caught.value) and cells == []
+
+
 def test_lists_of_faces_and_plans(host: Host, cells: list[dict[str, Any]]) -> None:
     plan = '{"2": {"skip": true}}'
     host.xyz("txt2img", {"[Face Restore] Faces": ["1,3"], "[Face Restore] Options of single faces": [plan]})  # type: ignore[dict-item]
@@ -147,7 +179,7 @@ def test_forge_classic_keeps_its_axes_in_another_module(host: Host) -> None:
             self, label: str, type: Any, apply: Any, format_value: Any = None, confirm: Any = None, cost: float = 0.0,
             choices: Any = None,
         ) -> None:  # fmt: skip
-            self.label = label
+            self.label, self.choices = label, choices
 
     module = ModuleType("xyz_grid.py")
     module.AxisOption = AxisOption  # type: ignore[attr-defined]
@@ -158,6 +190,8 @@ def test_forge_classic_keeps_its_axes_in_another_module(host: Host) -> None:
     xyz.add_axes()
     labels = [option.label for option in module.builtins.builtin_options]
     assert labels.count("[Face Restore] Model") == 1
+    (grain,) = [option for option in module.builtins.builtin_options if option.label == "[Face Restore] Grain"]
+    assert grain.choices() == ["auto", "0", "0.25", "0.5", "0.75", "1"]  # this plot takes no ranges of ours
 
 
 def test_models_that_cannot_be_listed_do_not_break_the_page(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

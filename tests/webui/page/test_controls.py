@@ -11,7 +11,7 @@ import pytest
 
 from lib_facerestore.options.table import SPECS
 from lib_facerestore.webui import infotext, service
-from lib_facerestore.webui.page import controls, face_strip, gradio_compat
+from lib_facerestore.webui.page import controls, face_strip, gradio_compat, saved_defaults
 from lib_facerestore.webui.page.model_notes import model_note
 from lib_facerestore.webui.request import ARGUMENTS, OPTION_NAMES, Request, request_from_args
 
@@ -193,6 +193,42 @@ def test_a_saved_default_that_is_gone_is_shown(host: Host, tmp_path: Path) -> No
     file.write_text("[broken")
     with gr.Blocks():
         assert controls.build("txt2img").note.value == "<p>auto is lite now.</p>"
+
+
+def restarted(host: Host, **saved: object) -> None:
+    """Start the host with defaults that were saved for txt2img earlier, as "Label/value" in ui-config.json."""
+    host.ui_config |= {f"customscript/facerestore.py/txt2img/{label}/value": value for label, value in saved.items()}
+    file = host.root / "ui-config.json"
+    file.write_text(json.dumps(host.ui_config))
+    host.shared.cmd_opts.ui_config_file = str(file)
+    host.start()
+
+
+SAVED_GRAIN = [
+    ("a1111", 0.3, "0.3"), ("a1111", 0.0, "0"), ("a1111", "0.3", "0.3"), ("a1111", " .3", "0.3"), ("forge", 0.5, "0.5"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("host", "saved", "shown"), SAVED_GRAIN, indirect=["host"])
+def test_a_default_of_grain_that_was_saved_as_a_slider_or_typed_comes_back(
+    host: Host, saved: object, shown: str
+) -> None:
+    restarted(host, Grain=saved)
+    assert host.value_of("txt2img", "facerestore_txt2img_grain") == shown
+    assert host.value_of("img2img", "facerestore_img2img_grain") == "auto"
+    # the API's defaults are those of the table, whatever the page has saved
+    script = host.runners["txt2img"].find("Face Restore")
+    assert script is not None
+    values = host.runners["txt2img"].defaults[script.args_from : script.args_to]
+    assert request_from_args(values) == Request()
+
+
+@pytest.mark.parametrize("saved", [7.5, True, [0.5]])
+def test_a_saved_default_of_grain_that_cannot_be_used_is_named(host: Host, saved: object) -> None:
+    restarted(host, Grain=saved)
+    assert host.value_of("txt2img", "facerestore_txt2img_grain") == "auto"
+    note = saved_defaults.note(saved_defaults.read("txt2img"), ["auto"])
+    assert note.startswith("The saved default of Grain cannot be used: grain: ") and "auto is chosen instead." in note
 
 
 @pytest.mark.parametrize(
