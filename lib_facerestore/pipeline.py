@@ -157,7 +157,7 @@ class FaceRestorer:
         outputs = []
         for index, (image, work) in enumerate(zip(images, works, strict=True)):
             own = [job for job in jobs if job.picture == index]
-            outputs.append(_result(image, work, own, options, model, hints_on(own, parser_fault)))
+            outputs.append(_result(image, work, own, options, model, hints_on(own, parser_fault, options)))
         return cast("list[Result[ImageT]]", outputs)
 
     def check(self, options: Options) -> None:

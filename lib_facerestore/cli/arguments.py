@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..options.table import Options, specs_in
+from ..catalogue import known_model
+from ..errors import ModelFileError
+from ..options.table import SPECS, Options, specs_in
 from .output import print_error
 
 if TYPE_CHECKING:
@@ -35,17 +37,21 @@ def folder_to_be(text: str) -> Path:
     return path
 
 
-def common(folder: Callable[[str], Path] = existing_folder, *, detector: bool = False) -> argparse.ArgumentParser:
-    """A parent parser with the arguments of all commands: --json, --models, --device, --verbose.
+def common(
+    folder: Callable[[str], Path] = existing_folder, *, device: bool = True, detector: bool = False
+) -> argparse.ArgumentParser:
+    """A parent parser with the arguments of all commands: --json, --models, --verbose.
 
     Args:
         folder: argument type of --models.
+        device: whether to add --device, for a command that runs networks.
         detector: whether to add --detector-file.
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--models", type=folder, dest="models_folder", metavar="DIR", help="the model folder")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (default: auto)")
+    if device:
+        parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (default: auto)")
     if detector:
         parser.add_argument("--detector-file", type=Path, metavar="FILE", help="detect with this RetinaFace .pth file")
     parser.add_argument("--verbose", action="store_true", help="print details, and tracebacks of errors")
@@ -81,6 +87,27 @@ def store_of(settings: argparse.Namespace) -> Store:
 
     folders = [settings.models_folder] if settings.models_folder else None
     return Store(folders, getattr(settings, "webui", None))
+
+
+def refuse_missing(settings: argparse.Namespace, options: Options) -> None:
+    """Check that the files of the model, detector and upscaler are there, without importing torch, which takes seconds.
+
+    Whether the files can be used is seen when they are loaded.
+
+    Raises:
+        ModelFileError: one is not installed, or its file is something else.
+    """
+    there = store_of(settings).scan()
+    if options.model != SPECS["model"].default:
+        there.find(options.model)
+    if options.upscaler != SPECS["upscaler"].default:
+        there.find(options.upscaler, "upscaler")
+    if settings.detector_file is None:
+        entry = known_model(options.detector)
+        if entry is not None and entry.kind == "detector":
+            there.find(options.detector, "detector")
+    elif not settings.detector_file.is_file():
+        raise ModelFileError(f"--detector-file {settings.detector_file}: there is no such file; check the path.")
 
 
 def restorer_of(settings: argparse.Namespace) -> FaceRestorer:

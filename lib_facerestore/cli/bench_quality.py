@@ -11,6 +11,8 @@ from .arguments import restorer_of
 from .output import FAILED, OK, print_error, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..bench.portraits import Portrait
     from ..bench.quality_table import Table
     from ..pipeline import FaceRestorer
@@ -50,13 +52,18 @@ def run(settings: argparse.Namespace) -> int:
     Raises:
         FaceRestoreError: an argument is wrong, or a package or model is missing; nothing is measured then.
     """
-    from ..bench import metrics, quality_run
-    from ..bench.sheet import Sheet
+    from ..batch.plan import find_pictures
 
     if settings.photos and settings.pictures:
         raise OptionError("bench --quality: give pictures or --photos, not both.")
     if settings.sheet and settings.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise OptionError(f"--sheet: {settings.sheet} is no PNG or JPEG file; name one that ends so.")
+    pictures = find_pictures(settings.pictures) if settings.pictures else []
+    if problems := [one.problem for one in pictures if one.problem]:
+        raise InputError(problems[0])
+    from ..bench import metrics, quality_run
+    from ..bench.sheet import Sheet
+
     wanted = tuple(name.strip() for name in settings.tables.split(",")) if settings.tables else quality_run.TABLES
     unknown = [name for name in wanted if name not in quality_run.TABLES]
     if unknown:
@@ -65,7 +72,7 @@ def run(settings: argparse.Namespace) -> int:
         raise OptionError("--sheet: it shows the pastes; leave --tables away, or name paste too.")
     metrics.color_module()
     restorer = restorer_of(settings)
-    portraits = _portraits(settings, restorer)
+    portraits = _portraits(settings, [one.source for one in pictures], restorer)
     sheet = Sheet(settings.sheet)
     tables: list[Table] = []
 
@@ -95,16 +102,12 @@ def _source(settings: argparse.Namespace) -> str:
     return f"{len(settings.pictures)} given" if settings.pictures else "the sample picture"
 
 
-def _portraits(settings: argparse.Namespace, restorer: FaceRestorer) -> list[Portrait]:
-    from ..batch.plan import find_pictures
+def _portraits(settings: argparse.Namespace, pictures: Sequence[Path], restorer: FaceRestorer) -> list[Portrait]:
     from ..bench import portraits
 
     count = settings.count or (QUICK_COUNT if settings.quick else COUNT)
     if settings.photos:
         return portraits.labelled(settings.photos, count)
-    if settings.pictures:
-        found = find_pictures(settings.pictures)
-        if problems := [one.problem for one in found if one.problem]:
-            raise InputError(problems[0])
-        return portraits.from_pictures([one.source for one in found], restorer, count)
+    if pictures:
+        return portraits.from_pictures(pictures, restorer, count)
     return portraits.sample(restorer, count)

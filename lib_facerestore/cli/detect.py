@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import Commands, add_inputs, add_options, common, options_of, restorer_of
+from .arguments import Commands, add_inputs, add_options, common, options_of, refuse_missing, restorer_of
 from .output import FAILED, INTERRUPTED, OK, print_error, print_json
 
 OPTIONS = ("detector", "confidence", "order")
@@ -27,10 +27,12 @@ def run(settings: argparse.Namespace) -> int:
         FaceRestoreError: an argument is wrong, or the detector is missing.
     """
     options = options_of(settings)
-    from ..batch.folder import detect_files
     from ..batch.plan import find_pictures
 
     pictures = find_pictures(settings.inputs)
+    refuse_missing(settings, options)
+    from ..batch.folder import detect_files
+
     rows: list[dict[str, object]] = []
     code = OK
     try:

@@ -25,8 +25,10 @@ def add_command(commands: Commands) -> None:
     """Add `models` and its actions to the command line."""
     models = commands.add_parser("models", help="list, download, verify and import models")
     actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
-    reading, writing = common(existing_folder), common(folder_to_be)  # `download` and `import` create the folder
-    for parent in (reading, writing):
+    reading = common(existing_folder, device=False)
+    running = common(existing_folder)
+    writing = common(folder_to_be, device=False)  # `download` and `import` create the folder
+    for parent in (reading, running, writing):
         parent.add_argument(
             "--webui", type=existing_folder, metavar="DIR", help="also search this models folder of a WebUI"
         )
@@ -48,7 +50,7 @@ def add_command(commands: Commands) -> None:
     download.add_argument("--offline", action="store_true", default=None, help="never use the network")
     download.set_defaults(run=model_download.run)
 
-    verify = actions.add_parser("verify", help="check models: size, hash, strict load, family", parents=[reading])
+    verify = actions.add_parser("verify", help="check models: size, hash, strict load, family", parents=[running])
     verify.add_argument(
         "ids", nargs="*", metavar="ID", help="id, name of a file in the folders, or path (default: all installed)"
     )
@@ -78,7 +80,6 @@ def run_list(settings: argparse.Namespace) -> int:
 def run_verify(settings: argparse.Namespace) -> int:
     """Run `models verify`; returns the exit code."""
     from ..catalogue import known_models
-    from ..checks.verify import verify
 
     there = store_of(settings).scan()
     names = settings.ids
@@ -95,6 +96,8 @@ def run_verify(settings: argparse.Namespace) -> int:
             print_error(error)
             rows.append({"model": name, "file": None, "checks": [], "error": str(error)})
             continue
+        from ..checks.verify import verify  # imports torch, which takes seconds
+
         checks = verify(path, entry, settings.device, settings.against == "reference")
         if any(check.status == "failed" for check in checks):
             code = FAILED

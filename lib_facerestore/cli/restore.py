@@ -7,14 +7,16 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import Commands, add_inputs, add_options, common, options_of, restorer_of
+from .arguments import Commands, add_inputs, add_options, common, options_of, refuse_missing, restorer_of, store_of
 from .output import FAILED, INTERRUPTED, OK, print_error, print_json
 from .progress import Bar, Interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..batch.folder import Outcome
+    from ..batch.plan import Task
+    from ..options.table import Options
 
 
 def add_command(commands: Commands) -> None:
@@ -46,10 +48,14 @@ def run(settings: argparse.Namespace) -> int:
         FaceRestoreError: an argument is wrong, or a model is missing; nothing is written then.
     """
     options = options_of(settings)
-    from ..batch.folder import restore_files
     from ..batch.plan import plan
 
     tasks = plan(settings.inputs, settings.output)
+    refuse_missing(settings, options)
+    for remark in _remarks(settings, options, tasks):
+        print_error(remark)
+    from ..batch.folder import restore_files
+
     restorer = restorer_of(settings)
     restorer.check(options)  # a wrong model or detector is one error, not one for every file
     with Interrupt() as interrupt, Bar.of_pictures(len(tasks)) as bar:
@@ -70,7 +76,35 @@ def run(settings: argparse.Namespace) -> int:
         outcomes, stopped = _follow(running, bar, quiet=settings.json)
     if settings.json:
         print_json([outcome.to_dict() for outcome in outcomes])
-    return _conclude(outcomes, len(tasks), stopped or interrupt.asked())
+    absent = _absent_faces(outcomes, len(tasks), options)
+    if absent:
+        where = "the picture" if len(outcomes) == 1 else "any of the pictures"
+        print_error(f"--faces: there is no face {', '.join(absent)} in {where}; `facerestore detect` shows the numbers")
+    return _conclude(outcomes, len(tasks), stopped or interrupt.asked()) or (FAILED if absent else OK)
+
+
+def _remarks(settings: argparse.Namespace, options: Options, tasks: Sequence[Task]) -> Iterator[str]:
+    """What the user should know of the arguments before a run that may be long."""
+    if options.upscale > 1 and settings.option_upscaler is None:
+        installed = ", ".join(store_of(settings).scan().installed("upscaler"))
+        how = f"installed: {installed}" if installed else "`facerestore models download realesrgan-x2plus` gets one"
+        yield (
+            f"--upscale {options.upscale:g} enlarges without a model, so the background gets no sharper; add "
+            f"--upscaler NAME ({how}), or --upscaler none if that is what you want"
+        )
+    from ..images.files import LOSSY_EXTENSIONS
+
+    lossy = any(task.target.suffix.lower() in LOSSY_EXTENSIONS for task in tasks)
+    if settings.quality is not None and not lossy:
+        yield "--quality has no effect: it is for JPEG and WebP, and no result is one"
+
+
+def _absent_faces(outcomes: Sequence[Outcome], total: int, options: Options) -> list[str]:
+    """The numbers of --faces that no picture has; none if that is not known, since not all pictures were searched."""
+    if len(outcomes) < total or any(outcome.error or outcome.skipped for outcome in outcomes):
+        return []
+    there = {report.number for outcome in outcomes for report in outcome.faces}
+    return [str(number) for number in options.face_numbers if number not in there]
 
 
 def _follow(running: Iterator[Outcome], bar: Bar, quiet: bool) -> tuple[list[Outcome], bool]:

@@ -23,6 +23,7 @@ from .modes import from_pil, to_pil
 from .picture import Encoded, Picture, TextItem, from_array, replace_pixels, to_array
 
 __all__ = [
+    "LOSSY_EXTENSIONS",
     "PICTURE_EXTENSIONS",
     "WRITABLE_EXTENSIONS",
     "Picture",
@@ -55,6 +56,8 @@ _FORMATS = {
     ".dib": "BMP",
 }
 WRITABLE_EXTENSIONS: frozenset[str] = frozenset(_FORMATS)
+LOSSY_EXTENSIONS: frozenset[str] = frozenset(suffix for suffix, name in _FORMATS.items() if name in ("JPEG", "WEBP"))
+"""Those of the formats that have a quality."""
 PICTURE_EXTENSIONS: frozenset[str] = WRITABLE_EXTENSIONS | {".gif"}
 
 

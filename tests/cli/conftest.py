@@ -35,7 +35,8 @@ def run(models: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces((100, 90, 90)))
 
     def run(*arguments: object) -> int:
-        return cli.main([str(argument) for argument in arguments] + ["--models", str(models), "--device", "cpu"])
+        device = [] if arguments[:2] == ("models", "list") else ["--device", "cpu"]
+        return cli.main([str(argument) for argument in arguments] + ["--models", str(models), *device])
 
     return run
 
@@ -60,8 +61,8 @@ def run_models(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setenv("COLUMNS", "110")
 
     def run(*arguments: object) -> int:
-        given = ["models", *(str(argument) for argument in arguments), "--models", str(models), "--device", "cpu"]
-        return cli.main(given)
+        device = ["--device", "cpu"] if arguments[0] == "verify" else []
+        return cli.main(["models", *(str(argument) for argument in arguments), "--models", str(models), *device])
 
     return run
 

@@ -114,6 +114,12 @@ def test_a_model_can_be_brought_into_a_new_folder(models: Path, tmp_path: Path) 
     assert (tmp_path / "new" / "models" / file.name).exists()
 
 
+@pytest.mark.parametrize("action", [["list"], ["download", "codeformer"], ["import", "x.pth"]], ids=lambda one: one[0])
+def test_commands_that_run_no_network_take_no_device(action: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", *action, "--device", "cpu"]) == cli.USAGE
+    assert "--device is not known" in capsys.readouterr().err
+
+
 def test_doctor_takes_no_detector_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor", "--detector-file", "x.pth"]) == cli.USAGE
     assert "--detector-file is not known" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from lib_facerestore import pipeline
 from lib_facerestore.cli import main as cli
 from lib_facerestore.options.table import TABLE
 
+from ..catalogue.test_catalogue import empty_file, shapes_of
 from .conftest import Run
 
 
@@ -57,6 +58,46 @@ def test_results_are_not_overwritten_unasked(
     assert out.read_bytes() == b"precious"
     assert run("restore", album / "one.png", "-o", out, "--model", "small", "--overwrite") == cli.OK
     assert out.read_bytes() != b"precious"
+
+
+def test_a_face_that_no_picture_has_is_no_success(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = album / "one.png", album / "inner" / "two.jpg"
+    given: tuple[object, ...] = ("--model", "small", "--overwrite", "-o")
+    assert run("restore", one, "--faces", "1,9", *given, tmp_path / "out.png") == cli.FAILED
+    assert "--faces: there is no face 9 in the picture; `facerestore detect` shows the n" in capsys.readouterr().err
+    assert run("restore", one, two, "--faces", "8-9", "--json", *given, tmp_path / "out") == cli.FAILED
+    captured = capsys.readouterr()
+    assert "there is no face 8, 9 in any of the pictures" in captured.err
+    assert json.loads(captured.out)[0]["notes"] == ["there is no face 8", "there is no face 9"]
+    assert run("restore", one, two, "--faces", "1", *given, tmp_path / "out") == cli.OK
+    # a picture that was not searched may have the face
+    assert run("restore", one, album / "bad.png", "--faces", "9", *given, tmp_path / "out") == cli.FAILED
+    assert "there is no face 9 in any" not in capsys.readouterr().err
+    skipped = ("--model", "small", "--skip-existing", "-o", tmp_path / "out")
+    assert run("restore", one, two, "--faces", "9", *skipped) == cli.OK
+
+
+def test_options_without_effect_are_told(
+    run: Run, album: Path, tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(target: str, *more: object) -> str:
+        out = tmp_path / target
+        assert run("restore", album / "one.png", "-o", out, "--model", "small", "--overwrite", *more) == cli.OK
+        captured = capsys.readouterr()
+        return captured.out + captured.err
+
+    without = "--upscale 2 enlarges without a model, so the background gets no sharper; add --upscaler NAME ("
+    assert without + "`facerestore models download realesrgan-x2plus` gets one)" in told("a.png", "--upscale", 2)
+    empty_file(models / "big.pth", shapes_of("realesrgan-x2plus"))
+    assert without + "installed: realesrgan-x2plus)" in told("a.png", "--upscale", 2)
+    assert "enlarges without" not in told("a.png", "--upscale", 2, "--upscaler", "none")
+    assert "enlarges without" not in told("a.png")
+    assert "--quality has no effect: it is for JPEG and WebP" in told("a.png", "--quality", 80)
+    assert "--quality" not in told("a.jpg", "--quality", 80) + told("a.png")
+    hint = "upscaler realesrgan-x2plus has no effect: upscale is 1"
+    assert hint in told("a.png", "--upscaler", "realesrgan-x2plus") and hint not in told("a.png")
 
 
 def test_usage_errors_name_the_thing_and_write_nothing(

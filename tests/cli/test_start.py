@@ -28,12 +28,12 @@ print(json.dumps([0, sorted(sys.modules)]))
 """
 
 
-def loaded(code: str, *arguments: str) -> set[str]:
-    """The modules in a fresh interpreter after the code."""
+def loaded(code: str, *arguments: str, status: int = 0) -> set[str]:
+    """The modules in a fresh interpreter after the code, which ends with this exit code."""
     command = [sys.executable, "-c", code, *arguments]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    status, modules = json.loads(shown.stdout)
-    assert status == 0
+    ended, modules = json.loads(shown.stdout)
+    assert ended == status
     return set(modules)
 
 
@@ -47,6 +47,30 @@ def loaded(code: str, *arguments: str) -> set[str]:
 )  # fmt: skip
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert not loaded(RUN, *arguments) & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("status", "arguments"),
+    [
+        (2, ["restore", "absent.png", "-o", "out.png"]),
+        (2, ["restore", "{photo}", "-o", "out", "--model", "absent"]),
+        (2, ["restore", "{photo}", "-o", "out", "--upscale", "2", "--upscaler", "absent"]),
+        (2, ["restore", "{photo}", "-o", "out", "--detector", "retinaface-resnet50"]),
+        (2, ["restore", "{photo}", "-o", "out", "--detector-file", "absent.pth"]),
+        (2, ["detect", "absent.png"]),
+        (2, ["detect", "{photo}", "--detector", "yunet"]),
+        (2, ["bench", "absent.png"]),
+        (2, ["bench", "--quality", "absent.png"]),
+        (1, ["models", "verify", "absent"]),
+        (1, ["models", "import", "absent.pth"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_what_is_missing_is_refused_before_torch_is_imported(tmp_path: Path, status: int, arguments: list[str]) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"")
+    given = [argument.format(photo=photo) for argument in arguments]
+    assert "torch" not in loaded(RUN, *given, "--models", str(tmp_path), status=status)
 
 
 def test_the_package_loads_nothing_heavy() -> None:
