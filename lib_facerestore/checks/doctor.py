@@ -6,25 +6,12 @@ import importlib
 import importlib.metadata
 import os
 import platform
-from dataclasses import dataclass
-from typing import Literal
 
-from ..catalogue import Store, known_model, known_models, misfit_message
+from ..catalogue import Store, default_models_folder, known_model, known_models, misfit_message
 from ..errors import FaceRestoreError
+from .findings import FILE_OF, Finding
 from .packages import PACKAGES, Package
-
-Status = Literal["ok", "missing", "broken", "note"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report. `remedy` is "" if there is nothing to do."""
-
-    subject: str
-    status: Status
-    detail: str
-    remedy: str = ""
-
+from .verdict import verdict
 
 _HELPERS = (
     ("retinaface-resnet50", "the built-in detector is used"),
@@ -42,14 +29,26 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def examine(store: Store, device: str = "auto") -> list[Finding]:
-    """Examine this machine. Faults are not raised but reported as findings."""
+def examine(store: Store | None, device: str = "auto") -> list[Finding]:
+    """Examine this machine. Faults are not raised but reported as findings; the last one is the verdict.
+
+    Args:
+        store: the model folders; None if they cannot be found.
+        device: name of the device.
+    """
     system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     findings = [Finding("system", "ok", system)]
     findings += [_package(package) for package in PACKAGES]
     findings.append(_device(device))
-    findings += _models(store)
-    return findings
+    findings += _models(store) if store else [_no_folder()]
+    return [*findings, verdict(findings, store, device)]
+
+
+def _no_folder() -> Finding:
+    try:
+        return Finding("model folder", "note", f"{default_models_folder()}")
+    except FaceRestoreError as error:
+        return Finding("model folder", "broken", str(error), "pip install platformdirs")
 
 
 def _package(package: Package) -> Finding:
@@ -79,7 +78,7 @@ def _device(name: str) -> Finding:
         from ..networks.shelf import choose_device
 
         device = choose_device(name)
-    except (FaceRestoreError, ImportError) as error:
+    except Exception as error:  # as in `_package`: torch may be broken
         return Finding("device", "broken", str(error), "choose --device cpu")
     import torch
 
@@ -95,7 +94,7 @@ def _models(store: Store) -> list[Finding]:
     try:
         inventory = store.scan()
         installed = inventory.installed(None)
-    except FaceRestoreError as error:
+    except (FaceRestoreError, ImportError) as error:
         return [*findings, Finding("restorers", "broken", str(error), "install lib_facerestore again")]
     there = [entry for entry in known_models() if entry.id in installed]
     restorers = [entry.id for entry in there]
@@ -103,7 +102,7 @@ def _models(store: Store) -> list[Finding]:
     findings.append(Finding("restorers", "ok", ", ".join(name for name in restorers if name not in incomplete)))
     for name, lacking in incomplete.items():
         detail = f"{installed[name]}: its folder lacks {', '.join(lacking)}"
-        findings.append(Finding(f"file of {name}", "note", detail, "copy these files there"))
+        findings.append(Finding(f"{FILE_OF}{name}", "note", detail, "copy these files there"))
     misfits = inventory.misfits(None)
     for name, otherwise in _HELPERS:
         entry = known_model(name)
@@ -116,5 +115,5 @@ def _models(store: Store) -> list[Finding]:
             findings.append(Finding(subject, "note", f"not installed: {otherwise}", remedy))
     for name, misfit in misfits.items():
         remedy = f"move it away, then `facerestore models download {name}`"
-        findings.append(Finding(f"file of {name}", "note", misfit_message(misfit), remedy))
+        findings.append(Finding(f"{FILE_OF}{name}", "note", misfit_message(misfit), remedy))
     return findings

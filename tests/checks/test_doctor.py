@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib_facerestore.catalogue import Store, fingerprints
-from lib_facerestore.checks import doctor
+from lib_facerestore.checks import doctor, verdict
 
 from ..catalogue.test_catalogue import empty_file, shapes_of
 
@@ -83,6 +83,49 @@ def test_a_package_that_fails_on_import_is_broken(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "httpx", None)  # its version is still known
     found = findings(tmp_path)["httpx"]
     assert found.status == "broken" and found.remedy == "pip install httpx --force-reinstall"
+
+
+def test_the_verdict_is_last_and_names_the_next_step(tmp_path: Path) -> None:
+    def verdict() -> tuple[str, str, str]:
+        last = doctor.examine(Store([tmp_path]), "cpu")[-1]
+        assert last.subject == "verdict"
+        return last.status, last.detail, last.remedy
+
+    fresh = "`facerestore models download gfpgan-1.4` gets a restorer that adds detail"
+    assert verdict() == ("ok", "faces can be restored here, by default with lite", fresh)
+    (tmp_path / "GFPGANv1.4.pth").write_bytes(b"hello")
+    assert verdict()[2] == "file of gfpgan-1.4: move it away, then `facerestore models download gfpgan-1.4`"
+    (tmp_path / "GFPGANv1.4.pth").unlink()
+    empty_file(tmp_path / "best.pth", shapes_of("codeformer"))
+    enough = "`facerestore restore PHOTO -o RESULT.png`"
+    assert verdict() == ("ok", "faces can be restored here, by default with codeformer", enough)
+
+
+def test_the_verdict_on_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_away(monkeypatch, "httpx", "httpx")
+    found = findings(tmp_path)["verdict"]
+    assert (found.status, found.remedy) == ("ok", "httpx: pip install httpx")
+    monkeypatch.delitem(sys.modules, "lib_facerestore.networks.load", raising=False)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setattr(verdict, "weights_path", lambda name: tmp_path / name)
+    found = findings(tmp_path)["verdict"]
+    assert found.status == "broken" and found.detail.startswith("faces cannot be restored here (")
+    assert found.remedy == "safetensors: pip install safetensors --force-reinstall"
+
+
+def test_the_verdict_on_the_device_and_the_folders() -> None:
+    found = doctor.examine(None, "warp")[-1]
+    assert found.status == "broken" and "device: 'warp' cannot be used here" in found.detail
+    assert found.remedy == "device: choose --device cpu"
+    assert doctor.examine(None, "cpu")[-1].detail == "faces can be restored here, by default with lite"
+
+
+def test_without_platformdirs_the_folder_is_named_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FACERESTORE_MODELS", raising=False)
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    rows = {finding.subject: finding for finding in doctor.examine(None, "cpu")}
+    assert rows["model folder"].status == "broken" and "platformdirs" in rows["model folder"].detail
+    assert rows["verdict"].status == "ok"
 
 
 @pytest.mark.parametrize("name", ["gfpgan", "basicsr"])

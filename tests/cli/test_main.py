@@ -114,6 +114,23 @@ def test_a_model_can_be_brought_into_a_new_folder(models: Path, tmp_path: Path) 
     assert (tmp_path / "new" / "models" / file.name).exists()
 
 
+def test_doctor_ends_with_a_verdict(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("doctor") == cli.OK
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(
+        "Faces can be restored here, by default with lite. Next: `facerestore models download gfpgan-1"
+    )
+    assert cli.main(["doctor", "--device", "warp"]) == cli.FAILED
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("Faces cannot be restored here (device: 'warp' ") and last.endswith("choose --device cpu.")
+    monkeypatch.delenv("FACERESTORE_MODELS", raising=False)
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    assert cli.main(["doctor", "--device", "cpu"]) == cli.FAILED
+    assert "platformdirs: pip install platformdirs" in capsys.readouterr().out.splitlines()[-1]
+
+
 @pytest.mark.parametrize("action", [["list"], ["download", "codeformer"], ["import", "x.pth"]], ids=lambda one: one[0])
 def test_commands_that_run_no_network_take_no_device(action: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", *action, "--device", "cpu"]) == cli.USAGE

@@ -114,6 +114,23 @@ def test_parsing_leaves_hair_background_and_a_neighbour_alone() -> None:
     assert mask[110:140, 240:].max() < 0.05
 
 
+@pytest.mark.parametrize("kind", ["parsing", "ellipse", "box"])
+def test_keep_hair_also_keeps_thin_strands_and_hair_inside_of_any_shape(kind: MaskKind) -> None:
+    points = alignment.ffhq_template(512)
+    labels = np.zeros((512, 512), np.uint8)  # 1 is skin, 17 hair
+    labels[parsing.ellipse_mask(points, 512) > 0.5] = 1
+    labels[:150][labels[:150] == 1] = 17
+    labels[150:260, 300:304] = 17
+    fringe, strand = labels == 17, np.zeros((512, 512), bool)
+    strand[170:250, 300:304], fringe[150:] = True, False
+    plain, kept = (masks.build_mask(512, points, labels, kind, keep=keep) for keep in ((), ("hair",)))
+    assert kept[fringe].max() == kept[strand].max() == 0
+    assert plain[strand].min() > 0.9
+    assert plain[fringe].mean() < 0.01 if kind == "parsing" else plain[fringe].mean() > 0.99
+    below = (slice(150, 200), 256)  # the restored skin begins further away
+    assert (plain[below] > 0.5).argmax() < (kept[below] > 0.5).argmax() <= 16
+
+
 def test_no_face_in_the_labels_falls_back_on_the_ellipse() -> None:
     nothing = np.zeros((SIZE, SIZE), np.uint8)
     assert np.array_equal(masks.build_mask(SIZE, TEMPLATE, nothing), MASK)
