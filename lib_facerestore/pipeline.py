@@ -232,7 +232,8 @@ class FaceRestorer:
             parsing = (time.perf_counter() - started) / len(batch)
             for job, labels in zip(batch, parsed, strict=True):
                 job.timings["parse"] = parsing
-                face_job.prepare(job, labels, *_canvas(works[job.picture]))
+                covers_known = parser is not None and parser.knows_covers
+                face_job.prepare(job, labels, *_canvas(works[job.picture]), covers_known)
         for done, job in enumerate(ready):
             if done and done % self.batch_size == 0:
                 caller.report("paste", done, len(ready))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..faces import alignment
+from ..faces import alignment, warping
 from ..faces.face import Box, Face
 from ..images import files as image_files
 from ..images.modes import to_eight_bit
 from ..pipeline import FaceRestorer
+from .face_region import face_region
 from .metrics import Pixels, Region
 from .samples import sample_pictures
 
@@ -24,6 +26,10 @@ SIDE = 512
 """Side in pixels of the aligned square of a portrait's face, at most."""
 _AROUND = 0.65
 """How far a portrait extends from the middle of the face, in sides of the aligned square."""
+_GRID = 192
+"""Side in pixels of the aligned crop in which the face is told from hair and background."""
+_WIDER = 1.15
+"""Factor of the oval's axes, outside of which there is certainly no face."""
 _LEAST = 96
 """Faces of fewer pixels (aligned square) are no truth that anything could be measured with."""
 
@@ -38,6 +44,7 @@ class Portrait:
         box: the face's box, in pixels.
         landmarks: 5×2 float64, image left first.
         alone: whether the picture is known to show no other face.
+        source: the portrait that this one is a resized copy of, or None.
     """
 
     name: str
@@ -45,6 +52,7 @@ class Portrait:
     box: Box
     landmarks: NDArray[np.float64]
     alone: bool
+    source: Portrait | None = None
 
     @property
     def face(self) -> Face:
@@ -76,7 +84,7 @@ class Portrait:
         landmarks = (self.landmarks + 0.5) * (x, y) - 0.5
         left, top, right, bottom = self.box
         box = ((left + 0.5) * x - 0.5, (top + 0.5) * y - 0.5, (right + 0.5) * x - 0.5, (bottom + 0.5) * y - 0.5)
-        return Portrait(self.name, pixels, box, landmarks, self.alone)
+        return Portrait(self.name, pixels, box, landmarks, self.alone, self.source or self)
 
     def oval(self, grow: float = 1.0) -> Region:
         """The face's oval, H×W: an ellipse over forehead, cheeks and chin, which follows from the landmarks.
@@ -99,6 +107,23 @@ class Portrait:
         across = ((x - middle[0]) * right[0] + (y - middle[1]) * right[1]) / ((0.72 + 0.38 * frontal) * length)
         along = ((x - middle[0]) * down[0] + (y - middle[1]) * down[1]) / (1.47 * length)
         return np.asarray(across**2 + along**2 <= grow**2)
+
+    @functools.cached_property
+    def region(self) -> Region:
+        """The face, H×W: the oval without hair, hats and background; see `face_region`."""
+        in_crop = (self.source or self)._region_in_crop
+        height, width = self.pixels.shape[:2]
+        to_crop = alignment.face_transform(self.face, _GRID, alignment.ffhq_template(_GRID))
+        soft = warping.warp(in_crop.astype(np.float32), to_crop, width, height, "zero", smooth=True)
+        return np.asarray((soft > 0.5) & self.oval())
+
+    @functools.cached_property
+    def _region_in_crop(self) -> Region:
+        """The face in the aligned crop, `_GRID` pixels a side."""
+        matrix = alignment.face_transform(self.face, _GRID, alignment.ffhq_template(_GRID))
+        crop = np.rint(warping.crop_face(self.pixels, matrix, _GRID, "edge") * 255).astype(np.uint8)
+        upright = Portrait(self.name, crop, self.box, alignment.apply_affine(matrix, self.landmarks), self.alone)
+        return face_region(crop, upright.landmarks, upright.oval(), upright.oval(_WIDER))
 
 
 def labelled(folder: Path, count: int, split: str = "val") -> list[Portrait]:

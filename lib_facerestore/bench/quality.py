@@ -111,7 +111,7 @@ class PasteBench:
     def _clean(self, portrait: Portrait, index: int) -> None:
         case, truth = "clean picture, its own crop pasted", portrait.pixels
         results = self._pasted(case, index, portrait, truth, pastes.cut(truth, portrait.face, CROP))
-        self._db(case, "face", results, truth, portrait.oval())
+        self._db(case, "face", results, truth, portrait.region)
         self._outside(case, portrait, truth, results)
 
     def _outside(self, case: str, portrait: Portrait, before: Pixels, results: Mapping[str, Pixels]) -> None:
@@ -125,20 +125,19 @@ class PasteBench:
         before = ordinary(truth, generator(case, index))
         crop = pastes.cut(truth, face, CROP)
         results = self._pasted(case, index, portrait, before, crop)
-        oval = portrait.oval()
-        self._db(case, "face", results, truth, oval)
-        self._db(case, "ring around it", results, truth, portrait.oval(1.35) & ~oval)
+        self._db(case, "face", results, truth, portrait.region)
+        self._db(case, "ring around it", results, truth, portrait.oval(1.35) & ~portrait.oval())
         self._colours(case, portrait, results, before, crop, self._alphas(portrait, before, crop))
         self._outside(case, portrait, before, results)
 
     def _alphas(self, portrait: Portrait, before: Pixels, crop: FloatImage) -> dict[str, FloatImage]:
-        """Opacity of each paste; also measures how much of the oval is not covered."""
+        """Opacity of each paste; also measures how much of the face, and of the whole oval, is not covered."""
         alphas = {name: pastes.opacity(name, self.pastes, before, portrait.face, crop) for name in self.pastes}
-        oval = portrait.oval()
-        thin = {name: 100 * float((alpha[oval] < 0.9).mean()) for name, alpha in alphas.items()}
-        self.found.add("the mask", "oval with opacity < 0.9", "%", "lower", thin)
-        turned = thin if portrait.turned else {}
-        self.found.add("the mask, turned faces", "oval with opacity < 0.9", "%", "lower", turned)
+        for part, where in (("face", portrait.region), ("oval, with hair and background,", portrait.oval())):
+            thin = {name: 100 * float((alpha[where] < 0.9).mean()) for name, alpha in alphas.items()}
+            self.found.add("the mask", f"{part} with opacity < 0.9", "%", "lower", thin)
+            turned = thin if portrait.turned else {}
+            self.found.add("the mask, turned faces", f"{part} with opacity < 0.9", "%", "lower", turned)
         return alphas
 
     def _colours(
@@ -151,8 +150,8 @@ class PasteBench:
         alphas: Mapping[str, FloatImage],
     ) -> None:
         """Shift of colour in the face, and the seam."""
-        oval, sigma = portrait.oval(), portrait.side / 24
-        shift = {name: metrics.low_band_delta_e(one, portrait.pixels, oval, sigma) for name, one in results.items()}
+        face, sigma = portrait.region, portrait.side / 24
+        shift = {name: metrics.low_band_delta_e(one, portrait.pixels, face, sigma) for name, one in results.items()}
         self.found.add(case, "low-band colour shift", "ΔE00", "lower", shift)
         sources = before, pastes.whole(before, portrait.face, crop)
         seams = {name: metrics.seam_delta_e(one, sources, alphas[name]) for name, one in results.items()}
@@ -163,7 +162,7 @@ class PasteBench:
         gain, offset = _CASTS[index % len(_CASTS)]
         crop = np.clip(pastes.cut(truth, portrait.face, CROP) * np.array(gain, np.float32) + np.float32(offset), 0, 1)
         results = self._pasted(case, index, portrait, truth, crop)
-        self._db(case, "face", results, truth, portrait.oval())
+        self._db(case, "face", results, truth, portrait.region)
         alphas = {name: pastes.opacity(name, self.pastes, truth, portrait.face, crop) for name in self.pastes}
         self._colours(case, portrait, results, truth, crop, alphas)
 
@@ -189,12 +188,12 @@ class PasteBench:
             ("tiny face, noise and JPEG", jpeg(noise(small.pixels, 6, generator("tiny", index)), 75)),
         ):
             results = self._pasted(case, index, small, before, crop, small.pixels)
-            self._db(case, "face", results, small.pixels, small.oval())
+            self._db(case, "face", results, small.pixels, small.region)
 
     def _restored(self, portrait: Portrait, index: int, side: int) -> None:
         """What the restorer itself makes of a face of this size."""
         sized = portrait.scaled(side)
-        truth, face, oval = sized.pixels, sized.face, sized.oval()
+        truth, face, where = sized.pixels, sized.face, sized.region
         damages = {
             "noise σ14": noise(truth, 14, generator(f"noise {side}", index)),
             "JPEG 30": jpeg(truth, 30),
@@ -209,10 +208,10 @@ class PasteBench:
             results = {OURS: self.restore(before, face), **others}
             self._show(case, index, sized, truth, before, results)
             if damage == "clean":
-                self._db(case, "face, to itself", results, truth, oval)
+                self._db(case, "face, to itself", results, truth, where)
                 continue
-            was = metrics.psnr(before, truth, oval) or metrics.SAME
-            gains = {name: (metrics.psnr(one, truth, oval) or metrics.SAME) - was for name, one in results.items()}
+            was = metrics.psnr(before, truth, where) or metrics.SAME
+            gains = {name: (metrics.psnr(one, truth, where) or metrics.SAME) - was for name, one in results.items()}
             self.found.add(case, "gain in the face", "dB", "higher", gains)
             if damage == "ordinary damage":
                 self._landmarks(case, truth, face, {"before": before, **results})

@@ -40,21 +40,21 @@ def measure(portraits: Sequence[Portrait], restore: Restore, model: str, sides: 
         sides: sides of the face's aligned square in pixels.
 
     Returns:
-        Lines with the gain in dB in the face's oval; for clean pictures, with the PSNR to themselves.
+        Lines with the gain in dB in the face; for clean pictures, with the PSNR to themselves.
     """
     found = Collected()
     for name, damage in DAMAGES.items():
         for side in sides:
             for index, portrait in enumerate(portraits):
                 sized = portrait.scaled(side)
-                truth, oval = sized.pixels, sized.oval()
+                truth, face = sized.pixels, sized.region
                 before = damage(truth, generator(name, index))
                 results = {model: restore(before, sized.face), BILATERAL: bilateral(before), UNSHARP: unsharp(before)}
-                values = {column: metrics.psnr(result, truth, oval) for column, result in results.items()}
+                values = {column: metrics.psnr(result, truth, face) for column, result in results.items()}
                 if name == "clean":
                     found.add(name, f"face of side {side}, to itself", "dB", "higher", values)
                     continue
-                was = metrics.psnr(before, truth, oval) or metrics.SAME
+                was = metrics.psnr(before, truth, face) or metrics.SAME
                 gains = {column: (value or metrics.SAME) - was for column, value in values.items()}
                 found.add(name, f"gain, face of side {side}", "dB", "higher", gains)
     return found.lines()

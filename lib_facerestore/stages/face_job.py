@@ -17,6 +17,7 @@ from ..options.table import Options
 from . import blending, color, masks
 from .filters import FloatImage
 from .loaded_models import ChosenRestorer
+from .skin import with_missed_skin
 from .surroundings import Surroundings, look_around
 
 TEMPLATES: dict[str, Callable[[int], NDArray[np.float64]]] = {
@@ -98,7 +99,13 @@ def cut(picture: int, face: Face, restorer: ChosenRestorer, options: Options, pi
     return FaceJob(picture, face, restorer, options, matrix, crop, {"align": time.perf_counter() - started})
 
 
-def prepare(job: FaceJob, labels: NDArray[np.uint8] | None, canvas: NDArray[Any], size_before: tuple[int, int]) -> None:
+def prepare(
+    job: FaceJob,
+    labels: NDArray[np.uint8] | None,
+    canvas: NDArray[Any],
+    size_before: tuple[int, int],
+    covers_known: bool = False,
+) -> None:
     """Set the job's `mask`, and its `surroundings`, which must be measured before any face is pasted into the canvas.
 
     Args:
@@ -106,17 +113,28 @@ def prepare(job: FaceJob, labels: NDArray[np.uint8] | None, canvas: NDArray[Any]
         labels: parsing classes of the restored crop (size×size), or None.
         canvas: the enlarged picture, H×W×3 RGB, uint8 or uint16.
         size_before: width and height of the picture before it was enlarged, in which the face was found.
+        covers_known: see `with_missed_skin`.
     """
     started = time.perf_counter()
-    options, size = job.options, job.crop.shape[0]
+    size = job.crop.shape[0]
     landmarks = alignment.apply_affine(job.matrix, job.face.landmarks)
-    arguments = (labels, options.mask, options.mask_feather, options.keep_parts)
     try:
-        job.mask = masks.build_mask(size, landmarks, *arguments)
+        job.mask = _mask(job, landmarks, labels, covers_known)
     except InputError:  # the landmarks coincide, so the crop was computed from the box: use the template's landmarks
-        job.mask = masks.build_mask(size, alignment.ffhq_template(size), *arguments)
+        job.mask = _mask(job, alignment.ffhq_template(size), labels, covers_known)
     job.surroundings = look_around(canvas, job.mask, _to_crop(job, size_before, canvas))
     job.timings["paste"] = time.perf_counter() - started
+
+
+def _mask(
+    job: FaceJob, landmarks: NDArray[np.float64], labels: NDArray[np.uint8] | None, covers_known: bool
+) -> FloatImage:
+    """See `build_mask`; what the parser missed of the face is added to it first."""
+    options = job.options
+    if labels is not None and job.restored is not None:
+        labels = with_missed_skin(labels, job.restored, landmarks, covers_known)
+    arguments = options.mask, options.mask_feather, options.keep_parts
+    return masks.build_mask(job.crop.shape[0], landmarks, labels, *arguments)
 
 
 def paste(job: FaceJob, canvas: NDArray[Any], size_before: tuple[int, int]) -> None:

@@ -92,6 +92,8 @@ class LiteParser:
         device: device to run on.
     """
 
+    knows_covers = True
+
     def __init__(self, network: nn.Module, device: str | torch.device = "cpu") -> None:
         self.name = NAME
         self.device = torch.device(device)

@@ -51,9 +51,11 @@ class Parser(Protocol):
 
     Attributes:
         name: "bisenet", "parsenet" or "lite".
+        knows_covers: whether it labels hands and other things in front of the face as cloth.
     """
 
     name: str
+    knows_covers: bool
 
     def masks(
         self, crops: Sequence[NDArray[np.float32]], originals: Sequence[NDArray[np.float32]] | None = None
@@ -73,6 +75,8 @@ class Parser(Protocol):
 
 class _NetworkParser:
     """A `Parser` around facexlib's networks; `side` is the side of their input in pixels."""
+
+    knows_covers = False
 
     def __init__(self, name: str, network: nn.Module, side: int, device: str | torch.device) -> None:
         self.name = name

@@ -144,6 +144,7 @@ def test_a_thing_in_front_of_a_real_face_is_not_face(
 def test_it_makes_the_mask_where_no_other_parser_is_installed(models: Path, photo: NDArray[np.uint8]) -> None:
     class Parser:
         name = "lite"
+        knows_covers = False
 
         def masks(
             self, crops: list[NDArray[np.float32]], originals: list[NDArray[np.float32]] | None = None
