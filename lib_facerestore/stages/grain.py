@@ -12,11 +12,13 @@ from .filters import FloatImage, smoothstep
 from .noise import OPPONENT, SIDE, Noise, flat_pairs
 
 _WINDOW = np.sqrt(np.outer(np.hanning(SIDE + 2)[1:-1], np.hanning(SIDE + 2)[1:-1])).astype(np.float32)
-_MEAN_OF_90_PERCENT = (1 - 0.1 * (1 + np.log(10))) / 0.9
+_MEAN_OF_95_PERCENT = (1 - 0.05 * (1 + np.log(20))) / 0.95
 _SHARPENING = 4
 _LINES = np.fft.fftfreq(SIDE) * SIDE
 _RADIUS = np.hypot(_LINES, _LINES[:, None])
 """Frequency of each element of a spectrum, in cycles for 16 pixels."""
+_COARSEST, _COARSE = _RADIUS < 1.75, (_RADIUS >= 1.75) & (_RADIUS < 2.75)
+"""Frequencies that patches without their mean and slope do not show, and the next ones."""
 
 
 def coarse_share(around: Noise) -> float:
@@ -67,6 +69,8 @@ def grain(
         spectrum = _spectrum(_turned(has, axes))
         lost = _spectrum(_turned(had, axes)) - spectrum
         missing = np.clip(np.maximum(wanted - spectrum, lost), 0.0, wanted)
+        share = missing[:, _COARSE].mean(axis=1) / np.maximum(wanted[:, _COARSE].mean(axis=1), 1e-12)
+        missing[:, _COARSEST] = share[:, None] * wanted[:, _COARSEST]
     missing = _sharpened(missing)
     kernels = np.fft.fftshift(np.fft.ifft2(np.sqrt(missing)).real, axes=(1, 2))
     generator = np.random.default_rng(seed)
@@ -99,18 +103,21 @@ def _sharpened(power: NDArray[np.float64]) -> NDArray[np.float64]:
 def _spectrum(patches: FloatImage) -> NDArray[np.float64]:
     """Power spectrum (C×16×16) of noise in patches (N×C×16×16); its mean is the variance.
 
-    It is the mean over the patches without the strongest tenth, in which there may be structure, divided by that of an
+    It is the mean over the patches without the strongest twentieth, in which there may be structure, divided by that of an
     exponential distribution with mean 1. (A median would miss noise that JPEG left in a few blocks only.) What is
     coarser than 3 cycles for 16 pixels is limited to what a Gaussian spectrum through the finer frequencies would have,
-    because shading is left there.
+    because shading is left there. What patches without their mean and slope do not show is extrapolated likewise.
     """
     windowed = np.fft.fft2(patches * _WINDOW)
-    power = np.sort(np.square(np.abs(windowed)), axis=0)[: max(1, round(0.9 * len(patches)))].mean(axis=0)
-    power /= _MEAN_OF_90_PERCENT * float(np.square(_WINDOW).sum())
+    power = np.sort(np.square(np.abs(windowed)), axis=0)[: max(1, round(0.95 * len(patches)))].mean(axis=0)
+    power /= _MEAN_OF_95_PERCENT * float(np.square(_WINDOW).sum())
     for channel in power:
         low, high = (float(channel[(a <= _RADIUS) & (b > _RADIUS)].mean()) for a, b in ((2.75, 3.75), (4.5, 5.5)))
         ratio = float(np.clip(low / max(high, 1e-12), 1.0, 40.0))
         limit = (1 + 0.08 * math.log(ratio)) * low * ratio ** ((3.25**2 - _RADIUS**2) / (5.0**2 - 3.25**2))
-        coarse = _RADIUS < 2.75
-        channel[coarse] = np.minimum(channel[coarse], limit[coarse])
+        channel[_COARSE] = np.minimum(channel[_COARSE], limit[_COARSE])
+        coarse = float(channel[_COARSE].mean())
+        ratio = float(np.clip(coarse / max(low, 1e-12), 1.0, 4.0))
+        further = coarse * ratio ** ((2.25**2 - _RADIUS**2) / (3.25**2 - 2.25**2))
+        channel[_COARSEST] = np.minimum(limit, further)[_COARSEST]
     return np.asarray(power, np.float64)

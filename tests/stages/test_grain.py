@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lib_facerestore.faces import warping
-from lib_facerestore.stages import blending, surroundings
+from lib_facerestore.stages import blending, filters, surroundings
 
 from .blending_helpers import MASK, SIZE, drawn_picture, film, jpeg, placed, to_uint8, white
 
@@ -124,3 +124,17 @@ def test_a_small_sharp_picture_has_no_grain(side: int) -> None:
     blending.paste(with_auto, crop, crop, MASK, matrix, grain="auto")
     blending.paste(without, crop, crop, MASK, matrix, grain=0.0)
     assert np.array_equal(with_auto, without)
+
+
+@pytest.mark.parametrize("kind", ["film", "upscaled", "grey"])
+def test_the_coarsest_grain_is_put_back_too(kind: str) -> None:
+    """Of film grain, waves of 10 to 20 pixels came back with 0.6 of their power."""
+    noisy = KINDS[kind]()
+    result = pasted(noisy, 1.0)
+    powers = []
+    for picture in (result, noisy):
+        noise = (picture - CLEAN).mean(axis=2)
+        coarse = filters.gaussian(noise, 2.8) - filters.gaussian(noise, 5.6)
+        powers.append([float(np.square(coarse[where]).mean()) for where in (INSIDE, OUTSIDE)])
+    (here, there), (was_here, was_there) = powers
+    assert 0.75 < here / was_here / (there / was_there) < 1.35
