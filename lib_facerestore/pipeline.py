@@ -6,9 +6,11 @@ kept. Options are arguments; no global state is read. Methods may be called from
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -23,11 +25,12 @@ from .faces.face import Face, number_faces
 from .images import files as image_files
 from .images.files import Picture
 from .images.modes import to_eight_bit
+from .networks.failures import why
 from .networks.load import Network
 from .networks.shelf import choose_device
 from .options.per_face import Overrides, OverridesLike, check_overrides
 from .options.table import Options
-from .results import Image, ImageT, Result, add_timings, as_given, give_back, hints_on, notes_on
+from .results import Image, ImageT, Result, add_timings, as_given, failures_on, give_back, hints_on, notes_on
 from .stages import face_job
 from .stages.detection import Detector
 from .stages.face_job import FaceJob
@@ -35,6 +38,8 @@ from .stages.loaded_models import ChosenRestorer, LoadedModels
 from .stages.parsing import Parser
 from .stages.picture_work import Caller, PictureWork, Progress, cut_faces, enlarge_pictures
 from .wording import shown
+
+logger = logging.getLogger(__name__)
 
 LeaveAlone: TypeAlias = Callable[[int, Face], str]
 """Function of a picture's index and a face in pixels of the input; returns why the face is left alone, or ""."""
@@ -53,6 +58,8 @@ class FaceRestorer:
         detector: path of a RetinaFace file, or any `Detector`, used in place of the one that `Options.detector` names.
         precision: "auto", "float32" or "bfloat16"; networks that do not allow bfloat16 run in float32.
         webui: models folder of a WebUI; its sub-folders are searched after `models`.
+        paths: whether `Options.model` and `Options.upscaler` may be the path of any file; otherwise an id or the name
+            of a file in the model folders.
 
     Raises:
         OptionError: the device, precision or batch size cannot be used.
@@ -67,11 +74,13 @@ class FaceRestorer:
         detector: Path | str | Detector | None = None,
         precision: str = "auto",
         webui: Path | None = None,
+        *,
+        paths: bool = True,
     ) -> None:
         folders = [models] if isinstance(models, (str, Path)) else models
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise OptionError(f"batch_size: {shown(batch_size)} is not allowed; give a whole number from 1.")
-        self.store = Store([Path(folder) for folder in folders] if folders else None, webui)
+        self.store = Store([Path(folder) for folder in folders] if folders else None, webui, paths=paths)
         self.device = choose_device(device)
         self.batch_size = batch_size
         self.loaded = LoadedModels(self.device, precision, detector)
@@ -139,6 +148,8 @@ class FaceRestorer:
             InputError: a picture cannot be used, or the number of overrides is not that of the pictures.
             OptionError: the options are not `Options`, or an override is not allowed.
             ModelFileError: a model, detector or upscaler is missing or damaged.
+            FaceRestoreError: the detector or the upscaler failed. A restorer that fails costs its faces only: they are
+                left alone, and `Result.failures` says why.
         """
         options = _checked(options)
         plans = _plans(overrides, len(images))
@@ -157,7 +168,8 @@ class FaceRestorer:
         outputs = []
         for index, (image, work) in enumerate(zip(images, works, strict=True)):
             own = [job for job in jobs if job.picture == index]
-            outputs.append(_result(image, work, own, options, model, hints_on(own, parser_fault, options)))
+            hints = hints_on(own, parser_fault, options)
+            outputs.append(replace(_result(image, work, own, options, model, hints), failures=failures_on(own)))
         return cast("list[Result[ImageT]]", outputs)
 
     def check(self, options: Options) -> None:
@@ -212,9 +224,25 @@ class FaceRestorer:
                         job.stop()
                         works[job.picture].stopped = True
                     continue
-                _restore(self.loaded.network(restorer), batch, fidelity)
+                self._run(restorer, batch, fidelity)
                 done += len(batch)
         caller.report("restore", done, len(jobs))
+
+    def _run(self, restorer: ChosenRestorer, batch: Sequence[FaceJob], fidelity: float | None) -> None:
+        """Restore the crops of the jobs together; if that fails, one by one. Faces that fail alone are left alone."""
+        try:
+            _restore(self.loaded.network(restorer), batch, fidelity)
+            return
+        except Exception as error:  # a network may raise anything, and its file may have been replaced
+            reason = why(error)
+            logger.warning("%s failed on %d face(s): %s", restorer.id, len(batch), reason)
+            logger.debug("%s failed", restorer.id, exc_info=True)
+        self.loaded.free_cache()  # after the error is gone, which holds on to what the network was computing
+        for job in batch:
+            if len(batch) == 1:
+                job.fail(reason)
+            else:
+                self._run(restorer, [job], fidelity)
 
     def _paste(self, works: Sequence[PictureWork], jobs: Sequence[FaceJob], there: Inventory, caller: Caller) -> str:
         """Blend the restored faces into the canvases. Returns why the best parser cannot be used, or ""."""
@@ -228,7 +256,12 @@ class FaceRestorer:
         for start in range(0, len(ready), self.batch_size):
             batch = ready[start : start + self.batch_size]
             started = time.perf_counter()
-            parsed = _parse(batch, parser)
+            try:
+                parsed = _parse(batch, parser)
+            except Exception as error:  # as in `_run`
+                fault = f"masks are ellipses, because the parser {getattr(parser, 'name', '')} failed ({why(error)})"
+                logger.warning("%s", fault)
+                parser, parsed = None, [None] * len(batch)
             parsing = (time.perf_counter() - started) / len(batch)
             for job, labels in zip(batch, parsed, strict=True):
                 job.timings["parse"] = parsing
@@ -276,7 +309,14 @@ def _plans(overrides: Sequence[OverridesLike] | None, pictures: int) -> list[Ove
 
 
 def _faces_of(pictures: Sequence[Picture], detector: Detector, options: Options) -> list[list[Face]]:
-    found = detector.detect([to_eight_bit(picture.pixels) for picture in pictures], options.confidence)
+    """The numbered faces of the pictures. Raises FaceRestoreError if the detector fails, whatever it raises."""
+    pixels = [to_eight_bit(picture.pixels) for picture in pictures]
+    try:
+        found = detector.detect(pixels, options.confidence)
+    except FaceRestoreError:
+        raise
+    except Exception as error:
+        raise FaceRestoreError(f"the detector {detector.name} failed ({why(error)}); choose another.") from error
     return [number_faces(faces, options.order) for faces in found]
 
 

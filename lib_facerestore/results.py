@@ -37,6 +37,7 @@ class Result(Generic[ImageT]):
         notes: remarks on the whole picture, e.g. that no face was found.
         timings: seconds by stage; the time of a batch is divided evenly among its faces.
         hints: options that had no effect, or not the usual one, and why.
+        failures: models that failed on faces of the picture, which were left alone, and why.
     """
 
     image: ImageT
@@ -45,6 +46,7 @@ class Result(Generic[ImageT]):
     notes: tuple[str, ...]
     timings: dict[str, float]
     hints: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -85,6 +87,19 @@ def hints_on(jobs: Sequence[FaceJob], parser_fault: str, options: Options) -> tu
     return of_picture + tuple(_faces_named(own, len(jobs)) + text for text, own in concerned.items())
 
 
+def failures_on(jobs: Sequence[FaceJob]) -> tuple[str, ...]:
+    """The restorers that failed on faces of a picture, and why: "face 2: codeformer failed (out of memory)".
+
+    Args:
+        jobs: the picture's jobs.
+    """
+    concerned: dict[str, list[FaceJob]] = {}
+    for job in jobs:
+        if job.failure:
+            concerned.setdefault(job.failure, []).append(job)
+    return tuple(_faces_named(own) + text for text, own in concerned.items())
+
+
 def _hints_on_face(job: FaceJob, parser_fault: str) -> list[str]:
     found = []
     value = job.options.fidelity
@@ -95,8 +110,8 @@ def _hints_on_face(job: FaceJob, parser_fault: str) -> list[str]:
     return found
 
 
-def _faces_named(jobs: Sequence[FaceJob], of: int) -> str:
-    """The prefix of a hint, e.g. "face 2: "; "" if it is about all faces."""
+def _faces_named(jobs: Sequence[FaceJob], of: int | None = None) -> str:
+    """The prefix of a hint, e.g. "face 2: "; "" if it is about all faces of that number."""
     if len(jobs) == of:
         return ""
     return f"face{'s' if len(jobs) > 1 else ''} {', '.join(str(job.face.number) for job in jobs)}: "

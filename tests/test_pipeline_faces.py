@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +12,16 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from lib_facerestore import FaceRestorer, ModelFileError, OptionError
-from lib_facerestore.errors import InputError
+from lib_facerestore import FaceRestorer, ModelFileError, OptionError, pipeline
+from lib_facerestore.errors import FaceRestoreError, InputError
 from lib_facerestore.faces import warping
 from lib_facerestore.faces.face import Face
+from lib_facerestore.networks.load import Network
+from lib_facerestore.stages import loaded_models
+from lib_facerestore.stages.background import Upscaler
+from lib_facerestore.stages.face_job import FaceJob
 
-from .conftest import small_lite
+from .conftest import KnownFaces, small_lite
 from .pipeline_helpers import SMALL, network_of
 
 
@@ -35,6 +41,110 @@ def test_values_that_are_not_numbers_leave_the_face_alone(
     result = restorer.restore(photo, SMALL)
     assert [report.applied for report in result.faces] == [False, True]
     assert "not numbers" in result.faces[0].reason
+
+
+def test_a_network_that_fails_on_a_face_costs_that_face_only(
+    restorer: FaceRestorer, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo[:, :110] = 250
+    plain = restorer.restore(photo, SMALL)
+    network = network_of(restorer, "small")
+    forward = network.module.forward
+
+    def fail(faces: torch.Tensor) -> torch.Tensor:
+        if (faces.mean((1, 2, 3)) > 0.5).any():
+            raise RuntimeError("shapes differ\nmore lines")
+        return forward(faces)
+
+    monkeypatch.setattr(network.module, "forward", fail)
+    first, second = restorer.restore_many([photo, photo[:, 110:].copy()], SMALL)
+    assert [report.applied for report in first.faces] == [False, True]
+    assert first.faces[0].reason == "face 1: left alone, small failed (RuntimeError: shapes differ)"
+    assert first.failures == ("face 1: small failed (RuntimeError: shapes differ)",) and second.failures == ()
+    assert np.array_equal(first.image[:, :110], photo[:, :110])
+    assert np.abs(first.image[:, 110:].astype(int) - plain.image[:, 110:]).max() <= 1
+    assert "small failed on 1 face(s): RuntimeError: shapes differ" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
+        (MemoryError(), "out of memory"), (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried"), "out of memory"),
+        (InputError("x.onnx: onnxruntime failed (no)."), "x.onnx: onnxruntime failed (no)"), (KeyError(), "KeyError"),
+    ],
+)  # fmt: skip
+def test_the_reason_of_a_failure_is_short(
+    restorer: FaceRestorer, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def fail(faces: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(network_of(restorer, "small").module, "forward", fail)
+    result = restorer.restore(photo, SMALL)
+    assert result.failures == (f"faces 1, 2: small failed ({told})",) and not result.changed
+    assert np.array_equal(result.image, photo)
+
+
+def test_a_batch_that_needs_too_much_memory_is_restored_face_by_face(
+    restorer: FaceRestorer, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, sizes = pipeline._restore, []
+
+    def small_memory(network: Network, batch: list[FaceJob], fidelity: float | None) -> None:
+        sizes.append(len(batch))
+        if len(batch) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        run(network, batch, fidelity)
+
+    monkeypatch.setattr(pipeline, "_restore", small_memory)
+    result = restorer.restore(photo, SMALL)
+    assert sizes == [2, 1, 1] and result.failures == ()
+    assert [report.applied for report in result.faces] == [True, True]
+
+
+@pytest.mark.parametrize("damage", ["deleted", "replaced"])
+def test_a_file_that_goes_away_during_a_call_does_not_end_it(models: Path, photo: np.ndarray, damage: str) -> None:
+    restorer = FaceRestorer(models, "cpu", detector=KnownFaces((60, 70, 60), (190, 100, 120)))
+    file = models / "small.safetensors"
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "restore" and not done:
+            file.unlink()
+            if damage == "replaced":
+                file.write_bytes(b"no checkpoint")
+
+    result = restorer.restore(photo, SMALL, progress=progress)
+    if damage == "deleted":  # the network is in memory
+        assert [report.applied for report in result.faces] == [True, True] and result.failures == ()
+        with pytest.raises(ModelFileError, match="small is not known"):
+            restorer.restore(photo, SMALL)
+    else:
+        assert np.array_equal(result.image, photo)
+        assert result.failures[0].startswith(f"faces 1, 2: small failed ({file}: ")
+
+
+def test_other_networks_that_fail_are_named(
+    restorer: FaceRestorer, photo: np.ndarray, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Any:
+        raise RuntimeError("no kernel")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restorer.loaded.own_detector, "detect", fail)
+        for call in (restorer.detect, restorer.restore):
+            with pytest.raises(FaceRestoreError, match=r"the detector known failed \(RuntimeError: no kernel\)"):
+                call(photo, SMALL)
+    with monkeypatch.context() as patch:
+        parser = SimpleNamespace(name="mine", masks=fail)
+        patch.setattr(restorer.loaded, "parser", lambda there: (parser, ""))
+        result = restorer.restore(photo, SMALL)
+        assert result.hints == ("masks are ellipses, because the parser mine failed (RuntimeError: no kernel)",)
+        assert [report.applied for report in result.faces] == [True, True]
+    (models / "big.pth").write_bytes(b"of no kind")
+    monkeypatch.setattr(loaded_models, "load_upscaler", lambda *_: Upscaler(fail, 2))
+    with pytest.raises(FaceRestoreError, match=r"the upscaler failed \(RuntimeError: no kernel\)"):
+        restorer.restore(photo, SMALL.replace(upscale=2, upscaler="big"))
 
 
 def test_one_face_may_have_options_of_its_own(restorer: FaceRestorer, models: Path, photo: np.ndarray) -> None:

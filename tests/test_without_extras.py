@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lib_facerestore.wording import pip_install
+
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = ("facexlib", "tifffile", "gradio", "onnxruntime", "basicsr", "gfpgan", "spandrel", "psutil", "torchvision")
 BLOCKED = f"""
@@ -53,7 +55,7 @@ def test_planar_tiff_names_the_package_that_reads_it(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "in.tif", values, photometric="rgb", planarconfig="separate")
     told = run("detect", tmp_path / "in.tif", "--models", tmp_path, "--device", "cpu")
     assert told.returncode == 1
-    assert "planar 16-bit TIFF needs the package tifffile; run `pip install tifffile`" in told.stderr
+    assert f"needs the package tifffile; install it with `{pip_install('--no-deps', 'tifffile')}`" in told.stderr
 
 
 def test_doctor_says_what_each_extra_would_bring(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ class Outcome:
         faces: reports on its faces, in the order of their numbers.
         model: id of the restorer.
         notes: the result's notes and hints.
+        failures: the result's failures.
         error: what failed, with the file's name; "" on success.
         skipped: whether nothing was done because the target exists.
         copied: whether nothing changed, so that the target is a copy of the source.
@@ -51,6 +52,7 @@ class Outcome:
     faces: tuple[FaceReport, ...] = ()
     model: str = ""
     notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
     error: str = ""
     skipped: bool = False
     copied: bool = False
@@ -65,6 +67,7 @@ class Outcome:
             "copied": self.copied,
             "faces": [report.to_dict() for report in self.faces],
             "notes": list(self.notes),
+            "failures": list(self.failures),
             "error": self.error or None,
         }
 
@@ -196,7 +199,7 @@ class _Run:
         if not copied:
             # For a changed picture, the result's notes already name the losses of reading.
             notes += (*(picture.losses if result.image is picture else ()), *image_files.left_out(picture, task.target))
-        return Outcome(task, faces, result.model, notes, copied=copied)
+        return Outcome(task, faces, result.model, notes, result.failures, copied=copied)
 
 
 def detect_files(

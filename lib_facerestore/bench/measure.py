@@ -26,6 +26,7 @@ from torch import nn
 from ..catalogue import Inventory, Store
 from ..errors import FaceRestoreError
 from ..faces.face import Face
+from ..networks.failures import is_out_of_memory
 from ..networks.load import Network
 from ..options.table import Options
 from ..pipeline import FaceRestorer
@@ -135,15 +136,6 @@ def _compare(calls: Mapping[str, Callable[[], Any]], repeats: int, device: torch
     if None in measured.peaks.values():
         measured.failures.append("no peak memory: it is not known on this system")
     return measured
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means too little memory, for which torch raises a plain RuntimeError on the CPU."""
-    said = str(error).lower()
-    texts = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and any(text in said for text in texts)
-    )
 
 
 def bench_network(model: str, store: Store, device: torch.device, repeats: int = 3) -> Row:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FaceRestoreError
 from ..stages.filters import gaussian
+from ..wording import pip_install
 
 Pixels = NDArray[np.uint8]
 Region = NDArray[np.bool_]
@@ -55,7 +56,8 @@ def color_module() -> Any:
         return importlib.import_module("skimage.color")
     except ImportError as error:
         raise FaceRestoreError(
-            "bench --quality: colour differences need the package scikit-image; run `pip install scikit-image`."
+            "bench --quality: colour differences need the package scikit-image; install it with "
+            f"`{pip_install('scikit-image')}`."
         ) from error
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .entries import Kind, ModelEntry, ModelFile, entry_of, known_model, known_models, recognise
 from .identify import IdentifiedFile, identify
-from .inventory import BUILT_IN, Inventory, misfit_message, package_is_there
+from .inventory import BUILT_IN, Inventory, misfit_message, package_is_there, refuse_path
 from .store import ENVIRONMENT, MODEL_SUFFIXES, Store, default_models_folder, inventory_of, webui_folders
 from .weights import weights_path
 
@@ -33,6 +33,7 @@ __all__ = [
     "misfit_message",
     "package_is_there",
     "recognise",
+    "refuse_path",
     "webui_folders",
     "weights_path",
 ]

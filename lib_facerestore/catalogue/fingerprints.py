@@ -24,6 +24,8 @@ ByteProgress = Callable[[int, int | None], None]
 """Called with the number of bytes so far, and of all bytes (None if unknown)."""
 Stamp = tuple[int, ...]
 """Size, time of modification (ns), time of status change (ns), inode of a file."""
+NO_FILE: Stamp = (0, 0, 0, 0)
+"""Stamp of a file that is not there."""
 Remembered = TypeVar("Remembered")
 
 MOST_FILES = 1000
@@ -70,11 +72,11 @@ def format_of(path: Path) -> Format:
 
 
 def stamp(path: Path) -> Stamp:
-    """Values that change whenever a file's content does; zeros if there is no file."""
+    """Values that change whenever a file's content does; `NO_FILE` if there is none."""
     try:
         return _stamp(path)
     except OSError:
-        return (0, 0, 0, 0)
+        return NO_FILE
 
 
 def sha256_of(path: Path, progress: ByteProgress | None = None) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..errors import ModelFileError
-from ..wording import did_you_mean, with_article
+from ..errors import ModelFileError, OptionError
+from ..wording import did_you_mean, pip_install, shown, with_article
 from .entries import Kind, ModelEntry, known_model, known_models
 from .identify import IdentifiedFile, models_named, name_rank
 from .weights import weights_path
@@ -26,10 +26,12 @@ class Inventory:
     Attributes:
         folders: the folders, in the order in which they were searched; downloads go to the first.
         files: all model files in them, identified, in a stable order.
+        paths: whether `find` also takes the path of any other file.
     """
 
     folders: tuple[Path, ...]
     files: tuple[IdentifiedFile, ...]
+    paths: bool = True
 
     def installed(self, kind: Kind | None = "restorer") -> dict[str, Path]:
         """Paths of the installed models of a kind by id, the best first; the built-in restorer is last.
@@ -80,12 +82,13 @@ class Inventory:
         """Find a model's file.
 
         Args:
-            model: id of a model, name of a file in the folders (with or without suffix), or path.
+            model: id of a model, name of a file in the folders (with or without suffix), or path if `paths` allows it.
             kind: kind that the model must have; None allows all.
 
         Raises:
             ModelFileError: it is not installed, or has another kind; the message says how to get it, or what is
                 installed.
+            OptionError: it is a path, which `paths` does not allow.
         """
         entry = known_model(model)
         if entry is not None:
@@ -93,7 +96,9 @@ class Inventory:
         for file in self.files:
             if model in (file.path.name, file.path.stem):
                 return file.path
-        if os.path.isfile(model):  # unlike Path, no error for a name that is too long
+        if not self.paths:
+            refuse_path(model)
+        elif os.path.isfile(model):  # unlike Path, no error for a name that is too long
             return Path(model)
         ids = [*self.installed(kind), *(file.path.name for file in self.files)]
         near = did_you_mean(model, [*ids, *(entry.id for entry in known_models(kind))])
@@ -129,6 +134,17 @@ class Inventory:
         return found
 
 
+def refuse_path(name: str, option: str = "model") -> None:
+    """Refuse a path as the value of an option: inside a WebUI, and over the network, no one chooses which file of the
+    machine is opened. The library and the command line take paths.
+
+    Raises:
+        OptionError: the name is a path.
+    """
+    if any(sign in name for sign in "/\\:\0") or name.startswith(("~", ".")):
+        raise OptionError(f"{option}: {shown(name)} is a path; give an id, or a file's name without its folder.")
+
+
 def misfit_message(file: IdentifiedFile) -> str:
     """The message for a file that has a model's name but is damaged or something else."""
     what = " or ".join(entry.id for entry in file.models) or "something else"
@@ -148,7 +164,7 @@ def _lacking(name: str, path: Path) -> str:
     entry = known_model(name)
     assert entry is not None
     if entry.needs and not package_is_there(entry.needs):
-        return f"needs the package {entry.needs}; install it (`pip install {entry.needs}`)."
+        return f"needs the package {entry.needs}; install it with `{pip_install(entry.needs)}`."
     missing = entry.lacking(path)
     return f"{_missing(missing, len(entry.beside))}; put them beside it." if missing else ""
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ModelFileError
+from ..wording import pip_install
 
 WRAPPING_KEYS = (
     "params_ema", "params-ema", "params", "state_dict", "model_state_dict", "g_ema", "generator", "net_g", "net",
@@ -39,7 +40,9 @@ PREFIXES = (
 Format = Literal["safetensors", "zip", "pickle", "onnx", "web page", "pointer", "empty", "unknown"]
 Shapes = dict[str, tuple[int, ...]]
 
-NEEDS_SAFETENSORS = "cannot be read, because the package safetensors is missing; run `pip install safetensors`."
+NEEDS_SAFETENSORS = (
+    f"cannot be read, because the package safetensors is missing; install it with `{pip_install('safetensors')}`."
+)
 _ONNX_GRAPH = 7  # number of the field of ModelProto that holds the network
 _HEADER_LIMIT = 100 * 2**20  # most bytes of a description of tensors; a longer one could fill the memory
 

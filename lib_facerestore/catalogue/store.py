@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import FaceRestoreError
+from ..wording import pip_install
 from .fingerprints import same_content
 from .identify import identify
 from .inventory import Inventory
@@ -34,8 +35,8 @@ def default_models_folder() -> Path:
         import platformdirs
     except ImportError as error:
         raise FaceRestoreError(
-            "the model folder cannot be found without the package platformdirs; run `pip install platformdirs`, or "
-            f"name a folder (--models DIR, or the variable {ENVIRONMENT})."
+            "the model folder cannot be found without the package platformdirs; install it with "
+            f"`{pip_install('platformdirs')}`, or name a folder (--models DIR, or the variable {ENVIRONMENT})."
         ) from error
     return Path(platformdirs.user_data_dir("facerestore", False)) / "models"
 
@@ -61,12 +62,14 @@ class Store:
         folders: the folders; they need not exist. Downloads go to the first.
         webui: the models folder of a WebUI; its sub-folders for GFPGAN, CodeFormer, ReActor and others are searched
             after `folders`. Without both arguments, `default_models_folder` is searched.
+        paths: whether a model may also be named by the path of a file elsewhere.
 
     Raises:
         FaceRestoreError: as for `default_models_folder`.
     """
 
-    def __init__(self, folders: Sequence[Path] | None = None, webui: Path | None = None) -> None:
+    def __init__(self, folders: Sequence[Path] | None = None, webui: Path | None = None, *, paths: bool = True) -> None:
+        self.paths = paths
         wanted = list(folders or ())
         wanted += webui_folders(webui) if webui else ()
         self.folders: tuple[Path, ...] = tuple(dict.fromkeys(wanted)) or (default_models_folder(),)
@@ -81,7 +84,7 @@ class Store:
 
     def scan(self) -> Inventory:
         """Search the folders and identify their files. A file is read only if it was not read before in this run."""
-        return Inventory(self.folders, tuple(identify(path) for path in self.files()))
+        return Inventory(self.folders, tuple(identify(path) for path in self.files()), self.paths)
 
     def duplicates(self) -> list[list[Path]]:
         """Groups of files with the same content; links to one file are counted once."""

@@ -9,6 +9,7 @@ import platform
 
 from ..catalogue import Store, default_models_folder, known_model, known_models, misfit_message
 from ..errors import FaceRestoreError
+from ..wording import pip_install
 from .findings import FILE_OF, Finding
 from .packages import PACKAGES, Package
 from .verdict import verdict
@@ -48,7 +49,7 @@ def _no_folder() -> Finding:
     try:
         return Finding("model folder", "note", f"{default_models_folder()}")
     except FaceRestoreError as error:
-        return Finding("model folder", "broken", str(error), "pip install platformdirs")
+        return Finding("model folder", "broken", str(error), pip_install("platformdirs"))
 
 
 def _package(package: Package) -> Finding:

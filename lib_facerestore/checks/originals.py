@@ -27,6 +27,7 @@ from ..networks.cpu_batches import Restore
 from ..networks.load import Network, find_family
 from ..networks.strict import HARMLESS_EXTRAS
 from ..system import facexlib_import
+from ..wording import pip_install
 from .replaced import replaced
 
 FIDELITY = 0.5
@@ -152,8 +153,9 @@ def _import(module: str, package: str) -> Any:
         return importlib.import_module(module)
     except Exception as error:  # these packages can raise anything at import
         raise FaceRestoreError(
-            f"the original network needs the package {package}, which cannot be imported ({error}); install it with: "
-            f"pip install --no-deps {package}  (or all of them, in the package's folder: pip install '.[reference]')."
+            f"the original network needs the package {package}, which cannot be imported ({error}); install it with "
+            f"`{pip_install('--no-deps', package)}`, or all of them, in the package's folder, with pip install "
+            "'.[reference]'."
         ) from error
 
 

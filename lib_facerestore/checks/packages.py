@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
+from ..wording import pip_install
+
 Role = Literal["required", "optional"]
 ALONE = "--no-deps"
 """For packages whose dependencies would change what is there: torch, numpy, OpenCV."""
@@ -42,7 +44,7 @@ class Package:
     @property
     def install(self) -> str:
         """The command that installs it."""
-        return f"pip install {self.options + ' ' if self.options else ''}{self.name}"
+        return pip_install(*([self.options] if self.options else []), self.name)
 
 
 PACKAGES: tuple[Package, ...] = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from ..catalogue import BUILT_IN, known_models, package_is_there
 from ..catalogue.fingerprints import hash_file, look_into
 from ..errors import FaceRestoreError, ModelFileError
+from ..wording import pip_install
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,7 @@ def verify(path: Path, entry: ModelEntry | None, device: str = "cpu", against_re
     try:
         package = package_lacking(path, entry)
         if package:
-            checks.append(Check("skipped", "load", f"needs the package {package}: pip install {package}"))
+            checks.append(Check("skipped", "load", f"needs the package {package}: {pip_install(package)}"))
         elif entry and not entry.used:
             checks.append(Check("skipped", "load", "Face Restore does not use this model and cannot load it"))
         else:

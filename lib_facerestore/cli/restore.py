@@ -121,6 +121,8 @@ def _follow(running: Iterator[Outcome], bar: Bar, quiet: bool) -> tuple[list[Out
                 bar.say(f"facerestore: {outcome.error}", error=True)
             elif not quiet:
                 bar.say(_summary(outcome))
+            for failure in outcome.failures:
+                bar.say(f"facerestore: {outcome.task.source}: {failure}", error=True)
     except KeyboardInterrupt:
         return outcomes, True
     return outcomes, False
@@ -129,12 +131,13 @@ def _follow(running: Iterator[Outcome], bar: Bar, quiet: bool) -> tuple[list[Out
 def _conclude(outcomes: list[Outcome], total: int, stopped: bool) -> int:
     """Print how many pictures failed or are not finished; returns the exit code."""
     failed = sum(bool(outcome.error) for outcome in outcomes)
+    incomplete = any(outcome.failures for outcome in outcomes)
     if failed and len(outcomes) > 1:
         print_error(f"{failed} of {len(outcomes)} pictures failed")
     if stopped:
         print_error(f"interrupted; {len(outcomes) - failed} of {total} pictures are finished")
         return INTERRUPTED
-    return FAILED if failed else OK
+    return FAILED if failed or incomplete else OK
 
 
 def _summary(outcome: Outcome) -> str:

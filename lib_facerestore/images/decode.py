@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from ..errors import InputError
+from ..wording import pip_install
 from .encode import TIFF_STRUCTURE
 from .metadata import (
     CARRIED_CHUNKS,
@@ -190,7 +191,8 @@ def _deep_tiff(data: bytes, tags: Any) -> np.ndarray:
         try:
             import tifffile
         except ImportError as error:
-            raise InputError("planar 16-bit TIFF needs the package tifffile; run `pip install tifffile`") from error
+            command = pip_install("--no-deps", "tifffile")
+            raise InputError(f"planar 16-bit TIFF needs the package tifffile; install it with `{command}`") from error
         values = np.moveaxis(tifffile.imread(io.BytesIO(data), key=0), 0, -1)
     if values.shape[:2] != (tags[257], tags[256]):
         raise ValueError("the 16-bit pixels cannot be decoded")

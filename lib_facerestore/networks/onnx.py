@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError, ModelFileError
+from ..wording import pip_install
 from .archs.family import Restorer
 
 logger = logging.getLogger(__name__)
@@ -174,8 +175,8 @@ def load_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxRestorer:
         runtime = importlib.import_module("onnxruntime")
     except ImportError as error:
         raise ModelFileError(
-            f"{path}: an .onnx file needs the package onnxruntime; install it (`pip install onnxruntime`), or choose "
-            "another model."
+            f"{path}: an .onnx file needs the package onnxruntime; install it with `{pip_install('onnxruntime')}`, or "
+            "choose another model."
         ) from error
     settings = runtime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()

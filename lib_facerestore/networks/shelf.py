@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..catalogue.fingerprints import Stamp, stamp
+from ..catalogue.fingerprints import NO_FILE, Stamp, stamp
 from ..errors import OptionError
 from ..options.table import PRECISIONS
 from .load import Network, is_onnx, load_network, usable_device
@@ -74,13 +74,14 @@ class Shelf:
     def network(self, path: Path) -> Network:
         """The network of a file, on the device.
 
-        Call this again before each use: the network may have been moved or dropped in the meantime.
+        Call this again before each use: the network may have been moved or dropped in the meantime. If its file was
+        deleted, the loaded network is still used.
 
         Raises:
             ModelFileError: as for `load_network`.
         """
         now = stamp(path)
-        if path in self._kept and self._kept[path].stamp != now:
+        if path in self._kept and self._kept[path].stamp != now and now != NO_FILE:
             del self._kept[path]
         if path not in self._kept:
             # Converted to its dtype before it moves, to save memory on the device. A session cannot move at all.
@@ -100,7 +101,7 @@ class Shelf:
         """
         for path in list(self._kept):
             self._move_away(path)
-        self._free_cache()
+        self.free_cache()
 
     def _make_space(self) -> None:
         """Drop and move the least recently used networks; the newest, which is needed now, stays."""
@@ -113,7 +114,7 @@ class Shelf:
         for path in surplus:
             self._move_away(path)
         if surplus:
-            self._free_cache()
+            self.free_cache()
 
     def _move_away(self, path: Path) -> None:
         network = self._kept[path].network
@@ -122,6 +123,7 @@ class Shelf:
         else:
             network.to("cpu")
 
-    def _free_cache(self) -> None:
+    def free_cache(self) -> None:
+        """Give unused memory of the accelerator back, e.g. after a call ran out of it."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -10,14 +10,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeVar, cast, get_args, get_type_hints
+from typing import Literal, TypeVar, cast, get_args, get_type_hints
 
 from ..errors import OptionError
 from ..wording import did_you_mean, shown
 from .spec import EVERYWHERE, OUTSIDE_WEBUI, Kind, OptionSpec, Scope, Value
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 DetectorName = Literal["auto", "retinaface-resnet50", "retinaface-mobilenet", "yunet", "lite"]
 FacesWord = Literal["all", "largest"]
@@ -72,10 +69,10 @@ class _KnownNames:
     It is a class of its own so that type checkers and `help` show the constructor's signature, not this one.
     """
 
-    def __new__(cls, *_: object, **values: object) -> Self:
+    def __new__(cls: type[T], *_: object, **values: object) -> T:
         for name in values:
             spec_for(name)
-        return super().__new__(cls)
+        return object.__new__(cls)
 
 
 @dataclass(frozen=True)

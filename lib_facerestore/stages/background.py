@@ -25,6 +25,7 @@ from ..catalogue.peek import views
 from ..errors import FaceRestoreError, InputError, ModelFileError
 from ..networks.load import State, named_tensors, read_state
 from ..system import facexlib_import
+from ..wording import pip_install
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
@@ -261,7 +262,7 @@ def _import_spandrel(name: str) -> ModuleType:
             logger.debug("spandrel fails at import", exc_info=True)
         raise ModelFileError(
             f"{name}: upscalers are read by the package spandrel, which cannot be imported ({error}); install it with "
-            "`pip install spandrel`, or choose upscaler none."
+            f"`{pip_install('spandrel')}`, or choose upscaler none."
         ) from error
 
 

@@ -44,6 +44,7 @@ class FaceJob:
         surroundings: what is measured around the face; None before `prepare`, and if the mask is outside the picture.
         reason: as in `FaceReport`.
         applied: as in `FaceReport`.
+        failure: why the restorer failed on this face, or "".
     """
 
     picture: int
@@ -58,6 +59,7 @@ class FaceJob:
     surroundings: Surroundings | None = None
     reason: str = ""
     applied: bool = False
+    failure: str = ""
 
     @property
     def report(self) -> FaceReport:
@@ -77,6 +79,11 @@ class FaceJob:
     def stop(self) -> None:
         """Leave the face alone, because the call was stopped."""
         self.restored, self.reason = None, f"face {self.face.number}: skipped, stopped"
+
+    def fail(self, why: str) -> None:
+        """Leave the face alone, because its restorer failed."""
+        self.restored, self.failure = None, f"{self.restorer.id} failed ({why})"
+        self.reason = f"face {self.face.number}: left alone, {self.failure}"
 
 
 def cut(picture: int, face: Face, restorer: ChosenRestorer, options: Options, pixels: NDArray[Any]) -> FaceJob:

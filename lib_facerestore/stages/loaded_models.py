@@ -145,6 +145,10 @@ class LoadedModels:
             self._parser = version, *self._load_parser(there)
         return self._parser[1:]
 
+    def free_cache(self) -> None:
+        """See `Shelf.free_cache`."""
+        self._shelf.free_cache()
+
     def unload(self) -> None:
         """Free the device: restorers move to the computer's memory, other networks are dropped until needed."""
         self._detectors.clear()

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import FaceRestoreError, InputError
 from ..faces.face import Face, FaceReport, select_faces
 from ..images.files import Picture
+from ..networks.failures import why
 from ..options.per_face import SKIP, Overrides, for_face
 from ..options.table import Options
 from . import face_job
@@ -124,6 +125,8 @@ def enlarge_pictures(
 ) -> None:
     """Set the canvas of every picture.
 
+    Raises FaceRestoreError if the upscaler fails, whatever it raises.
+
     If the call is stopped while an upscaler runs, the remaining pictures get none, and their jobs are stopped too.
 
     Args:
@@ -144,7 +147,14 @@ def enlarge_pictures(
         def report(done: int, _: int, before: int = before) -> None:
             caller.report("enlarge", before + done, total)
 
-        work.canvas = enlarge(work.picture.pixels, factor, upscaler, report, caller.stopped)
+        try:
+            work.canvas = enlarge(work.picture.pixels, factor, upscaler, report, caller.stopped)
+        except FaceRestoreError:
+            raise
+        except Exception as error:
+            raise FaceRestoreError(
+                f"the upscaler failed ({why(error)}); choose another one, or upscaler none."
+            ) from error
         before += tiles[index]
         if work.canvas is None:
             work.stopped = True

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from ..errors import FaceRestoreError
+from ..wording import pip_install
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def import_facexlib(module: str) -> types.ModuleType:
         return importlib.import_module(module)
     except Exception as error:  # a broken optional package may raise anything at import
         raise FaceRestoreError(
-            f"{module} cannot be imported ({error}); install it with: pip install facexlib. "
+            f"{module} cannot be imported ({error}); install it with `{pip_install('facexlib')}`. "
             "Without it only detectors and parsers that do not need it work, such as the built-in ones."
         ) from error
 

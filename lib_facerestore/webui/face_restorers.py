@@ -91,6 +91,8 @@ def restore_picture(np_image: NDArray[np.uint8], model: str) -> NDArray[np.uint8
             return np_image
         result = service.restore([np_image], Options(model=model), origin="Restore faces")[0]
         _last.summary = _summary(result)
+        for failure in result.failures:
+            host.notify(failure)
         if result.changed:
             return np.ascontiguousarray(result.image)
     except Exception as error:

@@ -7,13 +7,13 @@ becomes a sentence for the user.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from typing import Literal
 
 from ..catalogue import package_is_there
 from ..checks.packages import ALONE, PACKAGES, package_of
 from ..errors import FaceRestoreError
+from ..wording import pip_install
 
 Use = Literal["restore", "list", "download"]
 
@@ -26,6 +26,10 @@ _NEEDED: dict[Use, tuple[tuple[str, ...], str]] = {
     "list": (_TOML, "the models cannot be listed"),
     "download": (("httpx", "filelock", *_TOML), "no model can be downloaded"),
 }
+
+
+RESTART = ", then restart the WebUI"
+"""What messages inside a WebUI say after the command that installs a package."""
 
 
 class MissingPackageError(FaceRestoreError):
@@ -65,7 +69,6 @@ def note(use: Use) -> str:
 
 
 def _remedy(packages: list[str]) -> str:
-    alone = f"{ALONE} " if all(SMALL[package] == ALONE for package in packages) else ""
+    alone = [ALONE] if all(SMALL[package] == ALONE for package in packages) else []
     them = "them" if len(packages) > 1 else "it"
-    command = f"{sys.executable} -m pip install {alone}{' '.join(packages)}"
-    return f"install {them} with `{command}`, then restart the WebUI."
+    return f"install {them} with `{pip_install(*alone, *packages)}`{RESTART}."

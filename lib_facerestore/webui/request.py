@@ -76,12 +76,18 @@ def request_from_values(values: Mapping[str, object]) -> Request:
             raise OptionError(f"There is no option {shown(name)}.{near} The options are {', '.join(ARGUMENTS)}.")
     given = {name: value for name, value in values.items() if value is not None and not _emptied(name, value)}
     options: dict[str, Value] = {name: SPECS[name].parse(given[name]) for name in OPTION_NAMES if name in given}
+    overrides = _overrides(given.get("overrides", ""))
+    for one in (options, *overrides.values()):
+        if "model" in one:
+            from ..catalogue import refuse_path  # a WebUI's start does not need it
+
+            refuse_path(str(one["model"]))
     return Request(
         enabled=_switch("enabled", given.get("enabled", False)),
         options=Options(**options),  # type: ignore[arg-type]
         stage=_stage(given.get("stage", "decode")),
         save_before=_switch("save_before", given.get("save_before", False)),
-        overrides=_overrides(given.get("overrides", "")),
+        overrides=overrides,
     )
 
 

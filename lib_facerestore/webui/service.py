@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ..catalogue import BUILT_IN, IdentifiedFile, Inventory, Store, known_model, package_is_there
 from ..catalogue.fingerprints import stamp
 from ..catalogue.peek import Peeked
-from ..errors import FaceRestoreError, ModelFileError
+from ..errors import FaceRestoreError, InputError, ModelFileError
 from ..options.per_face import OverridesLike
 from ..options.table import Options
+from ..wording import pip_install
 from . import host, packages
 from .runs import RunPicture, Runs
 from .settings import Settings, read
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 _COMMAND = re.compile(r"with `facerestore models download [^`]*`")
+_PIP = re.compile(r"install (?:it|them) with `[^`]*pip install [^`]*`(?!, then restart)")
 
 Made = TypeVar("Made")
 
@@ -94,7 +96,7 @@ def restorer() -> FaceRestorer:
     named, device, root = folders(settings), host.device(settings.device), host.models_root()
     return _restorer.get(
         (tuple(named), device, settings.precision),
-        lambda: FaceRestorer(named or None, device, precision=settings.precision, webui=root),
+        lambda: FaceRestorer(named or None, device, precision=settings.precision, webui=root, paths=False),
     )
 
 
@@ -105,7 +107,7 @@ def folders(settings: Settings) -> list[Path]:
 
 def store() -> Store:
     """The model folders that the settings name now, and those of the WebUI. Downloads go to the first."""
-    return Store(folders(read()), host.models_root())
+    return Store(folders(read()), host.models_root(), paths=False)
 
 
 def with_default_model(options: Options) -> Options:
@@ -238,11 +240,15 @@ def call_after_reset(call: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def _remedies_of_the_page() -> Iterator[None]:
-    """Where there is a page, messages name its tab in place of the command line's `models download`."""
+    """Where there is a page, messages name its tab in place of the command line's `models download`, and say that the
+    WebUI must be restarted after a package was installed."""
     try:
         yield
-    except ModelFileError as error:
-        message = _COMMAND.sub("in the tab Face Restore", str(error)) if host.kind() else str(error)
+    except (ModelFileError, InputError) as error:
+        message = str(error)
+        if host.kind():
+            message = _COMMAND.sub("in the tab Face Restore", message)
+            message = _PIP.sub(lambda found: found[0] + packages.RESTART, message)
         if message == str(error):
             raise
         raise type(error)(message) from error
@@ -273,7 +279,7 @@ def _other(what: IdentifiedFile) -> ModelChoice | None:
         entry = what.models[0]
         return ModelChoice(path.name, f"{path.name} ({entry.family})", frozenset(entry.knobs), True, entry.family)
     if what.content.is_onnx:  # whether it has a weight is seen only when it is loaded
-        needs = f"{path}: needs the package onnxruntime; install it (`pip install onnxruntime`)."
+        needs = f"{path}: needs the package onnxruntime; install it with `{pip_install('onnxruntime')}`."
         fault = "" if package_is_there("onnxruntime") else needs
         return ModelChoice(path.name, path.name, frozenset({"fidelity"}), True, "", fault)
     return _by_family(path, what.content)

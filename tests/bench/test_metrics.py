@@ -119,5 +119,7 @@ def test_without_scikit_image_the_error_says_what_to_install(monkeypatch: pytest
     for name in [name for name in sys.modules if name.partition(".")[0] == "skimage"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "skimage", None)
-    with pytest.raises(FaceRestoreError, match="need the package scikit-image; run `pip install scikit-image`"):
+    with pytest.raises(
+        FaceRestoreError, match=r"need the package scikit-image; install it with `.*-m pip install scikit-image`"
+    ):
         metrics.to_lab(flat(1))

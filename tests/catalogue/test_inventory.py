@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lib_facerestore.catalogue import Store, fingerprints, inventory_of, known_model, known_models, peek
-from lib_facerestore.errors import FaceRestoreError, ModelFileError
+from lib_facerestore.errors import FaceRestoreError, ModelFileError, OptionError
+from lib_facerestore.wording import pip_install
 
 from .test_catalogue import empty_file, onnx_file, shapes_of
 
@@ -136,7 +137,7 @@ def test_a_model_whose_package_is_missing_is_not_usable(tmp_path: Path, monkeypa
     monkeypatch.setattr("lib_facerestore.catalogue.inventory.package_is_there", lambda name: name != "onnxruntime")
     there = Store([tmp_path]).scan()
     assert "gfpgan-1.4-onnx" in there.installed() and "gfpgan-1.4-onnx" not in there.usable()
-    assert "`pip install onnxruntime`" in there.faults()["gfpgan-1.4-onnx"]
+    assert f"`{pip_install('onnxruntime')}`" in there.faults()["gfpgan-1.4-onnx"]
 
 
 def test_a_damaged_file_is_among_the_faults(tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def test_without_safetensors_such_files_are_there_and_say_what_to_install(
         there = Store([tmp_path]).scan()
         assert list(there.installed(None)) == ["lite"]
         assert [file.path for file in there.others()] == [path]
-        assert "`pip install safetensors`" in there.faults().get("codeformer", there.others()[0].damaged)
+        assert f"`{pip_install('safetensors')}`" in there.faults().get("codeformer", there.others()[0].damaged)
     assert "codeformer" in Store([tmp_path]).scan().installed(), "seen once the package is there"
 
 
@@ -167,7 +168,7 @@ def test_without_platformdirs_a_folder_has_to_be_named(tmp_path: Path, monkeypat
     monkeypatch.undo()
     hide(monkeypatch, "platformdirs")
     monkeypatch.delenv("FACERESTORE_MODELS", raising=False)
-    with pytest.raises(FaceRestoreError, match=r"platformdirs.*`pip install platformdirs`.*FACERESTORE_MODELS"):
+    with pytest.raises(FaceRestoreError, match=r"platformdirs.*-m pip install platformdirs`.*FACERESTORE_MODELS"):
         Store()
     assert fingerprints.cache_file() is None
     path = tmp_path / "x.pth"
@@ -186,3 +187,17 @@ def test_the_catalogue_needs_no_small_package(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "['lite'] False\n"
+
+
+def test_a_store_can_refuse_paths(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, elsewhere = models / "small.safetensors", models.parent
+    (elsewhere / "stray.pth").write_bytes(b"x")
+    monkeypatch.chdir(elsewhere)
+    closed, opened = (Store([models], paths=paths).scan() for paths in (False, True))
+    assert closed.find("small.safetensors") == closed.find("small") == opened.find(str(file)) == file
+    assert opened.find("stray.pth") == Path("stray.pth")
+    for path in (str(file), "./stray.pth", "~/stray.pth", "C:stray.pth", "a\\stray.pth", "\0"):
+        with pytest.raises(OptionError, match="is a path; give an id, or a file's name without its folder"):
+            closed.find(path)
+    with pytest.raises(ModelFileError, match=r"model stray\.pth is not known"):
+        closed.find("stray.pth")

@@ -10,6 +10,7 @@ import pytest
 
 from lib_facerestore.catalogue import Store, fingerprints
 from lib_facerestore.checks import doctor, verdict
+from lib_facerestore.wording import pip_install
 
 from ..catalogue.test_catalogue import empty_file, shapes_of
 
@@ -65,7 +66,7 @@ def test_a_package_that_a_command_cannot_do_without_is_missing(
 ) -> None:
     take_away(monkeypatch, name, name)
     found = findings(tmp_path)[name]
-    assert found.status == "missing" and found.remedy == f"pip install {name}"
+    assert found.status == "missing" and found.remedy == pip_install(name)
     assert found.detail.startswith("needed for ")
 
 
@@ -75,14 +76,14 @@ def test_a_package_that_something_stands_in_for_is_a_note(
 ) -> None:
     take_away(monkeypatch, name, name)
     found = findings(tmp_path)[name]
-    assert found.status == "note" and found.remedy == f"pip install {name}"
+    assert found.status == "note" and found.remedy == pip_install(name)
     assert "; without it, " in found.detail and "page" not in found.detail
 
 
 def test_a_package_that_fails_on_import_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "httpx", None)  # its version is still known
     found = findings(tmp_path)["httpx"]
-    assert found.status == "broken" and found.remedy == "pip install httpx --force-reinstall"
+    assert found.status == "broken" and found.remedy == f"{pip_install('httpx')} --force-reinstall"
 
 
 def test_the_verdict_is_last_and_names_the_next_step(tmp_path: Path) -> None:
@@ -104,13 +105,13 @@ def test_the_verdict_is_last_and_names_the_next_step(tmp_path: Path) -> None:
 def test_the_verdict_on_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     take_away(monkeypatch, "httpx", "httpx")
     found = findings(tmp_path)["verdict"]
-    assert (found.status, found.remedy) == ("ok", "httpx: pip install httpx")
+    assert (found.status, found.remedy) == ("ok", f"httpx: {pip_install('httpx')}")
     monkeypatch.delitem(sys.modules, "lib_facerestore.networks.load", raising=False)
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setattr(verdict, "weights_path", lambda name: tmp_path / name)
     found = findings(tmp_path)["verdict"]
     assert found.status == "broken" and found.detail.startswith("faces cannot be restored here (")
-    assert found.remedy == "safetensors: pip install safetensors --force-reinstall"
+    assert found.remedy == f"safetensors: {pip_install('safetensors')} --force-reinstall"
 
 
 def test_the_verdict_on_the_device_and_the_folders() -> None:
@@ -134,5 +135,5 @@ def test_what_is_only_compared_with_comes_without_its_dependencies(
 ) -> None:
     take_away(monkeypatch, name, name)
     found = findings(tmp_path)[name]
-    assert found.status == "note" and found.remedy == f"pip install --no-deps {name}"
+    assert found.status == "note" and found.remedy == pip_install("--no-deps", name)
     assert "comparing" in found.detail

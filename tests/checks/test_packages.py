@@ -10,6 +10,7 @@ import pytest
 
 import lib_facerestore
 from lib_facerestore.checks.packages import PACKAGES, package_of
+from lib_facerestore.wording import pip_install
 
 ROOT = Path(lib_facerestore.__file__).parent
 OF_THE_HOST = {"modules", "modules_forge", "fastapi", "pydantic", "starlette", "anyio", "uvicorn"}
@@ -41,6 +42,6 @@ def test_a_missing_module_is_traced_to_its_package(raised: str, name: str | None
 
 def test_the_command_that_installs_a_package_is_whole() -> None:
     commands = {package.name: package.install for package in PACKAGES}
-    assert commands["httpx"] == "pip install httpx"
-    assert commands["gfpgan"] == "pip install --no-deps gfpgan"
+    assert commands["httpx"] == pip_install("httpx")
+    assert commands["gfpgan"] == pip_install("--no-deps", "gfpgan")
     assert len(commands) == len(PACKAGES)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from lib_facerestore.cli import main as cli
 from lib_facerestore.stages import loaded_models
+from lib_facerestore.wording import pip_install
 
 from ..conftest import KnownFaces
 from .conftest import Run
@@ -128,7 +129,7 @@ def test_doctor_ends_with_a_verdict(
     monkeypatch.delenv("FACERESTORE_MODELS", raising=False)
     monkeypatch.setitem(sys.modules, "platformdirs", None)
     assert cli.main(["doctor", "--device", "cpu"]) == cli.FAILED
-    assert "platformdirs: pip install platformdirs" in capsys.readouterr().out.splitlines()[-1]
+    assert f"platformdirs: {pip_install('platformdirs')}" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize("action", [["list"], ["download", "codeformer"], ["import", "x.pth"]], ids=lambda one: one[0])

@@ -79,6 +79,22 @@ def test_a_face_that_no_picture_has_is_no_success(
     assert run("restore", one, two, "--faces", "9", *skipped) == cli.OK
 
 
+def test_a_network_that_fails_costs_its_faces_and_the_exit_code(
+    run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(pipeline, "_restore", fail)
+    one, out = album / "one.png", tmp_path / "out.png"
+    assert run("restore", one, "-o", out, "--model", "small", "--json") == cli.FAILED
+    captured = capsys.readouterr()
+    (row,) = json.loads(captured.out)
+    assert row["error"] is None and row["failures"] == ["face 1: small failed (RuntimeError: no kernel)"]
+    assert f"facerestore: {one}: face 1: small failed (RuntimeError: no kernel)" in captured.err
+    assert out.read_bytes() == one.read_bytes()
+
+
 def test_options_without_effect_are_told(
     run: Run, album: Path, tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

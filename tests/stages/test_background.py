@@ -286,7 +286,7 @@ def test_without_spandrel_lanczos_works_and_the_remedy_is_named(monkeypatch: pyt
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, raising(error))
-            with pytest.raises(ModelFileError, match=rf"{error}.*`pip install spandrel`, or choose upscaler none"):
+            with pytest.raises(ModelFileError, match=rf"{error}.*-m pip install spandrel`, or choose upscaler none"):
                 load_upscaler({"body.0.weight": torch.zeros(2)})
             assert enlarge(noise(4, 4), 2, None).shape == (8, 8, 3)
 

@@ -31,11 +31,11 @@ def result(*faces: FaceReport, model: str = "lite", notes: tuple[str, ...] = ())
 
 
 def texts() -> st.SearchStrategy[str]:
-    """Names of files, as strange as the options allow them."""
+    """Names of files, as strange as the options allow them; paths are refused."""
     letters = st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp"))
     sizes = st.tuples(st.integers(0, 9999), st.integers(0, 9999)).map(lambda pair: f"{pair[0]}x{pair[1]}")
-    drawn = st.text(letters, min_size=1, max_size=12) | st.text('ab",:\\ x1', min_size=1, max_size=8) | sizes
-    return drawn.map(str.strip).filter(bool)
+    drawn = st.text(letters, min_size=1, max_size=12) | st.text('ab", x1', min_size=1, max_size=8) | sizes
+    return drawn.map(str.strip).filter(lambda name: bool(name) and not re.search(r"^[~.]|[/\\:]", name))
 
 
 def values(spec: OptionSpec) -> st.SearchStrategy[Any]:

@@ -130,7 +130,8 @@ def test_a_start_needs_no_small_package(answers: dict[str, dict[str, Any]], name
     assert "Auto (Face Restore)" in answer["restorers"] and answer["models"][0] == 200
     if name == "safetensors":
         for text in (answer["note"], answer["comment"], answer["detect"][1], answer["restore"][1]):
-            assert "package safetensors is missing" in text and "pip install safetensors" in text
+            assert "package safetensors is missing" in text
+            assert f"install it with `{sys.executable} -m pip install safetensors`, then restart the WebUI." in text
         assert answer["detect"][0] == answer["restore"][0] == 409
     else:
         assert answer["note"] == "auto is lite now." and answer["comment"] == ""

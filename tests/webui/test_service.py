@@ -10,11 +10,12 @@ import PIL.Image
 import pytest
 import safetensors.torch
 
-from lib_facerestore import ModelFileError, Options
+from lib_facerestore import InputError, ModelFileError, OptionError, Options
 from lib_facerestore.catalogue import known_model
 from lib_facerestore.webui import face_restorers, runs, service
 from lib_facerestore.webui.page import model_notes
 from lib_facerestore.webui.service import RunPicture
+from lib_facerestore.wording import pip_install
 
 from ..catalogue.test_catalogue import empty_file, shapes_of
 from ..conftest import KnownFaces, small_lite
@@ -148,3 +149,35 @@ def test_the_last_run_is_kept_reduced_and_bounded(host: Host) -> None:
     assert len(service.last_run("txt2img")) == runs.MOST_PICTURES
     service.remember("txt2img", [])
     assert service.last_run("txt2img") == [] == service.last_run("extras")
+
+
+def test_no_path_is_opened_inside_a_webui(host: Host, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.zeros((64, 64, 3), np.uint8)
+    known(monkeypatch)
+    assert service.restore([picture], Options(model="small"))[0].model == "small"
+    with pytest.raises(OptionError, match=r"model: .* is a path; give an id, or a file's name without its folder"):
+        service.restore([picture], Options(model=str(small)))
+    with pytest.raises(OptionError, match="is a path"):
+        service.restore([picture], Options(model="small"), [{1: {"model": str(small)}}])
+    settings = service.Settings(default_model=str(small))
+    monkeypatch.setattr(service, "read", lambda: settings)
+    with pytest.raises(OptionError, match="is a path"):
+        service.restore([picture], Options())
+    assert "is a path; give an id" in model_notes.model_note(str(small))
+    monkeypatch.chdir(small.parent)
+    small.rename(host.root / "stray.safetensors")
+    monkeypatch.chdir(host.root)
+    with pytest.raises(ModelFileError, match=r"stray\.safetensors is not known"):
+        service.restore([picture], Options(model="stray.safetensors"))
+
+
+@pytest.mark.parametrize("kind", [ModelFileError, InputError])
+def test_a_package_that_is_missing_asks_for_a_restart_of_the_webui(
+    host: Host, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise kind(f"x.onnx: needs a package; install it with `{pip_install('onnxruntime')}`, or choose another model.")
+
+    monkeypatch.setattr(service.restorer(), "restore_many", fail)
+    with pytest.raises(kind, match=r"pip install onnxruntime`, then restart the WebUI, or choose another model\."):
+        service.restore([], Options())

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import PIL.Image
 
-from ...catalogue import Kind, Store, known_model
+from ...catalogue import Kind, Store, known_model, refuse_path
 from ...errors import InputError, OptionError
 from ...images import files as image_files
 from ...images.files import Picture
@@ -113,13 +113,12 @@ def read_overrides(given: object, pictures: int, single: bool, store: Store) -> 
 def check_model(name: str, store: Store, option: str = "model") -> None:
     """Check that a name is the id of an installed model or the bare name of a file in the model folders.
 
-    The library takes a path as well; a request must not choose which file of this machine is opened.
-    Raises RefusedError: 422 for a path, 404 for an unknown name, 409 for a model that is not installed.
+    Raises OptionError for a path (see `refuse_path`); RefusedError for an unknown name (404), and for a model that is
+    not installed (409).
     """
     if name == SPECS[option].default:
         return
-    if any(sign in name for sign in "/\\:\0") or name.startswith(("~", ".")):
-        raise RefusedError(422, f"{option}: {shown(name)} is a path; give an id, or a file's name without its folder.")
+    refuse_path(name, option)
     kind: Kind = "restorer" if option == "model" else "upscaler"
     inventory = store.scan()
     installed = inventory.installed(kind)

@@ -179,6 +179,6 @@ def _picture(result: Result[Picture], image: str | None, format_name: Format) ->
         changed=bool(result.changed),
         model=result.model,
         faces=[RestoredFace(**report.to_dict()) for report in result.faces],
-        notes=[*result.notes, *result.hints],
+        notes=[*result.notes, *result.hints, *result.failures],
         timings={stage: round(float(seconds), 4) for stage, seconds in result.timings.items()},
     )

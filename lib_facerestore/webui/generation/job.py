@@ -32,10 +32,14 @@ CELL = "_facerestore_xyz"
 class Line(infotext.CallableText):
     """A value that we have put into `p.extra_generation_params`; by its class we find it when it is to be removed.
 
+    It holds no function, so that `p` can be pickled and copied.
+
     Attributes:
+        grid: its text for the grid of all pictures; None leaves the line out there.
         group: "run" (what the Script has done) or "restorer" (what the WebUI's own "Restore faces" has done).
     """
 
+    grid: str | None
     group: str
 
     @classmethod
@@ -44,16 +48,16 @@ class Line(infotext.CallableText):
 
         Args:
             text: for the picture in hand.
-            grid: for the grid of all pictures; None leaves the line out there.
+            grid: see `Line`.
             group: see `Line`.
         """
-
-        def value(use_main_prompt: bool = False, **_: object) -> str | None:
-            return grid if use_main_prompt else text
-
-        line = cls.of(text, value)
-        line.group = group
+        line = cls(text)
+        line.grid, line.group = grid, group
         return line
+
+    def __call__(self, use_main_prompt: bool = False, **_: object) -> str | None:  # type: ignore[override]
+        """What the WebUI writes: the line of the picture, or with `use_main_prompt` that of the grid."""
+        return self.grid if use_main_prompt else str(self)
 
 
 def clear_lines(p: Any, *groups: str) -> None:
@@ -97,6 +101,9 @@ class Done:
 class Job:
     """One generation with its request.
 
+    Other extensions copy and pickle `p`. What they copy gets a job of its own when it is used, so that there a job
+    becomes None: its pictures need not be copied.
+
     Attributes:
         owner: the `p` that it belongs to; a copy of `p`, which has the same attributes, needs a job of its own.
         args, cell: what the request was read from: the Script's arguments and the values of the X/Y/Z axes.
@@ -120,6 +127,9 @@ class Job:
     crop: Any = None
     results: list[Result[Any]] = field(default_factory=list)
     remembered: int = 0
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
 
 
 def job_of(p: Any, args: Sequence[object]) -> Job | None:
@@ -188,6 +198,8 @@ def run(p: Any, job: Job, images: Sequence[Any], masks: Sequence[Any], apply_mas
             if result.changed and apply_mask and mask is not None:
                 after = blend(image, after, mask)
             made.append(Done(image, after, replace(result, image=None)))
+        for failure in dict.fromkeys(failure for result in results for failure in result.failures):
+            report(p, job, failure)
         return made
     except FaceRestoreError as error:
         report(p, job, str(error))
@@ -211,6 +223,8 @@ def finish(p: Any, job: Job, done: Done | None, index: int, tab: str) -> None:
     from .. import service
 
     lines = infotext.write(job.request, [done.result], service.knobs_of_run([done.result]))
+    if done.result.failures:
+        lines |= infotext.error_line("; ".join(done.result.failures))
     together = lines | {infotext.RESULT: infotext.describe(job.results)} if lines else {}
     put_lines(p, lines, together)
     if not getattr(p, "is_api", False):  # a program's pictures are not in the page's gallery

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from ...catalogue import known_model
-from ...errors import FaceRestoreError
+from ...errors import FaceRestoreError, OptionError
 from ...options.table import SPECS
 from ...wording import did_you_mean
 from .. import packages, service, settings
@@ -36,6 +36,8 @@ def model_note(model: object) -> str:
         return f"{name} is not installed. It can be downloaded in the tab Face Restore."
     try:
         service.store().scan().find(name)
+    except OptionError as error:  # a path
+        return str(error)
     except Exception as error:
         logger.debug("model %s: %s", name, error)
         return f"There is no model {name}.{did_you_mean(name, choices)}"

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import copy
 import gc
+import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 
-from lib_facerestore.webui.generation.job import CELL, JOB, clear_lines, forget, job_of, put_lines
+from lib_facerestore.webui.generation.job import CELL, JOB, Done, clear_lines, forget, job_of, put_lines
+
+
+class Uncopied:
+    """What is large, or cannot be copied."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        raise AssertionError("it was copied")
 
 
 class Processing:
@@ -49,6 +58,25 @@ def test_a_job_does_not_keep_its_generation_alive() -> None:
     del p
     gc.collect()
     assert job.owner() is None
+
+
+def test_p_can_be_pickled_and_copied_while_a_job_hangs_on_it() -> None:
+    p = Processing()
+    setattr(p, CELL, {"enabled": True, "overrides": {2: {"skip": True}}})
+    job = job_of(p, [True])
+    assert job is not None
+    picture = np.zeros((8, 8, 3), np.uint8)
+    job.decoded, job.mask = {0: Done(picture, picture, None)}, Uncopied()
+    put_lines(p, {"Face restore model": "lite"}, {"Face restore model": "lite, all"})
+    copies: list[Processing] = [copy.deepcopy(p), pickle.loads(pickle.dumps(p))]
+    for copied in copies:
+        line = copied.extra_generation_params["Face restore model"]
+        assert line == line() == "lite" and line(use_main_prompt=True) == "lite, all"
+        own = job_of(copied, [True])
+        assert own is not None and own is not job and own.owner() is copied and own.request == job.request
+        clear_lines(copied)
+        assert copied.extra_generation_params == {}
+    assert job_of(p, [True]) is job and job.decoded
 
 
 def test_the_cell_of_a_plot_counts_in_place_of_the_arguments() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -161,6 +163,53 @@ def test_nothing_is_raised_when_restoring_fails(
     assert any("out of memory" in text for text in host.shared.state.texts)
     missing = host.run("txt2img", args=args(stage=stage, model="nobody"), decoded=[photo()])
     assert equal(missing.images[0], photo()) and infotext.ERROR in keys(missing.infotexts[0])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_network_that_fails_on_a_face_is_told_and_the_others_are_restored(
+    host: Host, known: Known, stage: str
+) -> None:
+    start(host)
+    known.restorer.batch_size = 1
+
+    def first_only() -> None:
+        if known.batches:
+            raise RuntimeError("no kernel")
+
+    known.before = first_only
+    done = host.run("txt2img", args=args(stage=stage), decoded=[photo()])
+    told = "face 2: small.safetensors failed (RuntimeError: no kernel)"
+    found = keys(done.infotexts[0])
+    assert found[infotext.ERROR] == told and "1 restored, 1 skipped (small.safetensors failed" in found[infotext.RESULT]
+    assert any(told in text for text in host.shared.state.texts) and told in done.comments
+    assert not equal(done.images[0], photo())
+
+
+def test_other_scripts_may_copy_p_at_any_time(host: Host, known: Known) -> None:
+    from modules import scripts
+
+    class Copying(scripts.Script):
+        seen = 0
+
+        def title(self) -> str:
+            return "Copying"
+
+        def show(self, is_img2img: bool) -> object:
+            return scripts.AlwaysVisible
+
+        def postprocess_image(self, p: Any, pp: Any, *args: Any) -> None:
+            alone = copy.copy(p)
+            alone.scripts_value = None
+            alone.decoded = None
+            for copied in (copy.deepcopy(alone), pickle.loads(pickle.dumps(alone))):
+                assert copied.extra_generation_params == p.extra_generation_params
+            type(self).seen += 1
+
+    host.add_script(Copying)
+    start(host)
+    done = host.run("txt2img", args=args(), decoded=[photo(), photo(1)], batch_size=2)
+    assert Copying.seen == 2
+    assert [keys(text)[infotext.RESULT] for text in done.infotexts[1:]] == ["2 restored"] * 2
 
 
 def test_a_missing_model_is_told(host: Host, known: Known) -> None:
