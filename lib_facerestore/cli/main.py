@@ -1,7 +1,8 @@
 """The command line: `facerestore restore | detect | models | bench | doctor`, also as `python -m lib_facerestore`.
 
 Results and JSON are printed on standard output, progress and errors on standard error. Exit codes: 0 success, 1 some
-file failed or a face of --faces is in no picture, 2 the command or an option is wrong, 130 interrupted.
+file failed, a model failed on a face, or a face of --faces is in no picture; 2 the command or an option is wrong, 130
+interrupted.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ def _sharpened(power: NDArray[np.float64]) -> NDArray[np.float64]:
 def _spectrum(patches: FloatImage) -> NDArray[np.float64]:
     """Power spectrum (C×16×16) of noise in patches (N×C×16×16); its mean is the variance.
 
-    It is the mean over the patches without the strongest twentieth, in which there may be structure, divided by that of an
-    exponential distribution with mean 1. (A median would miss noise that JPEG left in a few blocks only.) What is
+    It is the mean over the patches without the strongest twentieth, in which there may be structure, divided by that of
+    an exponential distribution with mean 1. (A median would miss noise that JPEG left in a few blocks only.) What is
     coarser than 3 cycles for 16 pixels is limited to what a Gaussian spectrum through the finer frequencies would have,
     because shading is left there. What patches without their mean and slope do not show is extrapolated likewise.
     """

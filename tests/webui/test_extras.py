@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from lib_facerestore import pipeline
 from lib_facerestore.errors import ModelFileError
 from lib_facerestore.pipeline import FaceRestorer
 from lib_facerestore.webui import infotext, service
@@ -69,6 +70,17 @@ def test_on_restores_and_tells(tab: Host, image: PIL.Image.Image) -> None:
         "Face restore grain": "auto", "Face restore result": "2 restored",
     }  # fmt: skip
     assert np.array_equal(pixels(tab.saved[-1].image), pixels(done.image))
+
+
+def test_a_network_that_fails_is_told(tab: Host, image: PIL.Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(pipeline, "_restore", fail)
+    (done,) = tab.extras([image], {NAME: ON})
+    told = "faces 1, 2: small failed (RuntimeError: no kernel)"
+    assert lines(done)[infotext.ERROR] == told and any(told in text for text in tab.shared.state.texts)
+    assert np.array_equal(pixels(done.image), pixels(image))
 
 
 def test_none_for_some_arguments_takes_their_defaults(tab: Host, image: PIL.Image.Image) -> None:

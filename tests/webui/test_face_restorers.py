@@ -110,6 +110,17 @@ def test_nothing_is_ever_raised(host: Host, known: Known, given: Any, monkeypatc
     assert "no memory" in face_restorers.take_summary() and face_restorers.take_summary() == ""
 
 
+def test_a_network_that_fails_is_told(host: Host, known: Known) -> None:
+    def fail() -> None:
+        raise RuntimeError("no kernel")
+
+    known.before = fail
+    given = photo()
+    assert face_restorers.restore_picture(given, "small.safetensors") is given
+    told = "small.safetensors failed (RuntimeError: no kernel)"
+    assert any(told in text for text in host.shared.state.texts) and told in face_restorers.take_summary()
+
+
 def test_a_message_that_cannot_be_shown_does_not_fail_the_job(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     class Closed:
         interrupted = skipped = False

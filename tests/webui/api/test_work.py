@@ -17,6 +17,7 @@ pytest.importorskip("httpx")
 
 from fastapi.testclient import TestClient
 
+from lib_facerestore import pipeline
 from lib_facerestore.errors import ModelFileError
 from lib_facerestore.images import files as image_files
 from lib_facerestore.webui.api.work import webui_turn
@@ -132,6 +133,20 @@ def test_what_the_service_raises_is_answered(client: TestClient, service: Servic
     refused(client.post(f"{V1}/restore", json=body), 409, "is damaged")
     service.error = RuntimeError("out of memory\nmore lines")
     refused(client.post(f"{V1}/restore", json=body), 500, "RuntimeError", "out of memory", "log")
+
+
+def test_a_network_that_fails_is_no_error_but_a_reason_and_a_note(
+    client: TestClient, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(pipeline, "_restore", fail)
+    answer = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL}).json()
+    assert (answer["restored"], answer["skipped"]) == (0, 2)
+    told = "small.safetensors failed (RuntimeError: no kernel)"
+    assert answer["results"][0]["notes"] == [f"faces 1, 2: {told}"]
+    assert answer["results"][0]["faces"][0]["reason"] == f"face 1: left alone, {told}"
 
 
 def add_queue(host: Host) -> threading.Lock:
