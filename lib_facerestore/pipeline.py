@@ -251,8 +251,7 @@ class FaceRestorer:
         fault = ""
         if any(job.wants_parsing for job in ready):
             parser, fault = self.loaded.parser(there)
-        if ready:
-            caller.report("paste", 0, len(ready))
+        caller.report("paste", 0, len(ready))
         for start in range(0, len(ready), self.batch_size):
             batch = ready[start : start + self.batch_size]
             started = time.perf_counter()
@@ -267,11 +266,13 @@ class FaceRestorer:
                 job.timings["parse"] = parsing
                 covers_known = parser is not None and parser.knows_covers
                 face_job.prepare(job, labels, *_canvas(works[job.picture]), covers_known)
-        for done, job in enumerate(ready):
-            if done and done % self.batch_size == 0:
+        done = 0
+        for index in dict.fromkeys(job.picture for job in ready):
+            canvas = _canvas(works[index])
+            for group in face_job.touching([job for job in ready if job.picture == index], *canvas):
+                face_job.paste(group, *canvas)
+                done += len(group)
                 caller.report("paste", done, len(ready))
-            face_job.paste(job, *_canvas(works[job.picture]))
-        caller.report("paste", len(ready), len(ready))
         return fault
 
 

@@ -6,6 +6,8 @@ All pictures are RGB; float pictures are in [0, 1].
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -49,6 +51,21 @@ def mix_detail(restored: FloatImage, original: FloatImage, detail: float) -> Flo
     return np.asarray(restored + np.float32(detail) * (difference - gaussian(difference, sigma)), np.float32)
 
 
+@dataclass(frozen=True)
+class Layer:
+    """What a restored face does to a picture that no face was pasted into yet.
+
+    Attributes:
+        box: the part of the picture.
+        change: what is added to it, h×w×3 float32; in levels from 0 to 1.
+        alpha: opacity, h×w float32 in [0, 1]; where it is 0, so is the change.
+    """
+
+    box: PixelBox
+    change: FloatImage
+    alpha: FloatImage
+
+
 def paste(
     image: NDArray[Any],
     restored: FloatImage,
@@ -60,7 +77,30 @@ def paste(
     grain: Grain = 0.0,
     surroundings: Surroundings | None = None,
 ) -> PixelBox:
-    """Blend the restored crop into the picture, in place.
+    """Blend the restored crop into the picture, in place: `layer`, then `apply`. Arguments and errors are theirs.
+
+    Returns:
+        The box of the changed pixels; (0, 0, 0, 0) if there are none.
+    """
+    found = layer(image, restored, original, mask, matrix, visibility, detail, grain, surroundings)
+    if found is None:
+        return 0, 0, 0, 0
+    apply(image, [found])
+    return found.box
+
+
+def layer(
+    image: NDArray[Any],
+    restored: FloatImage,
+    original: FloatImage,
+    mask: FloatImage,
+    matrix: ArrayLike,
+    visibility: float = 1.0,
+    detail: float = 0.0,
+    grain: Grain = 0.0,
+    surroundings: Surroundings | None = None,
+) -> Layer | None:
+    """What the restored crop does to the picture, which is not changed.
 
     The opacity is mask × visibility. Pixels with opacity 0 stay bit-identical; the others are rounded to the nearest
     level. If the face is not much smaller than the crop, only the *change* by the restoration is added, so that details
@@ -68,7 +108,7 @@ def paste(
     or JPEG blocks are measured in the picture, these details are cleaned of them first.
 
     Args:
-        image: H×W×3 uint8, uint16, or float32 in [0, 1]; writable.
+        image: H×W×3 uint8, uint16, or float32 in [0, 1], before any face was pasted into it.
         restored: size×size×3 float32 in [0, 1].
         original: the crop before restoration, size×size×3 float32 in [0, 1].
         mask: size×size, from `build_mask`.
@@ -80,7 +120,7 @@ def paste(
         surroundings: what `look_around` found in the picture before any face was pasted; None looks now.
 
     Returns:
-        The box of the changed pixels; (0, 0, 0, 0) if there are none.
+        The layer; None if it changes nothing.
 
     Raises:
         InputError: the shapes or types do not fit, or a restored value is not finite.
@@ -89,20 +129,19 @@ def paste(
     m = np.asarray(matrix, np.float64)
     box = mask_box(mask, m, image.shape)
     if visibility == 0 or box is None:
-        return 0, 0, 0, 0
+        return None
     x0, y0, x1, y1 = box
     to_crop = alignment.compose(m, [[1.0, 0.0, x0], [0.0, 1.0, y0]])
     alpha = np.clip(warping.warp(mask, to_crop, x1 - x0, y1 - y0, "zero", smooth=True), 0.0, 1.0) * visibility
     alpha[alpha < 1e-4] = 0.0
     rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
     if len(rows) == 0:
-        return 0, 0, 0, 0
+        return None
 
     found = surroundings or look_around(image, mask, m)
     assert found is not None  # the mask is in the picture
     amount = found.film if grain == "auto" else grain
-    region = image[y0:y1, x0:x1]
-    before = warping.to_float(region)
+    before = warping.to_float(image[y0:y1, x0:x1])
     # Fraction of the details above the resolution of the crop that is kept.
     band = float(smoothstep((1.0 / alignment.scale_of(m) - _NO_BAND) / (_WHOLE_BAND - _NO_BAND)))
     # The change is W(restored) - (1 - band) * picture - band * W(original), where the warp W is linear.
@@ -113,11 +152,40 @@ def paste(
     if band > 0:
         unwanted = found.variance * np.float32((1 - amount) ** 2)
         change += np.float32(band) * _cleaning(before, unwanted, to_crop, len(mask))
-    after = before + alpha[..., None] * change
+    change *= alpha[..., None]
     if amount > 0:
-        after += grain_like(before, np.clip(after, 0.0, 1.0), alpha, found.around, amount, _seed(m))
-    np.copyto(region, _to_depth(after, image.dtype), where=(alpha > 0)[..., None])
-    return x0 + int(columns[0]), y0 + int(rows[0]), x0 + int(columns[-1]) + 1, y0 + int(rows[-1]) + 1
+        change += grain_like(before, np.clip(before + change, 0.0, 1.0), alpha, found.around, amount, _seed(m))
+    part = np.s_[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
+    inside = (x0 + part[1].start, y0 + part[0].start, x0 + part[1].stop, y0 + part[0].stop)
+    return Layer(inside, change[part], alpha[part])
+
+
+def apply(image: NDArray[Any], layers: Sequence[Layer]) -> None:
+    """Add the layers of overlapping faces to the picture, in place, so that each pixel is changed once.
+
+    The opacity there is the highest of theirs, and the restored pixel the mean of theirs, weighted by opacity. So two
+    restorations of the same pixels do not add up, as they would if the second were pasted into the result of the first,
+    and the order of the faces does not matter.
+
+    Args:
+        image: H×W×3 uint8, uint16, or float32 in [0, 1]; writable; as it was for `layer`.
+        layers: from `layer`.
+    """
+    if not layers:
+        return
+    lows, highs = (np.array([one.box[side : side + 2] for one in layers]) for side in (0, 2))
+    (x0, y0), (x1, y1) = lows.min(axis=0).tolist(), highs.max(axis=0).tolist()
+    region = image[y0:y1, x0:x1]
+    change, total = np.zeros(region.shape, np.float32), np.zeros(region.shape[:2], np.float32)
+    highest = np.zeros_like(total)
+    for one in sorted(layers, key=lambda one: (one.box, float(one.change.sum()))):  # so that sums are rounded alike
+        part = np.s_[one.box[1] - y0 : one.box[3] - y0, one.box[0] - x0 : one.box[2] - x0]
+        change[part] += one.change
+        total[part] += one.alpha
+        np.maximum(highest[part], one.alpha, out=highest[part])
+    share = np.divide(highest, total, out=np.zeros_like(total), where=total > 0)  # 1 where there is one face
+    after = warping.to_float(region) + change * share[..., None]
+    np.copyto(region, _to_depth(after, image.dtype), where=(total > 0)[..., None])
 
 
 def _cleaning(before: FloatImage, variance: FloatImage, to_crop: NDArray[np.float64], size: int) -> FloatImage:

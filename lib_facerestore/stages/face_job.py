@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..faces import alignment, warping
+from ..faces.alignment import PixelBox
 from ..faces.face import Face, FaceReport
 from ..options.table import Options
 from . import blending, color, masks
 from .filters import FloatImage
 from .loaded_models import ChosenRestorer
 from .skin import with_missed_skin
-from .surroundings import Surroundings, look_around
+from .surroundings import Surroundings, look_around, mask_box
 
 TEMPLATES: dict[str, Callable[[int], NDArray[np.float64]]] = {
     "ffhq": alignment.ffhq_template,
@@ -144,14 +145,55 @@ def _mask(
     return masks.build_mask(job.crop.shape[0], landmarks, labels, *arguments)
 
 
-def paste(job: FaceJob, canvas: NDArray[Any], size_before: tuple[int, int]) -> None:
-    """Blend the restored face into the canvas, in place, and set the job's `applied`, `reason` and `timings`.
+def touching(jobs: Sequence[FaceJob], canvas: NDArray[Any], size_before: tuple[int, int]) -> list[list[FaceJob]]:
+    """Groups of jobs whose masks' boxes overlap, directly or through others; most have one job.
 
     Args:
-        job: a job after `prepare`.
+        jobs: jobs of one picture, after `prepare`.
         canvas: as for `prepare`.
         size_before: as for `prepare`.
     """
+    groups: list[tuple[list[FaceJob], list[PixelBox]]] = []
+    for job in jobs:
+        assert job.mask is not None
+        box = mask_box(job.mask, _to_crop(job, size_before, canvas), canvas.shape) or (0, 0, 0, 0)
+        own, boxes, others = [job], [box], []
+        for group in groups:
+            if any(_overlap(box, other) for other in group[1]):
+                own, boxes = group[0] + own, group[1] + boxes
+            else:
+                others.append(group)
+        groups = [*others, (own, boxes)]
+    return [group for group, _ in groups]
+
+
+def _overlap(one: PixelBox, other: PixelBox) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def paste(jobs: Sequence[FaceJob], canvas: NDArray[Any], size_before: tuple[int, int]) -> None:
+    """Blend the restored faces into the canvas, in place, and set the jobs' `applied`, `reason` and `timings`.
+
+    Args:
+        jobs: a group of `touching`. Where faces overlap, each pixel is changed once (see `blending.apply`).
+        canvas: as for `prepare`.
+        size_before: as for `prepare`.
+    """
+    layers = [_layer(job, canvas, size_before) for job in jobs]
+    started = time.perf_counter()
+    blending.apply(canvas, [layer for layer in layers if layer is not None])
+    seconds = (time.perf_counter() - started) / len(jobs)
+    for job, layer in zip(jobs, layers, strict=True):
+        job.applied = layer is not None
+        if not job.applied:
+            job.reason = (
+                f"face {job.face.number}: left alone, none of its pixels are in the picture and outside of keep"
+            )
+        job.timings["paste"] += seconds
+
+
+def _layer(job: FaceJob, canvas: NDArray[Any], size_before: tuple[int, int]) -> blending.Layer | None:
+    """What the restored face does to the canvas."""
     started = time.perf_counter()
     assert job.restored is not None
     assert job.mask is not None
@@ -160,11 +202,9 @@ def paste(job: FaceJob, canvas: NDArray[Any], size_before: tuple[int, int]) -> N
         restored = color.match_color(restored, job.crop, job.mask)
     matrix = _to_crop(job, size_before, canvas)
     shares = (options.visibility, options.detail, options.grain)
-    box = blending.paste(canvas, restored, job.crop, job.mask, matrix, *shares, job.surroundings)
-    job.applied = box[2] > box[0]
-    if not job.applied:
-        job.reason = f"face {job.face.number}: left alone, none of its pixels are in the picture and outside of keep"
+    layer = blending.layer(canvas, restored, job.crop, job.mask, matrix, *shares, job.surroundings)
     job.timings["paste"] += time.perf_counter() - started
+    return layer
 
 
 def _to_crop(job: FaceJob, size_before: tuple[int, int], canvas: NDArray[Any]) -> NDArray[np.float64]:
