@@ -238,5 +238,7 @@ def _reported(source: Path, error: Exception, target: Path | None = None) -> str
     if not isinstance(error, (FaceRestoreError, OSError)):
         logger.debug("%s: unexpected error", source, exc_info=error)
         text += f" ({type(error).__name__}; --verbose shows where)"
+    elif error.__cause__ is not None:  # what a detector or upscaler raised, for instance
+        logger.debug("%s: failed", source, exc_info=error)
     named = str(source) in text or (target is not None and (str(target) in text or str(target.parent) in text))
     return text if named else f"{source}: {text}"
