@@ -6,6 +6,7 @@ All pictures are RGB; float pictures are in [0, 1].
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -29,6 +30,12 @@ Grain: TypeAlias = float | Literal["auto"]
 # crop replaces everything, from the second on the picture's details above the crop's resolution are kept. Below 1 these
 # are what the filters lose.
 _NO_BAND, _WHOLE_BAND = 0.4, 0.7
+# Amplitude of the picture's details above the resolution of the crop, divided by that of the crop's own finest details:
+# at most the first in blurred pictures, at least the second in sharp ones.
+_BLURRED, _SHARP = 0.17, 0.25
+# Changes of fewer levels (of 255) than the first do not improve a sharp, clean picture; from the second on they may.
+# Measured with `lite` on pictures of JPEG quality 90 and better.
+_NOTHING, _SOMETHING = 1.2, 3.5
 
 
 def mix_detail(restored: FloatImage, original: FloatImage, detail: float) -> FloatImage:
@@ -64,6 +71,33 @@ class Layer:
     box: PixelBox
     change: FloatImage
     alpha: FloatImage
+
+
+def _substance(change: FloatImage, original: FloatImage, finer: FloatImage, inside: FloatImage) -> FloatImage:
+    """Fraction of a restorer's change that is worth making, in each pixel of a crop: size×size×1.
+
+    A restorer changes every picture a little, also one that is sharp at the crop's resolution. Where the picture has
+    details that the crop is too small for, it is sharp, and a change of less than about two levels is such an error.
+
+    Args:
+        change: size×size×3, restored crop less original crop.
+        original: size×size×3, the original crop.
+        finer: H×W×3, the picture less what the crop shows of it.
+        inside: H×W, opacity of the mask in the picture.
+    """
+    here = inside > 0.5
+    if not here.any():
+        return np.ones((len(change), len(change), 1), np.float32)
+    middle = np.s_[len(change) // 4 : -len(change) // 4, len(change) // 4 : -len(change) // 4]
+    next_octave = (original - gaussian(original, 1.0)).mean(axis=2)[middle]
+    above = float(np.square(finer.mean(axis=2)[here]).mean())
+    ratio = math.sqrt(above / max(float(np.square(next_octave).mean()), 1e-9))
+    sharp = float(smoothstep((ratio - _BLURRED) / (_SHARP - _BLURRED)))
+    if sharp == 0:
+        return np.ones((len(change), len(change), 1), np.float32)
+    strength = np.sqrt(gaussian(np.square(change).mean(axis=2), len(change) / 64)).astype(np.float32)
+    kept = smoothstep((strength * np.float32(255) - _NOTHING) / (_SOMETHING - _NOTHING))
+    return np.asarray(1 - np.float32(sharp) * (1 - kept), np.float32)[..., None]
 
 
 def paste(
@@ -147,7 +181,12 @@ def layer(
     # The change is W(restored) - (1 - band) * picture - band * W(original), where the warp W is linear.
     wanted = mix_detail(restored, original, detail)
     if band > 0:
-        wanted = wanted - np.float32(band) * original
+        difference = wanted - original
+        if found.damaged < 1:
+            finer = before - warping.warp(original, to_crop, x1 - x0, y1 - y0)
+            substance = _substance(difference, original, finer, alpha)
+            difference *= np.float32(found.damaged) + np.float32(1 - found.damaged) * substance
+        wanted = difference + np.float32(1 - band) * original
     change = warping.warp(wanted, to_crop, x1 - x0, y1 - y0) - np.float32(1.0 - band) * before
     if band > 0:
         unwanted = found.variance * np.float32((1 - amount) ** 2)

@@ -130,19 +130,25 @@ def prepare(
         job.mask = _mask(job, landmarks, labels, covers_known)
     except InputError:  # the landmarks coincide, so the crop was computed from the box: use the template's landmarks
         job.mask = _mask(job, alignment.ffhq_template(size), labels, covers_known)
-    job.surroundings = look_around(canvas, job.mask, _to_crop(job, size_before, canvas))
+    found = look_around(canvas, job.mask, _to_crop(job, size_before, canvas))
+    if found is not None:
+        grain = found.film if job.options.grain == "auto" else job.options.grain
+        job.surroundings = found.without_patches(grain > 0)
     job.timings["paste"] = time.perf_counter() - started
 
 
 def _mask(
     job: FaceJob, landmarks: NDArray[np.float64], labels: NDArray[np.uint8] | None, covers_known: bool
 ) -> FloatImage:
-    """See `build_mask`; what the parser missed of the face is added to it first."""
+    """See `build_mask` and `near_the_box`; what the parser missed of the face is added to it first."""
     options = job.options
     if labels is not None and job.restored is not None:
         labels = with_missed_skin(labels, job.restored, landmarks, covers_known)
     arguments = options.mask, options.mask_feather, options.keep_parts
-    return masks.build_mask(job.crop.shape[0], landmarks, labels, *arguments)
+    mask = masks.build_mask(job.crop.shape[0], landmarks, labels, *arguments)
+    if options.mask == "box":  # the whole crop was asked for
+        return mask
+    return masks.near_the_box(mask, landmarks, job.matrix, job.face.box, options.mask_feather)
 
 
 def touching(jobs: Sequence[FaceJob], canvas: NDArray[Any], size_before: tuple[int, int]) -> list[list[FaceJob]]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
+from ..faces import alignment
 from ..options.table import MaskKind, Part
 from . import parsing
 from .filters import FloatImage, smoothstep
@@ -25,6 +26,11 @@ _EDGE_OF_KEPT, _EDGE_IN_FRONT = 0.035, 0.02
 # What is not face within the ellipse scaled by this factor is in front of the face; further out it may be background,
 # but not if it is near the former: the same hand reaches there. That distance is a fraction of the crop's side.
 _MIDDLE, _SAME_THING = 0.75, 0.1
+
+# Nothing further from the middle of the face's box than this many times half of its sides is pasted.
+_REACH = 1.5
+# The widest soft edge that may reach beyond it.
+_REACHING_FEATHER = 0.1
 
 FACE_SHARE = 0.7
 """Side of the face divided by the side of an FFHQ crop."""
@@ -72,6 +78,39 @@ def build_mask(
         part = parsing.part_mask(labels, keep, points, size)
         result *= _outside(part, max(min(width / 2, _EDGE_OF_KEPT * size), 1.0), 1 + size / 256)
     return np.asarray(np.clip(result, 0.0, 1.0), np.float32)
+
+
+def near_the_box(
+    mask: FloatImage, landmarks: ArrayLike, matrix: ArrayLike, box: Sequence[float], feather: float
+) -> FloatImage:
+    """The mask, with a soft end at 1.5 times the face's box. The face's ellipse, with a soft edge, is not cut.
+
+    Args:
+        mask: size×size, from `build_mask`.
+        landmarks: 5×2, in pixels of the crop.
+        matrix: 2×3, picture → crop.
+        box: x0, y0, x1, y1, in pixels of the picture.
+        feather: as for `build_mask`.
+
+    Returns:
+        size×size float32 in [0, 1].
+
+    Raises:
+        InputError: the landmarks coincide, or the matrix cannot be inverted.
+    """
+    size = len(mask)
+    (a, b, c), (d, e, f) = alignment.invert_affine(matrix)
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
+    # How far each pixel is inside of the limits, in pixels of the picture less one for the filters' reach.
+    left, top, right, bottom = box
+    room_x = _REACH * (right - left) / 2 - np.abs(a * x + b * y + c - (left + right) / 2)
+    room_y = _REACH * (bottom - top) / 2 - np.abs(d * x + e * y + f - (top + bottom) / 2)
+    pixel = 1 / alignment.scale_of(matrix)
+    width = max(feather * FACE_SHARE * size, 1.0) * pixel
+    limit = smoothstep(((np.minimum(room_x, room_y) - 1 - pixel) / width).astype(np.float32))
+    edge = min(feather, _REACHING_FEATHER) * FACE_SHARE * size
+    face = _feathered(parsing.ellipse_mask(landmarks, size), _border_distance(size), edge)
+    return mask * np.maximum(limit, face)
 
 
 def _parsed_region(labels: NDArray[np.uint8] | None, landmarks: NDArray[np.float64], size: int) -> FloatImage | None:

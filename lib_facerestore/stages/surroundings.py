@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from ..faces import alignment, warping
 from ..faces.alignment import PixelBox
 from .filters import FloatImage, smoothstep
 from .grain import coarse_share
-from .noise import Noise, block_level, measure_noise
+from .noise import NO_NOISE, Noise, block_level, measure_noise
 
 # The part that is looked at is larger than the mask by this factor, and at least this many pixels wide and high.
 _WIDER = 1.5
@@ -43,6 +44,17 @@ class Surroundings:
         variance = np.maximum(self.noise.dct * np.float32(certainty**2), np.float32(self.blocks**2))
         # What would change no pixel by a level is not worth the time.
         return np.asarray(variance * (255 * math.sqrt(float(variance.max())) > _LEAST), np.float32)
+
+    def without_patches(self, grain: bool) -> Surroundings:
+        """A copy that needs little memory, for many faces; only with `grain` can it tell what grain looks like."""
+        noise = dataclasses.replace(self.noise, patches=NO_NOISE.patches)
+        around = self.around if grain else dataclasses.replace(self.around, patches=NO_NOISE.patches)
+        return Surroundings(noise, around, self.blocks)
+
+    @property
+    def damaged(self) -> float:
+        """How sure it is that the picture is noisy or has JPEG blocks, 0 to 1."""
+        return max(self.noise.certainty, float(smoothstep(self.blocks * 255 / 2)))
 
     @property
     def film(self) -> float:

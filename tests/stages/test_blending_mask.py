@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from lib_facerestore.errors import InputError
 from lib_facerestore.faces import alignment
 from lib_facerestore.options.table import MaskKind, Part
-from lib_facerestore.stages import masks, parsing
+from lib_facerestore.stages import blending, masks, parsing
 
-from .blending_helpers import MASK, SIZE, TEMPLATE, labels_with
+from .blending_helpers import MASK, SIZE, TEMPLATE, labels_with, placed
 
 
 @settings(max_examples=30, deadline=None)
@@ -91,6 +91,27 @@ def test_the_feather_never_lowers_the_opacity_of_the_face(kind: MaskKind, feathe
     mask = masks.build_mask(SIZE, TEMPLATE, labels, kind, feather)
     assert mask[face].min() > 0.97
     assert all(mask[round(y), round(x)] == 1 for x, y in TEMPLATE)
+
+
+@pytest.mark.parametrize("feather", [0.1, 0.3])
+def test_the_mask_ends_softly_at_one_and_a_half_times_the_box(feather: float) -> None:
+    """An ear and its soft edge reached further."""
+    labels = labels_with((1, np.s_[100:180, 30:]))
+    mask = masks.build_mask(SIZE, TEMPLATE, labels, "parsing", feather)
+    matrix = placed(2.0, 300, 300)
+    box = (175.0, 150.0, 435.0, 450.0)
+    near = masks.near_the_box(mask, TEMPLATE, matrix, box, feather)
+    image = np.zeros((600, 600, 3), np.uint8)
+    ones, zeros = np.ones((SIZE, SIZE, 3), np.float32), np.zeros((SIZE, SIZE, 3), np.float32)
+    assert blending.paste(image, ones, zeros, mask, matrix)[2] > 512, "without it, the paste reaches further"
+    image[:] = 0
+    assert blending.paste(image, ones, zeros, near, matrix)[2] <= 501
+    face = parsing.ellipse_mask(TEMPLATE, SIZE) == 1
+    assert (near <= mask).all() and (near[face] == mask[face]).all()
+    steps = np.abs(np.diff(near[140, 200:], axis=0)).max()
+    assert steps < 2 / (min(feather, 0.1) * masks.FACE_SHARE * SIZE)
+    tiny_box = (299.0, 299.0, 301.0, 301.0)  # a detector's error: the face is not cut
+    assert masks.near_the_box(mask, TEMPLATE, matrix, tiny_box, feather)[face].min() > 0.9
 
 
 def test_what_is_in_front_of_the_face_stays_as_it_was() -> None:
