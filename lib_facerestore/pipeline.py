@@ -33,6 +33,7 @@ from .options.table import Options
 from .results import Image, ImageT, Result, add_timings, as_given, failures_on, give_back, hints_on, notes_on
 from .stages import face_job
 from .stages.detection import Detector
+from .stages.detection.stopping import StoppableDetector
 from .stages.face_job import FaceJob
 from .stages.loaded_models import ChosenRestorer, LoadedModels
 from .stages.parsing import Parser
@@ -136,7 +137,7 @@ class FaceRestorer:
             options: options of all pictures; None means the defaults.
             overrides: for each picture, options of single faces by number; see `options.per_face`.
             progress: called during the work; see `Progress`.
-            stop: called between groups of pictures, batches of faces and tiles of an upscaler. Once it returns true,
+            stop: called between the batches of each network and the tiles of an upscaler. Once it returns true,
                 faces that are not restored yet are left alone, with that reason. Restored faces are still pasted,
                 but a picture that the upscaler has not finished is returned unchanged.
             leave_alone: called for every face; returns why it must not be changed, or "".
@@ -203,7 +204,10 @@ class FaceRestorer:
                 return
             started = time.perf_counter()
             group = works[start : start + DETECT_TOGETHER]
-            found = _faces_of([work.picture for work in group], self.loaded.detector(options, there), options)
+            detector = self.loaded.detector(options, there)
+            found = _faces_of([work.picture for work in group], detector, options, caller.stopped)
+            if not found:
+                return
             seconds = (time.perf_counter() - started) / len(group)
             for work, faces in zip(group, found, strict=True):
                 work.faces, work.detecting = faces, seconds
@@ -309,11 +313,20 @@ def _plans(overrides: Sequence[OverridesLike] | None, pictures: int) -> list[Ove
     return [check_overrides(plan) for plan in overrides]
 
 
-def _faces_of(pictures: Sequence[Picture], detector: Detector, options: Options) -> list[list[Face]]:
-    """The numbered faces of the pictures. Raises FaceRestoreError if the detector fails, whatever it raises."""
+def _faces_of(
+    pictures: Sequence[Picture], detector: Detector, options: Options, stop: Callable[[], bool] = lambda: False
+) -> list[list[Face]]:
+    """The numbered faces of the pictures; none of any if `stop`, which the detector calls if it can, returned true.
+
+    Raises:
+        FaceRestoreError: the detector fails, whatever it raises.
+    """
     pixels = [to_eight_bit(picture.pixels) for picture in pictures]
     try:
-        found = detector.detect(pixels, options.confidence)
+        if isinstance(detector, StoppableDetector):
+            found = detector.detect_until(pixels, options.confidence, stop) or []
+        else:
+            found = detector.detect(pixels, options.confidence)
     except FaceRestoreError:
         raise
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ import torch
 from lib_facerestore import FaceRestorer, Options
 from lib_facerestore.stages import loaded_models
 from lib_facerestore.stages.background import Upscaler
+from lib_facerestore.stages.detection import retinaface
+from lib_facerestore.stages.detection.retinaface import MOBILENET, RetinaFaceDetector, build_network
+from lib_facerestore.stages.detection.verified import verified
 
 from .conftest import KnownFaces
 from .pipeline_helpers import SMALL
@@ -54,6 +58,34 @@ def test_detection_is_reported_and_stopped_between_groups_of_pictures(models: Pa
     assert [len(result.faces) for result in results] == [1] * 4 + [0] * 6
     assert results[0].faces[0].reason == "face 1: skipped, stopped"
     assert all(np.array_equal(result.image, photo) for result in results)
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_detector_is_stopped_while_it_looks_at_a_picture(
+    models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, checked: bool
+) -> None:
+    """A large picture has many tiles, which take several seconds together."""
+    torch.manual_seed(0)
+    finder = RetinaFaceDetector(build_network(MOBILENET), "tiles", long_side=32)
+    batches: list[int] = []
+    once = finder._forward
+
+    def counted(pixels: Sequence[np.ndarray], height: int, width: int) -> tuple[torch.Tensor, ...]:
+        batches.append(len(pixels))
+        boxes, scores, landmarks = once(pixels, height, width)
+        return boxes, torch.zeros_like(scores), landmarks
+
+    monkeypatch.setattr(finder, "_forward", counted)
+    monkeypatch.setattr(retinaface, "BATCH_PIXELS", 64 * 64)
+    restorer = FaceRestorer(models, "cpu", detector=verified(finder) if checked else finder)
+    large = np.tile(photo, (1, 6, 1))
+    result = restorer.restore(large, SMALL, stop=lambda: len(batches) >= 3)
+    assert len(batches) == 3
+    assert np.array_equal(result.image, large)
+    assert (result.faces, result.notes) == ([], ("stopped",))
+    batches.clear()
+    assert restorer.restore(large, SMALL).notes == ("no face was found",)
+    assert len(batches) > 3
 
 
 @pytest.fixture

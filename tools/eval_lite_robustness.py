@@ -96,18 +96,18 @@ def portrait(photos: Path, label: Label, room: float = 1.0) -> Portrait:
     return smooth.warped(matrix, length, length)
 
 
-def blurred(face: Portrait, _: np.random.Generator) -> Portrait:
-    return Portrait(cv2.GaussianBlur(face.pixels, (0, 0), 8).astype(np.uint8), face.box, face.points)
+def blurred(face: Portrait, sigma: float) -> Portrait:
+    return Portrait(cv2.GaussianBlur(face.pixels, (0, 0), sigma).astype(np.uint8), face.box, face.points)
 
 
-def noisy(face: Portrait, rng: np.random.Generator) -> Portrait:
-    pixels = np.clip(np.rint(face.pixels + rng.normal(0, 50, face.pixels.shape)), 0, 255).astype(np.uint8)
+def noisy(face: Portrait, rng: np.random.Generator, sigma: float) -> Portrait:
+    pixels = np.clip(np.rint(face.pixels + rng.normal(0, sigma, face.pixels.shape)), 0, 255).astype(np.uint8)
     return Portrait(pixels, face.box, face.points)
 
 
-def coarse(face: Portrait, _: np.random.Generator) -> Portrait:
+def coarse(face: Portrait, factor: float) -> Portrait:
     height, width = face.pixels.shape[:2]
-    small = cv2.resize(face.pixels, (round(width / 12), round(height / 12)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(face.pixels, (round(width / factor), round(height / factor)), interpolation=cv2.INTER_AREA)
     pixels = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     return Portrait(pixels.astype(np.uint8), face.box, face.points)
 
@@ -165,9 +165,9 @@ def reduced(face: Portrait, _: np.random.Generator) -> Portrait:
 def rows_of_the_table() -> Iterator[tuple[str, Change, float, bool]]:
     """Name, change, room round the portrait, and whether the landmarks must be in their places."""
     yield "plain", lambda face, _: face, 1.0, False
-    yield "blur 8", blurred, 1.0, False
-    yield "noise 50", noisy, 1.0, False
-    yield "reduced 12", coarse, 1.0, False
+    yield "blur 8", lambda face, _: blurred(face, 8), 1.0, False
+    yield "noise 50", lambda face, rng: noisy(face, rng, 50), 1.0, False
+    yield "reduced 12", lambda face, _: coarse(face, 12), 1.0, False
     yield "ordinary", ordinary, 1.0, False
     yield "JPEG 8", blocky, 1.0, False
     for degrees in ANGLES:

@@ -23,7 +23,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib_facerestore.stages.detection.landmark_net import SIDE, LandmarkNet, frames
-from lib_facerestore.stages.detection.refine import square_matrix
+from lib_facerestore.stages.detection.squares import square_matrix
 from tools import training
 from tools.detector_data import FLIP_ORDER
 from tools.muon import Muon

@@ -27,9 +27,9 @@ from lib_facerestore.faces import warping
 from lib_facerestore.faces.face import Face
 from lib_facerestore.networks.checkpoint_files import read_state
 from lib_facerestore.networks.strict import fill
-from lib_facerestore.stages.detection import refine
 from lib_facerestore.stages.detection.refine import CLOSE, CONTEXT, SIDE, RefinerNet, upright
 from lib_facerestore.stages.detection.retinaface import MOBILENET, load_retinaface
+from lib_facerestore.stages.detection.squares import square_matrix
 from tools import training
 from tools.detector_data import Photo, PhotoCache, flip
 from tools.photographs import TEACHER, read_labels, read_rgb, through_jpeg
@@ -49,7 +49,7 @@ EACH = 6
 
 def square(pixels: np.ndarray, centre: np.ndarray, side: float, angle: float) -> tuple[np.ndarray, np.ndarray]:
     """The turned square as 96×96×3, and the 2×3 matrix picture → square."""
-    inverse = refine.square_matrix(centre, side, angle, False, SIDE)
+    inverse = square_matrix(centre, side, angle, False, SIDE)
     step = side / SIDE
     if step > 1.25:
         pixels = cv2.GaussianBlur(pixels, (0, 0), 0.5 * math.sqrt(step**2 - 1))

@@ -33,6 +33,7 @@ from ..pipeline import FaceRestorer
 from ..stages.detection.pieces import Piece
 from ..stages.detection.postprocess import Detections
 from ..stages.detection.retinaface import RESNET50, RetinaFaceDetector, build_network
+from ..stages.detection.stopping import Stop
 from ..stages.loaded_models import ChosenRestorer, LoadedModels
 from ..stages.parsing import Parser, network_parser
 from ..system import facexlib_import, heap
@@ -194,7 +195,9 @@ class _KnownFaces(RetinaFaceDetector):
         points = np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2)
         self._known = Detections(boxes, scores, points)
 
-    def look(self, pieces: Sequence[Piece], confidence: float, tiles: bool = False) -> list[Detections]:
+    def look(
+        self, pieces: Sequence[Piece], confidence: float, tiles: bool = False, stop: Stop | None = None
+    ) -> list[Detections]:
         """The known faces in the first look, none in the second."""
         super().look(pieces, 0.999999, tiles)
         return [Detections.nothing() if tiles else self._known for _ in pieces]

@@ -80,7 +80,8 @@ def place(
         device: device of the network.
 
     Returns:
-        N×5×2 float32, in pixels of the picture. The landmarks of a face are not changed if any is not finite.
+        N×5×2 float32, in pixels of the picture. The landmarks of a face are not changed if any is not finite,
+        or would not be.
     """
     result = np.array(points, np.float32)
     sound = np.isfinite(result).all((1, 2))
@@ -93,5 +94,6 @@ def place(
         answers, matrices = look(network, image, (centres, sides, angles), mirrored, SIDE, device)
         seen = answers @ (matrices[:, :, :2] * SIDE).transpose(0, 2, 1) + centres[:, None]
         total += seen[:, MIRRORED] if mirrored else seen
-    result[sound] = total / 2
+    sane = np.isfinite(total).all((1, 2))
+    result[np.flatnonzero(sound)[sane]] = total[sane] / 2
     return result

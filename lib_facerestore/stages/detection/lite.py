@@ -20,8 +20,10 @@ from ...networks.checkpoint_files import read_state
 from ...networks.strict import fill
 from .landmark_net import LandmarkNet, place
 from .postprocess import Detections, suppress
-from .refine import RefinerNet, refine
+from .refine import RefinerNet, examined, scored
 from .retinaface import MOBILENET, RetinaFaceDetector, load_retinaface
+from .stopping import Stop, Stopped, ask
+from .verdict import Seen
 
 NAME = "lite"
 WEIGHTS = "lite_detector.safetensors"
@@ -29,8 +31,12 @@ REFINER_WEIGHTS = "lite_refiner.safetensors"
 LANDMARK_WEIGHTS = "lite_landmarks.safetensors"
 SEEN = 0.4
 """A face of whose box less than this share is in the picture is left out."""
-HOPE = 0.03
-"""A proposal that reaches this share of the confidence after the second stage's first run gets the other two."""
+POOREST = 0.1
+"""Proposals below this share of the confidence are of no use,"""
+MOST = 64
+"""and of those below the confidence's square, so many are looked at, where no sure face is found otherwise."""
+SURE = 0.8
+"""Score of a sure face."""
 
 
 class LiteDetector:
@@ -57,25 +63,72 @@ class LiteDetector:
         Raises:
             InputError: a picture is not H×W×3 uint8, or has no pixels.
         """
-        # A score is the second stage's, times the square root of the first one's: a proposal below the confidence's
-        # square cannot reach it.
-        floor = confidence**2
-        proposed = self.proposer.propose(images, floor, careful=True)
+        return self._detect(images, confidence, None)
+
+    def detect_until(
+        self, images: Sequence[NDArray[np.uint8]], confidence: float, stop: Stop
+    ) -> list[list[Face]] | None:
+        """See `StoppableDetector.detect_until`. Raises what `detect` raises."""
+        try:
+            return self._detect(images, confidence, stop)
+        except Stopped:
+            return None
+
+    def _detect(self, images: Sequence[NDArray[np.uint8]], confidence: float, stop: Stop | None) -> list[list[Face]]:
+        proposed = self.proposer.propose(images, confidence**2, True, stop, POOREST * confidence)
         found = [
-            self._refined(image, proposals, confidence, again)
+            self._kept(image, self._look(image, proposals, again, confidence, stop), confidence)
             for image, (proposals, again) in zip(images, proposed, strict=True)
         ]
-        missed = [n for n, (_, again) in enumerate(proposed) if not again and not len(found[n].scores)]
-        second = self.proposer.look_carefully([images[n] for n in missed], floor)
-        for number, proposals in zip(missed, second, strict=True):
-            every = suppress(Detections.join([proposed[number][0], proposals]), inside=2.0)
-            found[number] = self._refined(images[number], every, confidence, any_angle=True)
         return [self._placed(image, faces).faces() for image, faces in zip(images, found, strict=True)]
 
-    def _refined(
-        self, image: NDArray[np.uint8], proposals: Detections, confidence: float, any_angle: bool
-    ) -> Detections:
-        found = refine(self.refiner, image, proposals, self.proposer.device, HOPE * confidence, any_angle)
+    def examined(self, image: NDArray[np.uint8], confidence: float) -> Seen:
+        """What the second stage sees in a picture (H×W×3 uint8 RGB), of all that it looks at."""
+        ((proposals, again),) = self.proposer.propose([image], confidence**2, True, poorest=POOREST * confidence)
+        return self._look(image, proposals, again, confidence, None)
+
+    def _look(
+        self,
+        image: NDArray[np.uint8],
+        proposals: Detections,
+        again: bool,
+        confidence: float,
+        stop: Stop | None,
+    ) -> Seen:
+        """What the second stage sees in a picture.
+
+        Of the proposals, those of at least the confidence's square are looked at. If none turns out to be a sure face,
+        the best of the others are looked at too; and if that was not done before, from every angle.
+
+        Args:
+            image: H×W×3 uint8 RGB.
+            proposals: the first stage's, best score first.
+            again: whether that one has looked carefully (see `RetinaFaceDetector.propose`).
+            confidence: least score of a face.
+            stop: called before each of the looks.
+
+        Raises:
+            Stopped: `stop` returned true.
+        """
+        ask(stop)
+        count = int((proposals.scores >= confidence**2).sum())
+        seen = self._examined(image, proposals.pick(np.arange(count)), again)
+        if self._kept(image, seen, confidence).scores.max(initial=0) >= SURE:
+            return seen
+        ask(stop)
+        if again:
+            others = proposals.pick(np.arange(count, min(count + MOST, len(proposals.scores))))
+            return Seen.join([seen, self._examined(image, others, False)])
+        (more,) = self.proposer.look_carefully([image], confidence**2, stop, POOREST * confidence)
+        every = suppress(Detections.join([proposals, more]), inside=2.0)
+        count = int((every.scores >= confidence**2).sum()) + MOST
+        return self._examined(image, every.pick(np.arange(min(count, len(every.scores)))), True)
+
+    def _examined(self, image: NDArray[np.uint8], proposals: Detections, any_angle: bool) -> Seen:
+        return examined(self.refiner, image, proposals, self.proposer.device, any_angle)
+
+    def _kept(self, image: NDArray[np.uint8], seen: Seen, confidence: float) -> Detections:
+        found = scored(seen)
         found = found.pick(np.isfinite(found.boxes).all(1) & (found.scores >= confidence))
         return suppress(found.pick(_seen(found.boxes, image) >= SEEN))
 

@@ -12,18 +12,22 @@ Trained with `tools/train_lite_refiner.py`.
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from ...faces import alignment, warping
+from . import verdict
 from .postprocess import Detections, boxes_of_ellipses
+from .squares import cut_squares, square_matrix
+from .verdict import Seen
+
+logger = logging.getLogger(__name__)
 
 SIDE = 96
 """Side of the network's input in pixels."""
@@ -33,22 +37,18 @@ CLOSE = 1.3
 """The same for the two runs on the upright face."""
 STEP = math.pi / 4
 """The square of the first run is turned by a multiple of this, in radians, after the proposal's landmarks."""
+CLEAR = 0.7
+"""A doubtful proposal with at least this score is looked at from other angles in any case."""
 MOST_TURNED = 32
 """Most doubtful proposals that are looked at from other angles, the best ones: a page of text has hundreds."""
 DOUBTFUL = 2.0
-"""If the logit of the first run is below this, other angles are tried."""
-AT = 3.0
-"""The mean logit of the three runs that gives a score of 0.5: almost all faces have 5 and more, damaged ones too."""
-AGREED = 0.02
-"""Landmarks of the plain and the mirrored run that are farther apart on average than this share of the box's side"""
-DISAGREE = 40.0
-"""lower the logit, by this for each box's side."""
+"""If the logit of the first run is below this, the square is turned by quarters,"""
+SLIGHT = -4.0
+"""and if the surest one is then above this, by the angles between."""
 HOPELESS = -2.0
-"""Below this logit a face that is far from the middle is not looked at again,"""
+"""At this logit of the first run or below it, a proposal is not looked at again."""
 MOVED = 0.5
-"""and far means that proposal and face overlap by less than this (intersection over union)."""
-CAST = 2.0
-"""A square whose channels' means differ by more than this factor is looked at in grey."""
+"""A face is far from the square's middle if it and the proposal overlap by less than this (intersection over union)."""
 MIRRORED = (1, 0, 2, 4, 3)
 """Indices of the five landmarks in a mirrored picture."""
 
@@ -142,36 +142,61 @@ def refine(
     image: NDArray[np.uint8],
     found: Detections,
     device: torch.device,
-    least: float = 0.0,
     any_angle: bool = True,
 ) -> Detections:
-    """Compute new scores, boxes and landmarks for proposals.
+    """Compute new scores, boxes and landmarks for proposals: those of `examined`, scored as in `verdict`."""
+    return scored(examined(network, image, found, device, any_angle))
+
+
+def scored(seen: Seen) -> Detections:
+    """What was seen of proposals, with the scores of `verdict`."""
+    scores = verdict.scores(seen).astype(np.float32)
+    return Detections(seen.boxes.astype(np.float32), scores, seen.points.astype(np.float32))
+
+
+def examined(
+    network: nn.Module,
+    image: NDArray[np.uint8],
+    found: Detections,
+    device: torch.device,
+    any_angle: bool = True,
+) -> Seen:
+    """Look at proposals three times.
 
     Args:
         network: a `RefinerNet`, or a module with the same input and output, on `device` and in eval mode.
         image: H×W×3 uint8 RGB.
         found: proposals in pixels of the picture.
         device: device of the network.
-        least: proposals whose score is below this after the first run are left out.
-        any_angle: whether doubtful proposals are looked at from other angles too.
+        any_angle: whether all doubtful proposals are looked at from other angles, not the `CLEAR` ones only.
 
     Returns:
-        One detection for each other proposal, in the same order. Its score is the refiner's, times the square root of
-        the proposal's: the first stage has less to say than the second. Boxes are those of the ellipse in the box of
-        the upright face, turned as the face is.
+        What is seen of each proposal that is not `HOPELESS` after the first run, in the same order. Where the network
+        gives numbers that are not finite, box and landmarks are the proposal's, logits are NaN, and a warning says so.
     """
     if not len(found.scores):
-        return found
+        return Seen(np.zeros(0), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 4)), np.zeros((0, 5, 2)))
     first = judge(network, image, found, device, any_angle)
-    kept = _share(first[0] - AT) * np.sqrt(found.scores) >= least
-    logits, boxes, points = examine(network, image, first, kept, device)
-    scores = _share(logits - AT) * np.sqrt(found.scores[kept])
-    return Detections(boxes.astype(np.float32), scores.astype(np.float32), points.astype(np.float32))
+    kept = ~(first[0] <= HOPELESS)
+    seen = examine(network, image, first, kept, found.scores, device)
+    if not (broken := seen.broken).any():
+        return seen
+    logger.warning(
+        "%d of %d proposals: not finite in the second stage; the first one's are kept", broken.sum(), len(kept)
+    )
+    seen.boxes[broken], seen.points[broken] = found.boxes[kept][broken], found.landmarks[kept][broken]
+    seen.logits[broken] = np.nan
+    return seen
 
 
 def examine(
-    network: nn.Module, image: NDArray[np.uint8], first: _Answer, kept: NDArray[np.bool_], device: torch.device
-) -> _Answer:
+    network: nn.Module,
+    image: NDArray[np.uint8],
+    first: _Answer,
+    kept: NDArray[np.bool_],
+    scores: NDArray[Any],
+    device: torch.device,
+) -> Seen:
     """The two runs on faces turned upright, plain and mirrored.
 
     Args:
@@ -179,27 +204,27 @@ def examine(
         image: H×W×3 uint8 RGB.
         first: from `judge`, of N proposals.
         kept: N booleans, whether a proposal is examined.
+        scores: N scores of the first stage.
         device: device of the network.
 
     Returns:
-        Of the K proposals that are kept: logits (K), means of all three runs, lower where the last two disagree; boxes
-        (K×4, of the ellipse in the box of the upright face, turned as the face is) and landmarks (K×5×2) in pixels of
-        the picture.
+        Of the K proposals that are kept: boxes are those of the ellipse in the box of the upright face, turned as the
+        face is. Where `first` is not finite, nothing is.
     """
     logits, boxes, points = (part[kept] for part in first)
-    if not len(logits):
-        return logits, boxes, points
-    angles = upright(points)
-    second, *placed = _look(network, image, boxes, angles, CLOSE, False, device)
-    third, *mirrored = _look(network, image, boxes, angles, CLOSE, True, device)
-    boxes, points = ((one + two) / 2 for one, two in zip(placed, mirrored, strict=True))
-    apart = np.linalg.norm(placed[1] - mirrored[1], axis=2).mean(1) / np.maximum(
-        (boxes[:, 2:] - boxes[:, :2]).max(1), 1
-    )
-    # On a face the plain and the mirrored look agree; on anything else they rarely do.
-    logits = (logits + second + third) / 3 - DISAGREE * np.maximum(apart - AGREED, 0)
-    boxes = boxes_of_ellipses((boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2, angles)
-    return logits, boxes, points
+    count = len(logits)
+    runs = np.column_stack([logits, np.full((count, 2), np.nan)])
+    places, marks, apart = np.full((count, 4), np.nan), np.full((count, 5, 2), np.nan), np.full(count, np.nan)
+    sound = np.isfinite(logits)
+    if sound.any():
+        boxes, angles = boxes[sound], upright(points[sound])
+        runs[sound, 1], *placed = _look(network, image, boxes, angles, CLOSE, False, device)
+        runs[sound, 2], *mirrored = _look(network, image, boxes, angles, CLOSE, True, device)
+        boxes, marks[sound] = ((one + two) / 2 for one, two in zip(placed, mirrored, strict=True))
+        longer = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1), 1)
+        apart[sound] = np.linalg.norm(placed[1] - mirrored[1], axis=2).mean(1) / longer
+        places[sound] = boxes_of_ellipses((boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2, angles)
+    return Seen(scores[kept].astype(np.float64), runs, apart, places, marks)
 
 
 def judge(
@@ -223,8 +248,9 @@ def judge(
     angles = STEP * np.round(np.nan_to_num(upright(found.landmarks)) / STEP)
     logits, boxes, points = _look(network, image, found.boxes, angles, CONTEXT, False, device)
     answer = logits, boxes, points
-    for eighths in ((2, 4, 6), (1, 3, 5, 7)) if any_angle else ():
-        doubtful = np.flatnonzero(logits < DOUBTFUL)
+    # The network knows faces that lean by 45°: what is none after quarter turns is none halfway between them.
+    for eighths, least in ((2, 4, 6), -np.inf), ((1, 3, 5, 7), SLIGHT):
+        doubtful = np.flatnonzero((logits < DOUBTFUL) & (logits > least) & (any_angle | (found.scores >= CLEAR)))
         doubtful = doubtful[np.argsort(-found.scores[doubtful], kind="stable")[:MOST_TURNED]]
         if not len(doubtful):
             break
@@ -252,11 +278,6 @@ def _overlaps(ones: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(common / np.maximum(sum(areas) - common, 1e-6), np.float64)
 
 
-def _share(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The probabilities of logits."""
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), np.float64)
-
-
 def upright(points: NDArray[Any]) -> NDArray[np.float64]:
     """Roll of faces with landmarks N×5×2: N angles in radians, positive if the face leans to the image's right.
 
@@ -265,49 +286,6 @@ def upright(points: NDArray[Any]) -> NDArray[np.float64]:
     """
     down = points[:, 3:].mean(1) - points[:, :2].mean(1)
     return np.arctan2(-down[:, 0], down[:, 1]).astype(np.float64)
-
-
-def square_matrix(centre: NDArray[Any], side: float, angle: float, mirrored: bool, pixels: int) -> NDArray[np.float64]:
-    """The 2×3 matrix that maps pixels of a rotated square to pixels of the picture.
-
-    Args:
-        centre: (x, y) of the square's centre in the picture.
-        side: side of the square in pixels of the picture.
-        angle: rotation of the square in radians; positive moves its top to the right.
-        mirrored: whether the square shows the picture mirrored.
-        pixels: side of the square in its own pixels.
-    """
-    step = side / pixels
-    c, s = step * math.cos(angle), step * math.sin(angle)
-    across = np.array([-c, -s] if mirrored else [c, s])
-    linear = np.stack([across, [-s, c]], 1)
-    return np.column_stack([linear, np.asarray(centre, np.float64) - linear.sum(1) * (pixels - 1) / 2])
-
-
-def _squares(image: NDArray[np.uint8], matrices: NDArray[np.float64], pixels: int) -> NDArray[np.float32]:
-    """The squares of a picture, N×pixels×pixels×3 float32 in [0, 1].
-
-    Large squares are cut from a reduced copy: to read all pixels of a large area again for every square takes far
-    longer than the network does.
-    """
-    copies: dict[int, tuple[NDArray[np.uint8], NDArray[np.float64]]] = {}
-    result = np.empty((len(matrices), pixels, pixels, 3), np.float32)
-    for number, matrix in enumerate(matrices):
-        level = max(0, math.floor(math.log2(max(alignment.scale_of(matrix), 1.0))) - 1)  # leaves 2 to 4 to the warp
-        if level not in copies:
-            copies[level] = _reduced(image, 2**level)
-        copy, to_copy = copies[level]
-        result[number] = warping.warp(copy, alignment.compose(to_copy, matrix), pixels, pixels, "edge")
-    return result
-
-
-def _reduced(image: NDArray[np.uint8], factor: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The picture reduced by about `factor`, and the 2×3 matrix from its pixels to the copy's."""
-    height, width = image.shape[:2]
-    size = (max(1, round(width / factor)), max(1, round(height / factor)))
-    copy = image if factor == 1 else cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
-    x, y = copy.shape[1] / width, copy.shape[0] / height
-    return np.asarray(copy, np.uint8), np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]], np.float64)
 
 
 def look(
@@ -333,10 +311,7 @@ def look(
     """
     cuts = zip(where[0], where[1].tolist(), where[2].tolist(), strict=True)
     matrices = np.stack([square_matrix(centre, side, angle, mirrored, pixels) for centre, side, angle in cuts])
-    squares = _squares(image, matrices, pixels)
-    means = squares.mean((1, 2)) + np.float32(0.01)
-    cast = means.max(1) > CAST * means.min(1)
-    squares[cast] = squares[cast].mean(3, keepdims=True)  # light of one colour; the networks know grey faces
+    squares = cut_squares(image, matrices, pixels)
     batch = torch.from_numpy(squares.transpose(0, 3, 1, 2)) * 2 - 1
     with torch.inference_mode():
         answers = [network(part.to(device)).float().cpu() for part in batch.split(64)]
@@ -355,12 +330,14 @@ def _look(
     """Run a `RefinerNet` on the squares around N boxes.
 
     Returns:
-        Face logits (N), and boxes (N×4) and landmarks (N×5×2) in pixels of the picture.
+        Face logits (N), and boxes (N×4) and landmarks (N×5×2) in pixels of the picture. Where the network's output is
+        not finite, all are NaN.
     """
     boxes = boxes.astype(np.float64)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = np.clip((boxes[:, 2:] - boxes[:, :2]).max(1), 4.0, 4.0 * max(image.shape[:2])) * context
     output, matrices = look(network, image, (centres, sides, angles), mirrored, SIDE, device)
+    output[~np.isfinite(output).all(1)] = np.nan
     linear = matrices[:, :, :2] * SIDE
     corners, points = output[:, 1:5].reshape(-1, 2, 2), output[:, 5:].reshape(-1, 5, 2)
     points = points @ linear.transpose(0, 2, 1) + centres[:, None]

@@ -37,6 +37,7 @@ from .pieces import (
     wants_second_look,
 )
 from .postprocess import Detections, decode, prior_boxes, suppress
+from .stopping import Stop, Stopped, ask
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ LONG_SIDE = 640
 """Longest side in pixels of most pictures in the first look; tiles of the second have twice this side."""
 SURE = 0.5
 """Proposals with a lower score do not decide whether the picture is looked at again."""
+MOST_POOR = 100
+"""Most detections of one input whose score is below the confidence."""
 BATCH_PIXELS = 4 * 640 * 640
 """Most padded pixels of a batch; it limits the memory."""
 
@@ -82,8 +85,22 @@ class RetinaFaceDetector:
         """
         return [found.faces() for found, _ in self.propose(images, confidence)]
 
+    def detect_until(
+        self, images: Sequence[NDArray[np.uint8]], confidence: float, stop: Stop
+    ) -> list[list[Face]] | None:
+        """See `StoppableDetector.detect_until`. Raises what `detect` raises."""
+        try:
+            return [found.faces() for found, _ in self.propose(images, confidence, stop=stop)]
+        except Stopped:
+            return None
+
     def propose(
-        self, images: Sequence[NDArray[np.uint8]], confidence: float, careful: bool = False
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        confidence: float,
+        careful: bool = False,
+        stop: Stop | None = None,
+        poorest: float = 1.0,
     ) -> list[tuple[Detections, bool]]:
         """Find faces.
 
@@ -92,29 +109,33 @@ class RetinaFaceDetector:
             confidence: least score, 0 to 1.
             careful: whether the smaller looks are taken at every picture, and the careful ones where there is a second
                 look (see `pieces`). Many more of the proposals are wrong then.
+            stop: called before every batch.
+            poorest: of what has a lower score than the confidence, but at least this one, the best `MOST_POOR` of each
+                piece of a picture are among the detections too.
 
         Returns:
             For each picture its detections, best score first, and whether there was a second look.
 
         Raises:
+            Stopped: `stop` returned true.
             InputError: a picture is not H×W×3 uint8, or has no pixels.
         """
         for number, image in enumerate(images):
             _check(image, number)
         numbers = list(range(len(images)))
-        firsts = self._look_at([(n, first_look(images[n], self.long_side)) for n in numbers], confidence)
+        firsts = self._look_at([(n, first_look(images[n], self.long_side)) for n in numbers], confidence, stop, poorest)
         parts = {number: [suppress(found, inside=2.0 if careful else 0.8)] for number, found in firsts.items()}
         again = [n for n in numbers if wants_second_look(images[n], self._sure(parts[n], confidence), self.long_side)]
         whole = [
             (n, piece) for n in (numbers if careful else again) for piece in smaller_looks(images[n], self.long_side)
         ]
         whole += [(n, piece) for n in again for piece in (careful_looks(images[n], self.long_side) if careful else ())]
-        for number, found in self._look_at(whole, confidence).items():
+        for number, found in self._look_at(whole, confidence, stop, poorest).items():
             parts[number].append(found)
         scales: dict[int, float] = {number: second_scale(images[number], self.long_side) for number in again}
         while scales:
             cut = [(n, piece) for n, scale in scales.items() for piece in tiles(images[n], scale, self.long_side)]
-            for number, found in self._look_at(cut, confidence, in_tiles=True).items():
+            for number, found in self._look_at(cut, confidence, stop, poorest, in_tiles=True).items():
                 parts[number].append(suppress(found, inside=2.0 if careful else 0.8))
             following = {
                 n: further_scale(images[n], suppress(self._sure(parts[n], confidence)), scale, self.long_side)
@@ -125,10 +146,20 @@ class RetinaFaceDetector:
         inside = 2.0 if careful else 0.8
         return [(suppress(Detections.join(parts[n]), inside=inside), n in again) for n in numbers]
 
-    def look_carefully(self, images: Sequence[NDArray[np.uint8]], confidence: float) -> list[Detections]:
-        """What the careful looks see (see `pieces`): for each picture its detections, best score first."""
+    def look_carefully(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        confidence: float,
+        stop: Stop | None = None,
+        poorest: float = 1.0,
+    ) -> list[Detections]:
+        """What the careful looks see (see `pieces` and `propose`): for each picture its detections, best score first.
+
+        Raises:
+            Stopped: `stop`, which is called before every batch, returned true.
+        """
         looks = [(n, piece) for n, image in enumerate(images) for piece in careful_looks(image, self.long_side)]
-        found = self._look_at(looks, confidence)
+        found = self._look_at(looks, confidence, stop, poorest)
         return [suppress(found[number], inside=2.0) for number in range(len(images))]
 
     def _sure(self, parts: Sequence[Detections], confidence: float) -> Detections:
@@ -136,26 +167,40 @@ class RetinaFaceDetector:
         return found.pick(found.scores >= max(confidence, SURE))
 
     def _look_at(
-        self, looks: Sequence[tuple[int, Piece]], confidence: float, in_tiles: bool = False
+        self,
+        looks: Sequence[tuple[int, Piece]],
+        confidence: float,
+        stop: Stop | None,
+        poorest: float,
+        in_tiles: bool = False,
     ) -> dict[int, Detections]:
         """Run the network on pieces, given with their pictures' numbers, and join what it sees by picture."""
         parts: dict[int, list[Detections]] = defaultdict(list)
-        for (number, _), found in zip(
-            looks, self.look([piece for _, piece in looks], confidence, in_tiles), strict=True
-        ):
-            parts[number].append(found)
+        results = self.look([piece for _, piece in looks], min(confidence, poorest), in_tiles, stop)
+        for (number, _), found in zip(looks, results, strict=True):
+            poor = np.flatnonzero(found.scores < confidence)
+            dropped = poor[np.argsort(-found.scores[poor], kind="stable")[MOST_POOR:]]
+            parts[number].append(
+                found.pick(np.setdiff1d(np.arange(len(found.scores)), dropped)) if len(dropped) else found
+            )
         return {number: Detections.join(found) for number, found in parts.items()}
 
-    def look(self, pieces: Sequence[Piece], confidence: float, tiles: bool = False) -> list[Detections]:
+    def look(
+        self, pieces: Sequence[Piece], confidence: float, tiles: bool = False, stop: Stop | None = None
+    ) -> list[Detections]:
         """Run the network on pieces of pictures.
 
         Args:
             pieces: pieces of any sizes.
             confidence: least score, 0 to 1.
             tiles: whether the pieces are tiles of a second look; faces that a tile cuts are dropped then.
+            stop: called before every batch.
 
         Returns:
             Detections of each piece, in pixels of its picture, before suppression: a face may occur more than once.
+
+        Raises:
+            Stopped: `stop` returned true.
         """
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, piece in enumerate(pieces):
@@ -165,6 +210,7 @@ class RetinaFaceDetector:
             priors = prior_boxes(height, width)
             count = max(1, BATCH_PIXELS // (height * width))
             for start in range(0, len(numbers), count):
+                ask(stop)
                 chosen = numbers[start : start + count]
                 boxes, scores, landmarks = self._forward([pieces[n].pixels for n in chosen], height, width)
                 for row, number in enumerate(chosen):

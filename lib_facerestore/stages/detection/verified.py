@@ -23,12 +23,16 @@ from . import Detector
 from .landmark_net import place
 from .lite import load_checks
 from .postprocess import Detections
-from .refine import AT, examine, judge
+from .refine import examine, judge
+from .stopping import Stop, StoppableDetector
+from .verdict import agreed_logits
 
 logger = logging.getLogger(__name__)
 
 LEAST = 1.0
 """A face to which the second stage gives a lower logit, at every angle, is dropped; almost all have 5 and more."""
+SURE = 3.0
+"""Only from this logit on, the second stage's landmarks may replace the detector's."""
 APART = 0.25
 """Landmarks that are farther apart on average than this share of the box's longer side are those of different faces."""
 
@@ -61,15 +65,31 @@ class VerifiedDetector:
         found = self.base.detect(images, confidence)
         return [self._checked(image, faces) for image, faces in zip(images, found, strict=True)]
 
+    def detect_until(
+        self, images: Sequence[NDArray[np.uint8]], confidence: float, stop: Stop
+    ) -> list[list[Face]] | None:
+        """See `StoppableDetector.detect_until`. Raises what `detect` raises."""
+        if not isinstance(self.base, StoppableDetector):
+            return self.detect(images, confidence)
+        found = self.base.detect_until(images, confidence, stop)
+        if found is None:
+            return None
+        return [self._checked(image, faces) for image, faces in zip(images, found, strict=True)]
+
     def _checked(self, image: NDArray[np.uint8], faces: list[Face]) -> list[Face]:
         if not faces:
             return []
         proposals = Detections.of(faces)
         first = judge(self.refiner, image, proposals, self.device)
-        logits, _, points = examine(self.refiner, image, first, np.ones(len(faces), bool), self.device)
-        kept = logits >= LEAST
+        seen = examine(self.refiner, image, first, np.ones(len(faces), bool), proposals.scores, self.device)
+        logits, points = agreed_logits(seen), seen.points
+        kept = ~(logits < LEAST)  # without a verdict, the face stays
+        if seen.broken.any():
+            logger.warning(
+                "%s: %d faces are not checked: not finite in lite's second stage", self.name, seen.broken.sum()
+            )
         apart = np.linalg.norm(points - proposals.landmarks, axis=2).mean(1) > APART * proposals.sides
-        turned = np.flatnonzero((logits >= AT) & apart)
+        turned = np.flatnonzero((logits >= SURE) & apart)
         result = dict(enumerate(faces))
         places = place(self.landmarks, image, points[turned], self.device)
         result |= {n: replace(faces[n], landmarks=better) for n, better in zip(turned.tolist(), places, strict=True)}

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lib_facerestore.stages.detection import create_detector, pieces, refine
+from lib_facerestore.stages.detection import create_detector, pieces, refine, squares
 from lib_facerestore.stages.detection.postprocess import Detections
 
 
@@ -25,25 +25,27 @@ def test_a_dense_sheet_of_faces_is_found_whole() -> None:
 class Unsure(nn.Module):
     """A refiner that takes everything for no face."""
 
-    def __init__(self) -> None:
+    def __init__(self, logit: float = -3.0) -> None:
         super().__init__()
-        self.squares = 0
+        self.squares, self.logit = 0, logit
 
     def forward(self, squares: torch.Tensor) -> torch.Tensor:
         self.squares += len(squares)
-        return torch.full((len(squares), 15), -3.0)
+        return torch.full((len(squares), 15), self.logit)
 
 
-def test_only_the_best_of_many_doubtful_proposals_are_looked_at_from_all_angles() -> None:
+@pytest.mark.parametrize(("logit", "turns"), [(-3.0, 7), (-7.0, 3)])
+def test_only_the_best_of_many_doubtful_proposals_are_looked_at_from_all_angles(logit: float, turns: int) -> None:
+    """What is no face at all after quarter turns is not looked at from the angles between them."""
     count = 300
     corners = np.random.default_rng(0).uniform(0, 300, (count, 2)).astype(np.float32)
     landmarks = corners[:, None] + np.array([[10, 12], [30, 12], [20, 22], [12, 32], [28, 32]], np.float32)
     scores = np.linspace(0.9, 0.3, count).astype(np.float32)
     found = Detections(np.concatenate([corners, corners + 40], 1), scores, landmarks)
-    network = Unsure()
+    network = Unsure(logit)
     image = np.full((400, 400, 3), 128, np.uint8)
-    assert not len(refine.refine(network, image, found, torch.device("cpu"), least=0.2).scores)
-    assert network.squares == count + 7 * refine.MOST_TURNED
+    assert not len(refine.refine(network, image, found, torch.device("cpu")).scores)
+    assert network.squares == count + turns * refine.MOST_TURNED
 
 
 @pytest.mark.parametrize("side", [90, 400, 1500, 6000])
@@ -51,8 +53,8 @@ def test_squares_of_every_size_show_what_is_there(side: int) -> None:
     """Large ones are cut from a reduced copy."""
     y, x = np.mgrid[0:1200, 0:1600]
     image = np.dstack([x * 255 / 1600, y * 255 / 1200, np.full(x.shape, 80.0)]).astype(np.uint8)
-    matrix = refine.square_matrix(np.array([800.0, 600.0]), side, 0.4, False, 96)
-    (square,) = refine._squares(image, matrix[None], 96)
+    matrix = squares.square_matrix(np.array([800.0, 600.0]), side, 0.4, False, 96)
+    (square,) = squares.cut_squares(image, matrix[None], 96)
     rows, columns = np.mgrid[8:88:8, 8:88:8]
     places = np.stack([columns.ravel(), rows.ravel()], 1) @ matrix[:, :2].T + matrix[:, 2]
     inside = ((places > 20) & (places < np.array([1580, 1180]))).all(1)

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from lib_facerestore.stages.detection import pieces
+from lib_facerestore.stages.detection import pieces, retinaface
 from lib_facerestore.stages.detection.lite import LiteDetector
 from lib_facerestore.stages.detection.pieces import Piece
 from lib_facerestore.stages.detection.postprocess import Detections, prior_boxes
 from lib_facerestore.stages.detection.retinaface import RetinaFaceDetector
+from lib_facerestore.stages.detection.stopping import Stop
 
 POINTS = np.array([[0.3, 0.35], [0.7, 0.35], [0.5, 0.55], [0.35, 0.75], [0.65, 0.75]])
 
@@ -37,7 +38,9 @@ class Sees(RetinaFaceDetector):
         self.low, self.high, self.eighths, self.bordered = low, high, eighths, bordered
         self.pixels = 0
 
-    def look(self, pieces: Sequence[Piece], confidence: float, tiles: bool = False) -> list[Detections]:
+    def look(
+        self, pieces: Sequence[Piece], confidence: float, tiles: bool = False, stop: Stop | None = None
+    ) -> list[Detections]:
         return [self._seen(piece, tiles) for piece in pieces]
 
     def _seen(self, piece: Piece, tile: bool) -> Detections:
@@ -120,6 +123,63 @@ def test_few_small_faces_do_not_cost_a_further_look() -> None:
     assert len(proposer.detect([empty(2000, 3000)], 0.5)[0]) == 2
     first = 640 * 427
     assert proposer.pixels < 6 * first
+
+
+class Proposes(RetinaFaceDetector):
+    """Always gives these boxes and scores, in every look; counts the careful ones."""
+
+    def __init__(self, *given: tuple[float, float, float], careful: bool = True) -> None:
+        super().__init__(nn.Identity(), "proposes")
+        self.given, self.careful, self.careful_looks = given, careful, 0
+
+    def found(self, least: float) -> Detections:
+        kept = [each for each in self.given if each[2] >= least]
+        boxes = np.array([(x, y, x + 80, y + 80) for x, y, _ in kept], np.float32).reshape(-1, 4)
+        points = boxes[:, None, :2] + 80 * POINTS
+        return Detections(boxes, np.array([each[2] for each in kept], np.float32), points.astype(np.float32))
+
+    def propose(
+        self,
+        images: Sequence[np.ndarray],
+        confidence: float,
+        careful: bool = False,
+        stop: Stop | None = None,
+        poorest: float = 1.0,
+    ) -> list[tuple[Detections, bool]]:
+        return [(self.found(poorest), self.careful) for _ in images]
+
+    def look_carefully(
+        self, images: Sequence[np.ndarray], confidence: float, stop: Stop | None = None, poorest: float = 1.0
+    ) -> list[Detections]:
+        self.careful_looks += 1
+        return [self.found(poorest) for _ in images]
+
+
+@pytest.mark.parametrize("careful", [False, True])
+def test_a_poor_proposal_counts_where_there_is_no_sure_face(careful: bool) -> None:
+    """Of faces whose lower part is cut away, some have no better one."""
+    poor, none = Proposes((100, 100, 0.12), careful=careful), Proposes((100, 100, 0.03), careful=careful)
+    assert len(lite(poor).detect([empty(512, 512)], 0.5)[0]) == 1
+    assert lite(none).detect([empty(512, 512)], 0.5) == [[]]
+    beside = Proposes((300, 300, 0.9), (100, 100, 0.12), careful=careful)
+    (face,) = lite(beside).detect([empty(512, 512)], 0.5)[0]
+    assert face.box[0] > 250 and not beside.careful_looks
+
+
+def test_of_what_is_poor_only_the_best_of_each_piece_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = [(40.0 * n, 40, 40.0 * n + 30, 70) for n in range(12)]
+    sees = Sees(boxes, 20, 60)
+    scores = np.linspace(0.9, 0.1, 12).astype(np.float32)
+    once = sees._seen
+
+    def seen(piece: Piece, tile: bool) -> Detections:
+        found = once(piece, tile)
+        return Detections(found.boxes, scores[: len(found.scores)], found.landmarks)
+
+    monkeypatch.setattr(sees, "_seen", seen)
+    monkeypatch.setattr(retinaface, "MOST_POOR", 3)
+    ((found, _),) = sees.propose([empty(512, 512)], 0.5, poorest=0.05)
+    assert np.allclose(found.scores, scores[:9])
 
 
 @pytest.mark.parametrize("eighths", range(1, 8))

@@ -15,18 +15,19 @@ from torch import nn
 from lib_facerestore.stages.detection.lite import LiteDetector
 from lib_facerestore.stages.detection.postprocess import Detections
 from lib_facerestore.stages.detection.refine import (
-    AT,
     CLOSE,
     CONTEXT,
+    HOPELESS,
     MIRRORED,
     SIDE,
     RefinerNet,
     look,
     refine,
-    square_matrix,
     upright,
 )
 from lib_facerestore.stages.detection.retinaface import RetinaFaceDetector
+from lib_facerestore.stages.detection.squares import square_matrix
+from lib_facerestore.stages.detection.stopping import Stop
 
 CPU = torch.device("cpu")
 
@@ -97,18 +98,17 @@ def test_a_face_that_fills_a_picture_of_80_megapixels_is_refined() -> None:
     )
 
 
-def test_the_score_is_the_refiners_times_the_root_of_the_proposals_and_there_are_three_looks() -> None:
-    network = Blob(logit=AT)
-    found = refine(network, spotted(100, 70), proposal(100, 70, 40), CPU, any_angle=False)
-    assert np.allclose(found.scores, 0.8 * 0.5)
+def test_there_are_three_looks_and_none_at_nothing() -> None:
+    network = Blob(logit=3)
+    assert len(refine(network, spotted(100, 70), proposal(100, 70, 40), CPU, any_angle=False).scores) == 1
     assert network.looks == 3
     assert len(refine(network, spotted(9, 9), Detections.nothing(), CPU).scores) == 0
     assert network.looks == 3
 
 
-def test_a_proposal_without_hope_gets_no_second_look() -> None:
-    network = Blob(logit=AT - 3)
-    assert not len(refine(network, spotted(100, 70), proposal(100, 70, 40), CPU, 0.1, any_angle=False).scores)
+def test_a_hopeless_proposal_gets_no_second_look() -> None:
+    network = Blob(logit=HOPELESS - 0.1)
+    assert not len(refine(network, spotted(100, 70), proposal(100, 70, 40), CPU, any_angle=False).scores)
     assert network.looks == 1
 
 
@@ -131,17 +131,32 @@ def test_landmarks_of_a_leaning_face_come_back_in_place_and_in_order(degrees: fl
     assert float(spot(last, 0)[0]) > float(spot(last, 1)[0]), "and mirrored"
 
 
-def test_a_square_in_light_of_one_colour_is_looked_at_in_grey() -> None:
-    class Keeps(nn.Module):
-        def forward(self, squares: torch.Tensor) -> torch.Tensor:
-            self.seen = squares
-            return torch.zeros(len(squares), 15)
+class Keeps(nn.Module):
+    """Remembers the squares."""
 
-    network, image = Keeps(), np.full((100, 100, 3), (40, 12, 200), np.uint8)
-    where = (np.array([[50.0, 50]]), np.array([40.0]), np.array([0.0]))
-    look(network, image, where, False, SIDE, CPU)
-    assert torch.allclose(network.seen, torch.tensor(84 / 127.5 - 1), atol=0.01)
-    look(network, np.full_like(image, (120, 90, 70)), where, False, SIDE, CPU)
+    def forward(self, squares: torch.Tensor) -> torch.Tensor:
+        self.seen = squares
+        return torch.zeros(len(squares), 15)
+
+
+@pytest.mark.parametrize("noise", [0, 8])
+def test_a_square_in_light_of_one_colour_is_looked_at_in_grey_with_the_contrast_of_others(noise: float) -> None:
+    """In dark violet light, noisy or not, a face was not found: its contrast is a third of the usual."""
+    network, where = Keeps(), (np.array([[50.0, 50]]), np.array([90.0]), np.array([0.0]))
+    image = np.full((100, 100, 3), (40, 12, 160), np.float32)
+    image[25:60, 30:70] *= 0.6
+    image += np.random.default_rng(0).normal(0, noise, image.shape)
+    look(network, np.clip(image, 0, 255).astype(np.uint8), where, False, SIDE, CPU)
+    (seen,) = network.seen.numpy()
+    assert np.ptp(seen, axis=0).max() < 1e-6
+    assert 0.35 < seen.std() < 0.5
+    flat = seen[0, 40:50, 40:60]
+    assert flat.std() < 0.15 and flat.mean() < seen.mean() - 0.4, "the noise is no stronger for it"
+
+
+def test_other_squares_keep_their_colours() -> None:
+    network, where = Keeps(), (np.array([[50.0, 50]]), np.array([40.0]), np.array([0.0]))
+    look(network, np.full((100, 100, 3), (120, 90, 70), np.uint8), where, False, SIDE, CPU)
     assert np.allclose(network.seen.mean((0, 2, 3)), np.array([120, 90, 70]) / 127.5 - 1, atol=0.01)
 
 
@@ -166,6 +181,17 @@ def test_a_face_at_any_angle_is_found_with_its_landmarks_under_their_own_names(d
     found = refine(Upright(), image, proposal(103, 73, 60), CPU)
     assert found.scores[0] > 0.7, "a first stage's proposal tells nothing of the angle"
     assert np.abs(found.landmarks[0][[0, 1, 3]] - spots).max() < 1.0
+
+
+def test_a_clear_proposal_that_is_no_upright_face_is_always_turned() -> None:
+    """Else a false face beside one that stands on its head is the only one that is found."""
+    spots = np.array([[112.0, 85], [88, 85], [100, 61]])
+    image = np.zeros((150, 200, 3), np.uint8)
+    for channel, (x, y) in enumerate(spots):
+        cv2.circle(image, (round(x), round(y)), 3, tuple(255 * (c == channel) for c in range(3)), -1)
+    clear, poor = (refine(Upright(), image, proposal(100, 75, 60, score), CPU, any_angle=False) for score in (0.9, 0.5))
+    assert clear.scores[0] > 0.7 and np.abs(clear.landmarks[0][[0, 1, 3]] - spots).max() < 1.5
+    assert not len(poor.scores)
 
 
 def test_the_box_of_a_face_that_lies_is_as_wide_as_the_face_is_high() -> None:
@@ -207,7 +233,12 @@ class Proposer(RetinaFaceDetector):
         super().__init__(nn.Identity(), "proposer")
 
     def propose(
-        self, images: Sequence[np.ndarray], confidence: float, careful: bool = False
+        self,
+        images: Sequence[np.ndarray],
+        confidence: float,
+        careful: bool = False,
+        stop: Stop | None = None,
+        poorest: float = 1.0,
     ) -> list[tuple[Detections, bool]]:
         self.asked = confidence
         boxes = np.array([[80, 50, 120, 90], [10, 10, 30, 30]], np.float32)
@@ -230,10 +261,10 @@ class Third(nn.Module):
 def test_both_stages_decide() -> None:
     proposer = Proposer()
     third = Third()
-    sure, unsure = LiteDetector(proposer, Blob(8.0), third), LiteDetector(proposer, Blob(-3.0), third)
+    sure, unsure = LiteDetector(proposer, Blob(8.0), third), LiteDetector(proposer, Blob(-1.9), third)
     (faces,) = sure.detect([spotted(100, 70)], 0.6)
     assert third.faces == [1, 1], "two looks, only at the face that is left"
-    assert np.isclose(proposer.asked, 0.36), "no proposal below the confidence's square can reach it"
+    assert np.isclose(proposer.asked, 0.36)
     assert len(faces) == 1
-    assert np.isclose(faces[0].score, 0.9, atol=0.01)
+    assert faces[0].score > 0.8
     assert unsure.detect([spotted(100, 70)], 0.6) == [[]]
