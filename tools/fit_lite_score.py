@@ -37,6 +37,8 @@ NOTHING, IGNORED = -1, -2
 """What a proposal shows, where it is not the number of a face: no face, or nothing that one could be judged on."""
 RIDGE = 1e-2
 """Strength of the regression's ridge, for each sample: the logits of faces that were learnt would count too much."""
+WORST = -0.2
+"""The bias is lowered until no mistake has a higher logit than this: a false face is worse than a missed one."""
 Draw = Callable[[np.random.Generator], robustness.Change]
 PORTRAITS: dict[str, tuple[int, Draw]] = {
     "plain": (8, lambda _: lambda face, _: face),
@@ -249,7 +251,8 @@ def fit(table: Table) -> NDArray[np.float64]:
         best = np.array(list(best_of_each(table, table.evidence @ weights[:-1]).values()))
         rows = np.concatenate([best, none])
         weights = regress(table.evidence[rows], np.append(np.ones(len(best)), np.zeros(len(none))))
-    return weights
+    surest = float((table.evidence[none] @ weights[:-1] + weights[-1]).max(initial=WORST))
+    return np.append(weights[:-1], weights[-1] - (surest - WORST))
 
 
 def report(table: Table, weights: NDArray[np.float64]) -> Iterator[str]:

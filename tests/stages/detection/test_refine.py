@@ -154,6 +154,18 @@ def test_a_square_in_light_of_one_colour_is_looked_at_in_grey_with_the_contrast_
     assert flat.std() < 0.15 and flat.mean() < seen.mean() - 0.4, "the noise is no stronger for it"
 
 
+def test_a_square_of_one_colour_with_enough_contrast_is_only_made_grey() -> None:
+    """Faces that are warm and well lit are found less well if they are sharpened."""
+    network, where = Keeps(), (np.array([[50.0, 50]]), np.array([90.0]), np.array([0.0]))
+    image = np.full((100, 100, 3), (240, 90, 60), np.uint8)
+    image[25:60, 30:70] //= 6
+    look(network, image, where, False, SIDE, CPU)
+    (seen,) = network.seen.numpy()
+    assert np.ptp(seen, axis=0).max() < 1e-6
+    assert np.isclose(seen[0, 40, 48], 65 / 3 / 127.5 - 1, atol=0.02)
+    assert np.isclose(seen[0, 5, 5], 390 / 3 / 127.5 - 1, atol=0.02)
+
+
 def test_other_squares_keep_their_colours() -> None:
     network, where = Keeps(), (np.array([[50.0, 50]]), np.array([40.0]), np.array([0.0]))
     look(network, np.full((100, 100, 3), (120, 90, 70), np.uint8), where, False, SIDE, CPU)
