@@ -20,7 +20,7 @@ from ...networks.checkpoint_files import read_state
 from ...networks.strict import fill
 from .landmark_net import LandmarkNet, place
 from .postprocess import Detections, suppress
-from .refine import RefinerNet, examined, scored
+from .refine import RefinerNet, confirm, examined, scored
 from .retinaface import MOBILENET, RetinaFaceDetector, load_retinaface
 from .stopping import Stop, Stopped, ask
 from .verdict import Seen
@@ -37,6 +37,8 @@ MOST = 64
 """and of those below the confidence's square, so many are looked at, where no sure face is found otherwise."""
 SURE = 0.8
 """Score of a sure face."""
+DENIED = -2.0
+"""A face that is not sure is dropped if one more look gives it a lower logit."""
 
 
 class LiteDetector:
@@ -77,7 +79,7 @@ class LiteDetector:
     def _detect(self, images: Sequence[NDArray[np.uint8]], confidence: float, stop: Stop | None) -> list[list[Face]]:
         proposed = self.proposer.propose(images, confidence**2, True, stop, POOREST * confidence)
         found = [
-            self._kept(image, self._look(image, proposals, again, confidence, stop), confidence)
+            self._confirmed(image, self._kept(image, self._look(image, proposals, again, confidence, stop), confidence))
             for image, (proposals, again) in zip(images, proposed, strict=True)
         ]
         return [self._placed(image, faces).faces() for image, faces in zip(images, found, strict=True)]
@@ -131,6 +133,14 @@ class LiteDetector:
         found = scored(seen)
         found = found.pick(np.isfinite(found.boxes).all(1) & (found.scores >= confidence))
         return suppress(found.pick(_seen(found.boxes, image) >= SEEN))
+
+    def _confirmed(self, image: NDArray[np.uint8], found: Detections) -> Detections:
+        """The faces without those that are not sure and that another look denies."""
+        doubtful = np.flatnonzero(found.scores < SURE)
+        if not len(doubtful):
+            return found
+        denied = confirm(self.refiner, image, found.pick(doubtful), self.proposer.device) < DENIED
+        return found.pick(np.setdiff1d(np.arange(len(found.scores)), doubtful[denied]))
 
     def _placed(self, image: NDArray[np.uint8], found: Detections) -> Detections:
         points = place(self.landmarks, image, found.landmarks, self.proposer.device)

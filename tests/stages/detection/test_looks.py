@@ -166,6 +166,26 @@ def test_a_poor_proposal_counts_where_there_is_no_sure_face(careful: bool) -> No
     assert face.box[0] > 250 and not beside.careful_looks
 
 
+class Changes(nn.Module):
+    """A second stage that takes everything for a face in its first three runs, and then gives another logit."""
+
+    def __init__(self, first: float, later: float) -> None:
+        super().__init__()
+        self.first, self.later, self.runs = first, later, 0
+
+    def forward(self, squares: torch.Tensor) -> torch.Tensor:
+        self.runs += 1
+        return Agrees(self.first if self.runs <= 3 else self.later)(squares)
+
+
+@pytest.mark.parametrize(("first", "later", "count"), [(2.5, -4.0, 0), (2.5, 0.0, 1), (6.0, -4.0, 1)])
+def test_a_face_that_is_not_sure_is_looked_at_once_more(first: float, later: float, count: int) -> None:
+    """An embroidered flower was a face for the small network, but not once the square was well placed and wider."""
+    proposer = Proposes((100, 100, 0.6))
+    faces = LiteDetector(proposer, Changes(first, later), Stays()).detect([empty(512, 512)], 0.5)[0]
+    assert len(faces) == count
+
+
 def test_of_what_is_poor_only_the_best_of_each_piece_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = [(40.0 * n, 40, 40.0 * n + 30, 70) for n in range(12)]
     sees = Sees(boxes, 20, 60)
