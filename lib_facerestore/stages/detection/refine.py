@@ -265,17 +265,21 @@ def judge(
             break
         which = np.tile(doubtful, len(eighths))
         others = angles[which] + np.repeat(eighths, len(doubtful)) * STEP
-        _keep_surest(answer, which, _look(network, image, found.boxes[which], others, CONTEXT, False, device))
+        turned = _look(network, image, found.boxes[which], others, CONTEXT, False, device)
+        _keep_surest(answer, which, turned, -np.inf if any_angle else DOUBTFUL)
     moved = np.flatnonzero((logits > HOPELESS) & (_overlaps(found.boxes, boxes) < MOVED))
     if len(moved):
         _keep_surest(answer, moved, _look(network, image, boxes[moved], upright(points[moved]), CONTEXT, False, device))
     return answer
 
 
-def _keep_surest(answer: _Answer, which: NDArray[np.int64], others: _Answer) -> None:
-    """Put others' answers, of the proposals numbered `which`, in the places of less sure ones, in place."""
+def _keep_surest(answer: _Answer, which: NDArray[np.int64], others: _Answer, least: float = -np.inf) -> None:
+    """Put others' answers, of the proposals numbered `which`, in the places of less sure ones, in place.
+
+    Only logits above `least` count.
+    """
     for row, number in enumerate(which.tolist()):
-        if others[0][row] > answer[0][number]:
+        if others[0][row] > max(answer[0][number], least):
             for whole, other in zip(answer, others, strict=True):
                 whole[number] = other[row]
 

@@ -206,6 +206,24 @@ def test_a_clear_proposal_that_is_no_upright_face_is_always_turned() -> None:
     assert not len(poor.scores)
 
 
+def test_where_nobody_looks_carefully_only_a_sure_face_is_one_when_turned() -> None:
+    """An embroidered flower was a face that lies, of a logit of -0.1."""
+
+    class Faint(Upright):
+        def forward(self, squares: torch.Tensor) -> torch.Tensor:
+            answer = super().forward(squares)
+            answer[:, 0] = torch.where(answer[:, 0] > 0, 1.0, -3.0)
+            return answer
+
+    spots = np.array([[112.0, 85], [88, 85], [100, 61]])
+    image = np.zeros((150, 200, 3), np.uint8)
+    for channel, (x, y) in enumerate(spots):
+        cv2.circle(image, (round(x), round(y)), 3, tuple(255 * (c == channel) for c in range(3)), -1)
+    careful, other = (refine(Faint(), image, proposal(100, 75, 60, 0.9), CPU, any_angle) for any_angle in (True, False))
+    assert len(careful.scores) == 1
+    assert not len(other.scores)
+
+
 def test_the_box_of_a_face_that_lies_is_as_wide_as_the_face_is_high() -> None:
     class Tall(Upright):
         def forward(self, squares: torch.Tensor) -> torch.Tensor:
