@@ -17,7 +17,7 @@ from .. import __version__
 from ..errors import FaceRestoreError
 from ..wording import did_you_mean
 from . import bench, detect, doctor, models, restore
-from .output import FAILED, INTERRUPTED, OK, USAGE, discard_output, escape_unencodable, print_error
+from .output import FAILED, INTERRUPTED, OK, USAGE, discard_output, escape_unencodable, print_error, streams
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    escape_unencodable()
-    try:
-        code = _run(arguments)
-    except BrokenPipeError:  # the reader of the output has closed it
-        code = OK
-    try:
-        if sys.stdout is not None:  # it is None under pythonw
+    with streams():
+        escape_unencodable()
+        try:
+            code = _run(arguments)
+        except BrokenPipeError:  # the reader of the output has closed it
+            code = OK
+        try:
             sys.stdout.flush()
-    except BrokenPipeError:
-        discard_output()
-    return code
+        except BrokenPipeError:
+            discard_output()
+        return code
 
 
 def build_parser() -> argparse.ArgumentParser:

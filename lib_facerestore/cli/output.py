@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import json
 import os
 import sys
+from collections.abc import Iterator
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: success; some file failed; the command or an option is wrong; interrupted by Ctrl-C."""
@@ -22,6 +24,25 @@ def print_error(message: object) -> None:
     print(f"facerestore: {message}", file=sys.stderr)
 
 
+@contextlib.contextmanager
+def streams() -> Iterator[None]:
+    """Context in which standard output and error exist; what is written to a missing one is dropped.
+
+    They are None under pythonw and in some hosts. tqdm fails there, and `print` takes `file=None` for standard output,
+    so that errors would be mixed with the JSON.
+    """
+    with contextlib.ExitStack() as stack:
+        if sys.stdout is None:
+            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(_nowhere())))
+        if sys.stderr is None:
+            stack.enter_context(contextlib.redirect_stderr(stack.enter_context(_nowhere())))
+        yield
+
+
+def _nowhere() -> io.TextIOWrapper:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
 def escape_unencodable() -> None:
     """Make standard output and error write characters that their encoding lacks as \\uXXXX, as in JSON.
 
@@ -29,7 +50,7 @@ def escape_unencodable() -> None:
     """
     codecs.register_error("facerestore", _escape)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # some hosts replace them, and under pythonw they are None
+        if isinstance(stream, io.TextIOWrapper):  # some hosts replace them
             stream.reconfigure(errors="facerestore")
 
 

@@ -35,7 +35,7 @@ def run(models: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces((100, 90, 90)))
 
     def run(*arguments: object) -> int:
-        device = [] if arguments[:2] == ("models", "list") else ["--device", "cpu"]
+        device = [] if arguments[:2] in (("models", "list"), ("models", "download")) else ["--device", "cpu"]
         return cli.main([str(argument) for argument in arguments] + ["--models", str(models), *device])
 
     return run

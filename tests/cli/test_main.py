@@ -7,12 +7,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from lib_facerestore.catalogue.download import Downloaded
 from lib_facerestore.cli import main as cli
 from lib_facerestore.stages import loaded_models
 from lib_facerestore.wording import pip_install
@@ -46,6 +48,40 @@ def test_names_that_the_terminal_cannot_show_end_no_run(
     for command in (["detect", folder], ["restore", folder, "-o", tmp_path / "json", "--model", "small"]):
         rows = json.loads(printed(*command, "--json"))
         assert sorted(Path(row["file"]).name for row in rows) == sorted(names)
+
+
+@pytest.mark.parametrize("missing", [["stderr"], ["stdout"], ["stdout", "stderr"]], ids="+".join)
+def test_missing_streams_end_no_run(
+    run: Run,
+    album: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    missing: list[str],
+) -> None:
+    """Under pythonw, and in some hosts, they are None."""
+
+    def arrives(*_: object, progress: Callable[[int, int], None], **__: object) -> Downloaded:
+        progress(5, 10)
+        return Downloaded(tmp_path / "codeformer.pth", "https://x", "sha256")
+
+    monkeypatch.setattr("lib_facerestore.catalogue.download.download", arrives)
+    with monkeypatch.context() as patch:
+        for name in missing:
+            patch.setattr(sys, name, None)
+        given: list[object] = ["restore", album, "-o", tmp_path / "out", "--model", "small", "--json"]
+        assert run(*given) == cli.FAILED  # for the one that is no picture
+        assert (tmp_path / "out" / "one.png").exists()
+        assert run("models", "download", "codeformer", "--yes", "--json") == cli.OK
+        assert run("doctor") == cli.OK
+        assert all(getattr(sys, name) is None for name in missing)
+    printed = capsys.readouterr()
+    if "stdout" not in missing:  # nothing that belongs to standard error is mixed into the JSON
+        rows, end = json.JSONDecoder().raw_decode(printed.out)
+        assert len(rows) == 3
+        assert json.JSONDecoder().raw_decode(printed.out[end:].lstrip())[0][0]["id"] == "codeformer"
+    if "stderr" not in missing:
+        assert "bad.png" in printed.err
 
 
 def test_help_can_be_printed_anywhere() -> None:
