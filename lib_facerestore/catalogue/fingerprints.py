@@ -50,12 +50,18 @@ _hashes: OrderedDict[str, tuple[Stamp, str]] = OrderedDict()
 
 
 def cache_file() -> Path | None:
-    """The file with the hashes of earlier runs; None without the package platformdirs. It may be deleted any time."""
+    """The file with the hashes of earlier runs, which may be deleted any time.
+
+    None without the package platformdirs, or if the user has no home folder.
+    """
     try:
         import platformdirs
     except ImportError:
         return None
-    return Path(platformdirs.user_cache_dir("facerestore", False)) / "sha256.json"
+    try:
+        return Path(platformdirs.user_cache_dir("facerestore", False)).expanduser() / "sha256.json"
+    except RuntimeError:
+        return None
 
 
 def look_into(path: Path) -> Peeked:

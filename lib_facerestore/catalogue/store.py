@@ -26,11 +26,17 @@ def default_models_folder() -> Path:
     """The folder that FACERESTORE_MODELS names, else one in the user's data folder. It need not exist.
 
     Raises:
-        FaceRestoreError: the variable is not set, and the package platformdirs, which finds that folder, is missing.
+        FaceRestoreError: the variable is not set, and the package platformdirs, which finds that folder, is missing;
+            or the folder is in a home folder, and the user has none (an id without an account, as in a container).
     """
     named = os.environ.get(ENVIRONMENT)
     if named:
-        return Path(named).expanduser()
+        try:
+            return Path(named).expanduser()
+        except RuntimeError as error:
+            raise FaceRestoreError(
+                f"{ENVIRONMENT} names {named}, but that home folder cannot be found; give the folder's full path."
+            ) from error
     try:
         import platformdirs
     except ImportError as error:
@@ -38,7 +44,13 @@ def default_models_folder() -> Path:
             "the model folder cannot be found without the package platformdirs; install it with "
             f"`{pip_install('platformdirs')}`, or name a folder (--models DIR, or the variable {ENVIRONMENT})."
         ) from error
-    return Path(platformdirs.user_data_dir("facerestore", False)) / "models"
+    try:
+        return Path(platformdirs.user_data_dir("facerestore", False)).expanduser() / "models"
+    except RuntimeError as error:
+        raise FaceRestoreError(
+            "the model folder cannot be found, because this user has no home folder; name a folder (--models DIR, or "
+            f"the variable {ENVIRONMENT})."
+        ) from error
 
 
 def webui_folders(root: Path) -> tuple[Path, ...]:

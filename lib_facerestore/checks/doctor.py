@@ -49,7 +49,9 @@ def _no_folder() -> Finding:
     try:
         return Finding("model folder", "note", f"{default_models_folder()}")
     except FaceRestoreError as error:
-        return Finding("model folder", "broken", str(error), pip_install("platformdirs"))
+        package_lacks = isinstance(error.__cause__, ImportError)
+        remedy = pip_install("platformdirs") if package_lacks else "name a folder with --models DIR"
+        return Finding("model folder", "broken", str(error), remedy)
 
 
 def _package(package: Package) -> Finding:

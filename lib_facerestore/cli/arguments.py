@@ -112,11 +112,11 @@ def refuse_missing(settings: argparse.Namespace, options: Options) -> None:
 
 def restorer_of(settings: argparse.Namespace) -> FaceRestorer:
     """The `FaceRestorer` for the arguments; prints a warning if FACERESTORE_MODELS names a missing folder."""
-    from ..catalogue import ENVIRONMENT
+    from ..catalogue import ENVIRONMENT, default_models_folder
     from ..pipeline import FaceRestorer
 
     named = os.environ.get(ENVIRONMENT)
-    if named and not settings.models_folder and not Path(named).expanduser().is_dir():
+    if named and not settings.models_folder and not os.path.isdir(default_models_folder()):
         # Not an error, unlike with --models: the first download may create the folder.
         print_error(f"{ENVIRONMENT} names {named}, which is not a folder")
     return FaceRestorer(settings.models_folder, settings.device, detector=settings.detector_file)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lib_facerestore.catalogue import fingerprints
 from lib_facerestore.catalogue.download import Downloaded
 from lib_facerestore.cli import main as cli
 from lib_facerestore.stages import loaded_models
@@ -99,6 +100,38 @@ def test_a_wrong_model_folder_in_the_environment_is_told(
     monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces())
     assert cli.main(["detect", str(album / "one.png"), "--device", "cpu"]) == cli.OK
     assert f"FACERESTORE_MODELS names {tmp_path / 'modles'}, which is not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", ["", "~/models"])
+def test_a_user_without_a_home_is_asked_for_a_folder(
+    album: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], named: str
+) -> None:
+    """As for a user id without an account, in a container: `Path.expanduser` raises there, `os.path`'s does nothing."""
+
+    def no_home(path: Path) -> Path:
+        if str(path).startswith("~"):
+            raise RuntimeError("Could not determine home directory.")
+        return path
+
+    monkeypatch.setenv("FACERESTORE_MODELS", named)
+    for name in list(os.environ):
+        if name.startswith("XDG_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda *_: "~/.local/share/facerestore")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_: "~/.cache/facerestore")
+    monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces())
+    one = str(album / "one.png")
+    for command in (["detect", one, "--device", "cpu"], ["models", "list"], ["restore", one, "-o", "x.png"]):
+        assert cli.main(command) == cli.USAGE
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "home folder" in said and "FACERESTORE_MODELS" in said
+    assert cli.main(["doctor", "--device", "cpu"]) == cli.FAILED
+    doctors = capsys.readouterr().out
+    assert "home folder" in doctors and ("--models DIR" in doctors) and "pip install platformdirs" not in doctors
+    assert fingerprints.cache_file() is None
+    assert cli.main(["detect", one, "--device", "cpu", "--models", str(models)]) == cli.OK
 
 
 def test_errors_show_what_was_given(capsys: pytest.CaptureFixture[str]) -> None:
