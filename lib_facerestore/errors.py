@@ -18,6 +18,10 @@ class InputError(FaceRestoreError, ValueError):
     """A picture, folder or array cannot be used; the message says which and why."""
 
 
+class TargetExistsError(InputError):
+    """A file is not written, because there is one of that name and overwriting was not allowed."""
+
+
 class ModelFileError(FaceRestoreError):
     """A model file is missing, damaged or of an unknown kind; the message says how to get a good one."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import FaceRestoreError, ModelFileError, OptionError
+from ..errors import FaceRestoreError, ModelFileError, OptionError, TargetExistsError
 from ..faces.face import Face, FaceReport
 from ..images import files as image_files
 from ..images.atomic_write import make_folder
@@ -90,7 +90,8 @@ def restore_files(
         tasks: from `plan`.
         options: options of all pictures.
         overwrite: whether existing targets are replaced; otherwise they are errors, or skipped with `skip_existing`.
-        skip_existing: whether files with existing targets are skipped without reading them.
+        skip_existing: whether files with existing targets are skipped without reading them. One whose target appears
+            before the result is written, because another run writes into the same folder, counts as skipped too.
         quality: 1 to 100 for JPEG and WebP; None as for `write_picture`.
         progress: called after every step, also between the faces of a picture.
         stop: called between files, faces and tiles. Once it returns true, finished pictures are still written; the
@@ -100,7 +101,7 @@ def restore_files(
         An `Outcome` for each file, in order; for a file that failed, it has the error.
     """
     show, stopped = progress or (lambda _way, _done, _what: None), stop or (lambda: False)
-    run = _Run(restorer, options, overwrite, quality, show, stopped)
+    run = _Run(restorer, options, overwrite, skip_existing, quality, show, stopped)
     growth = max(options.upscale, 1.0) ** 2
     group: list[tuple[Task, image_files.Picture | Outcome]] = []
     pixels = 0
@@ -137,6 +138,7 @@ class _Run:
     restorer: FaceRestorer
     options: Options
     overwrite: bool
+    skip_existing: bool
     quality: int | None
     progress: FileProgress
     stop: Callable[[], bool]
@@ -195,6 +197,8 @@ class _Run:
                 result.image, task.target, quality=self.quality, overwrite=self.overwrite
             )
         except Exception as error:
+            if self.skip_existing and isinstance(error, TargetExistsError):  # another run has written it meanwhile
+                return Outcome(task, skipped=True)
             return Outcome(task, faces, result.model, notes, error=_reported(task.source, error, task.target))
         if not copied:
             # For a changed picture, the result's notes already name the losses of reading.

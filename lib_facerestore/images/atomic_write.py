@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import InputError
+from ..errors import InputError, TargetExistsError
 
 
 def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """Check that a file may be written, and return its path.
 
     Raises:
-        InputError: the path is a folder, its folder does not exist, or the file exists and `overwrite` is false.
+        InputError: the path is a folder, or its folder does not exist.
+        TargetExistsError: the file exists and `overwrite` is false.
     """
     target = Path(os.fspath(path))
     try:
@@ -70,7 +71,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, *, overwrite: bo
         overwrite: whether an existing file is replaced.
 
     Raises:
-        InputError: the file cannot be written, or exists (also if it appears in the meantime) and `overwrite` is false.
+        InputError: the file cannot be written.
+        TargetExistsError: the file exists (also if it appears in the meantime) and `overwrite` is false.
     """
     with open_atomically(path, overwrite=overwrite) as file:
         file.write(data)
@@ -171,8 +173,8 @@ def _claim(temporary: Path, target: Path) -> None:
         raise
 
 
-def _exists(target: Path) -> InputError:
-    return InputError(f"{target}: already exists; allow overwriting or choose another name")
+def _exists(target: Path) -> TargetExistsError:
+    return TargetExistsError(f"{target}: already exists; allow overwriting or choose another name")
 
 
 def put_in_place(finished: Path, target: Path) -> None:

@@ -320,6 +320,23 @@ def test_a_fault_of_ours_is_named_and_its_traceback_logged(
         assert any(record.exc_info and record.exc_info[0] is TypeError for record in caplog.records)
 
 
+@pytest.mark.parametrize("skip", [True, False])
+def test_a_result_that_another_run_writes_meanwhile_is_skipped(models: Path, tmp_path: Path, skip: bool) -> None:
+    folder, out = made(tmp_path / "in", "a.png", "b.png"), tmp_path / "out"
+
+    class Other(KnownFaces):
+        def detect(self, images: Sequence[np.ndarray], confidence: float) -> list[list[Face]]:
+            out.mkdir(exist_ok=True)
+            (out / "a.png").write_bytes(b"of the other run")
+            return super().detect(images, confidence)
+
+    first, second = restored(Other(), models, [folder], out, skip_existing=skip)
+    assert first.skipped is skip and bool(first.error) is not skip
+    assert skip or "a.png: already exists" in first.error
+    assert (out / "a.png").read_bytes() == b"of the other run"
+    assert not second.skipped and not second.error and (out / "b.png").is_file()
+
+
 def test_any_error_is_that_files_alone(models: Path, tmp_path: Path, photo: np.ndarray) -> None:
     class Odd(KnownFaces):
         def detect(self, images: Sequence[np.ndarray], confidence: float) -> list[list[Face]]:
