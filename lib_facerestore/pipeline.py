@@ -215,11 +215,11 @@ class FaceRestorer:
 
     def _restore(self, works: Sequence[PictureWork], jobs: Sequence[FaceJob], caller: Caller) -> None:
         """Restore the crops of all jobs, at most `batch_size` at a time."""
-        groups: dict[tuple[ChosenRestorer, float | None], list[FaceJob]] = {}
+        groups: dict[tuple[ChosenRestorer, int, float | None], list[FaceJob]] = {}
         for job in jobs:
-            groups.setdefault((job.restorer, job.fidelity), []).append(job)
+            groups.setdefault((job.restorer, len(job.crop), job.fidelity), []).append(job)
         done = 0
-        for (restorer, fidelity), group in groups.items():
+        for (restorer, _, fidelity), group in groups.items():
             for start in range(0, len(group), self.batch_size):
                 batch = group[start : start + self.batch_size]
                 caller.report("restore", done, len(jobs))

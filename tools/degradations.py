@@ -99,13 +99,13 @@ def spoil(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         S×S×3 uint8 RGB of the same size.
     """
     kind = rng.random()
-    if kind < 0.1:
+    if kind < 0.08:
         return face
-    if kind < 0.25:
+    if kind < 0.36:
         return mild(face, rng)
-    if kind < 0.5:
+    if kind < 0.58:
         return degrade(face, rng)
-    steps = rng.choice(len(STRONG), 1 if rng.random() < 0.55 else 2, replace=False)
+    steps = rng.choice(len(STRONG), 1 if rng.random() < 0.65 else 2, replace=False, p=SHARES)
     out = face
     for step in sorted(steps):  # in the order in which they happen: optics, size, sensor or print, file
         out = STRONG[step](out, rng)
@@ -113,14 +113,19 @@ def spoil(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def mild(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What an ordinary camera and a good JPEG do to a face (S×S×3 uint8 RGB)."""
+    """What an ordinary camera and a usual JPEG do to a face (S×S×3 uint8 RGB): one of blur, noise and JPEG, or more.
+
+    Alone they are what a plain filter is made for, so the network has to learn each of them alone too.
+    """
     out: np.ndarray = face.astype(np.float32)
-    if rng.random() < 0.4:
-        out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.3, 0.8)) * face.shape[0] / 256)
-    if rng.random() < 0.4:
-        out = out + rng.normal(0, rng.uniform(0.5, 5), out.shape).astype(np.float32)
+    several = rng.random() < 0.5
+    only = int(rng.integers(3))
+    if rng.random() < 0.4 if several else only == 0:
+        out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.3, 1.8)) * face.shape[0] / 256)
+    if rng.random() < 0.4 if several else only == 1:
+        out = out + rng.normal(0, rng.uniform(0.5, 9), out.shape).astype(np.float32)
     out = np.clip(np.rint(out), 0, 255).astype(np.uint8)
-    return jpeg(out, int(rng.integers(80, 99))) if rng.random() < 0.7 else out
+    return jpeg(out, int(rng.integers(40, 99))) if (rng.random() < 0.7 if several else only == 2) else out
 
 
 def blur(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -210,3 +215,5 @@ def jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
 
 STRONG = (blur, small, grain, printed, compressed)
 """The strong degradations of `spoil`, in the order in which they happen."""
+SHARES = (0.24, 0.2, 0.18, 0.14, 0.24)
+"""How often `spoil` takes each of them."""

@@ -21,6 +21,12 @@ TEMPLATE = np.array(
 """facexlib's five points of an FFHQ-aligned 512-px crop, image left first."""
 
 
+EYES = float(np.linalg.norm(TEMPLATE[1] - TEMPLATE[0])) / 512
+"""Distance of the eyes in a crop, as a share of its side."""
+DETAILED = 0.8
+"""How far a photograph may be enlarged to count as detailed: by the reciprocal."""
+
+
 def aligned_crop(image: np.ndarray, landmarks: np.ndarray, size: int, margin: int = 0) -> np.ndarray:
     """The FFHQ-aligned crop, (size + 2·margin)² uint8, antialiased; `margin` more pixels on every side."""
     matrix, _ = cv2.estimateAffinePartial2D(landmarks, TEMPLATE * (size / 512), method=cv2.LMEDS)
@@ -32,16 +38,28 @@ def aligned_crop(image: np.ndarray, landmarks: np.ndarray, size: int, margin: in
     return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def load_crops(photos: Path, split: str, size: int, margin: int, cache: Path) -> np.ndarray:
-    """All aligned crops of a split as N×S×S×3 uint8 RGB; cut on first use and kept in `cache`."""
-    path = cache / f"crops-{split}-{size}-{margin}.npy"
+def load_crops(photos: Path, split: str, size: int, margin: int, cache: Path, detailed: bool = False) -> np.ndarray:
+    """The aligned crops of a split as N×S×S×3 uint8 RGB; cut on first use and kept in `cache`.
+
+    Args:
+        photos: folder of the labelled photographs.
+        split: "train" or "val".
+        size: side of the crop without its margin, in pixels.
+        margin: more pixels on every side.
+        cache: where the array is kept.
+        detailed: only faces whose photograph has nearly all the detail that the crop can hold.
+    """
+    path = cache / f"crops-{split}-{size}-{margin}{'-detailed' if detailed else ''}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         crops = []
         for label in read_labels(photos, split):
-            image = read_rgb(photos / "faces" / label["file"])
-            crops.append(aligned_crop(image, landmarks_of(label), size, margin))
+            landmarks = landmarks_of(label)
+            if detailed and np.linalg.norm(landmarks[1] - landmarks[0]) < DETAILED * EYES * size:
+                continue
+            crops.append(aligned_crop(read_rgb(photos / "faces" / label["file"]), landmarks, size, margin))
         part = path.with_suffix(".part.npy")
-        np.save(part, np.stack(crops))
+        side = size + 2 * margin
+        np.save(part, np.stack(crops) if crops else np.zeros((0, side, side, 3), np.uint8))
         part.replace(path)
     return np.load(path)  # into memory: random reads of a mapped file wait for the disk

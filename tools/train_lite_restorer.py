@@ -34,8 +34,8 @@ from tools.restorer_data import load_crops
 
 CHECKPOINT = "restorer.pt"
 SIZE, MARGIN = 256, 8
-WINDOW = 128
-"""Side of the windows that the first part of the schedule trains on: more different degradations for the same work."""
+LARGE = 512
+"""Side of the larger crops. Half of the steps are on them, with as many pixels."""
 
 
 class PatchDiscriminator(nn.Module):
@@ -78,11 +78,12 @@ def gradients(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def batch(crops: np.ndarray, rng: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Degraded inputs and their targets, count×3×256×256 RGB in [-1, 1]."""
+    """Degraded inputs and their targets, count×3×S×S RGB in [-1, 1], where S is the side of `crops` without margins."""
     inputs, targets = [], []
+    side = crops.shape[1] - 2 * MARGIN
     for index in rng.integers(0, len(crops), count):
         top, left = rng.integers(0, 2 * MARGIN + 1, 2)
-        target = crops[index][top : top + SIZE, left : left + SIZE]
+        target = crops[index][top : top + side, left : left + side]
         if rng.random() < 0.5:
             target = target[:, ::-1]
         target = np.ascontiguousarray(target)
@@ -126,6 +127,7 @@ def train(arguments: argparse.Namespace) -> None:
     """Train until `--minutes` are used up, over all runs of this folder."""
     torch.manual_seed(0)
     crops = load_crops(arguments.photos, "train", SIZE, MARGIN, arguments.checkpoints)
+    large_crops = load_crops(arguments.photos, "train", LARGE, MARGIN, arguments.checkpoints, detailed=True)
     crops_val = load_crops(arguments.photos, "val", SIZE, 0, arguments.checkpoints)
     features = DetectorFeatures(arguments.photos / TEACHER)
     network = training.channels_last(LiteRestorer())
@@ -144,15 +146,19 @@ def train(arguments: argparse.Namespace) -> None:
         progress = run.progress
         rate = training.scheduled_rate(arguments.rate, step, progress, warm_up=100, floor=0.02)
         optimiser.rate = rate
+        large = len(large_crops) > 0 and rng.random() < 0.5
+        source, side, count = (large_crops, LARGE, arguments.batch // 4) if large else (crops, SIZE, arguments.batch)
         corner = (0, 0)
         if progress < arguments.windows_until:
-            corner = (16 * int(rng.integers(0, 9)), 16 * int(rng.integers(0, 9)))
-            inputs, targets = batch(crops, rng, 2 * arguments.batch)
-            inputs = inputs[..., corner[0] : corner[0] + WINDOW, corner[1] : corner[1] + WINDOW]
-            targets = targets[..., corner[0] : corner[0] + WINDOW, corner[1] : corner[1] + WINDOW]
+            window = side // 2
+            corner = (16 * int(rng.integers(window // 16 + 1)), 16 * int(rng.integers(window // 16 + 1)))
+            inputs, targets = (
+                faces[..., corner[0] : corner[0] + window, corner[1] : corner[1] + window]
+                for faces in batch(source, rng, 2 * count)
+            )
         else:
-            inputs, targets = batch(crops, rng, arguments.batch)
-        outputs = network(inputs, corner)
+            inputs, targets = batch(source, rng, count)
+        outputs = network(inputs, corner, side)
         pixel = decibels(outputs - targets)
         pairs = zip(gradients(outputs), gradients(targets), strict=True)
         edge = torch.stack([charbonnier(a - b) for a, b in pairs]).sum()
@@ -186,8 +192,8 @@ def train(arguments: argparse.Namespace) -> None:
     training.logger.info("finished; val: %s", validate(average.network, crops_val, features, len(crops_val)))
 
 
-def mix(checkpoint: Path, start: Path, target: Path) -> None:
-    """Write the mean of the weights that a training started from and those that it ended with.
+def mix(checkpoint: Path, start: Path, target: Path, share: float) -> None:
+    """Write a weighted mean of the weights that a training started from and those that it ended with.
 
     It keeps what the first knew and the second forgot, and nearly all that the second learnt (Wortsman et al., "Robust
     Fine-Tuning of Zero-Shot Models", CVPR 2022).
@@ -196,12 +202,13 @@ def mix(checkpoint: Path, start: Path, target: Path) -> None:
         checkpoint: of the training.
         start: the exported weights of `--start-from`; a gate that they lack is as it was at the start, open.
         target: the file to write, as by `training.export`.
+        share: weight of those that it ended with, 0 to 1.
     """
     network = LiteRestorer()
     network.load_state_dict(read_state(start), strict=False)
     state = training.read_checkpoint(checkpoint)
     for name, value in network.state_dict().items():
-        state["average"][name] = (state["average"][name] + value) / 2
+        state["average"][name] = share * state["average"][name] + (1 - share) * value
     with tempfile.TemporaryDirectory() as folder:
         mixed = Path(folder) / CHECKPOINT
         torch.save(state, mixed)
@@ -225,14 +232,13 @@ def options() -> argparse.ArgumentParser:
     parser = training.parser(__doc__, minutes=120, rate=5e-3, threads=2)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--adversarial-from", type=float, default=0.6, help="share of the schedule")
-    parser.add_argument("--windows-until", type=float, default=0.6, help="share of the schedule on windows of faces")
+    parser.add_argument("--windows-until", type=float, default=0.6, help="share of the schedule on quarters of crops")
     parser.add_argument("--features-from", type=float, default=0.7, help="share of the schedule")
     parser.add_argument("--features", type=float, default=1.0, help="weight of the perceptual term")
     parser.add_argument("--edges", type=float, default=1.0, help="weight of gradients and spectrum")
     parser.add_argument("--adversarial", type=float, default=0.1, help="weight of the adversarial term")
-    parser.add_argument(
-        "--mix", type=Path, help="write the mean of --start-from and the trained weights here, and stop"
-    )
+    parser.add_argument("--mix", type=Path, help="write a mean of --start-from and the trained weights here, and stop")
+    parser.add_argument("--share", type=float, default=0.5, help="weight of the trained weights in that mean")
     parser.add_argument("--start-from", type=Path, help="exported weights to start from when there is no checkpoint")
     return parser
 
@@ -242,7 +248,7 @@ def main() -> None:
     arguments = options().parse_args()
     if arguments.mix:
         training.prepare(arguments.threads)
-        mix(arguments.checkpoints / CHECKPOINT, arguments.start_from, arguments.mix)
+        mix(arguments.checkpoints / CHECKPOINT, arguments.start_from, arguments.mix, arguments.share)
         return
     training.run(
         arguments, train, CHECKPOINT, (Path(__file__).name, "LiteRestorer"), arguments.checkpoints / "restorer.log"

@@ -93,7 +93,7 @@ class _GivenModels(LoadedModels):
     def restorer(self, model: str, there: Inventory) -> ChosenRestorer:
         """A restorer for the given crop; `model` is ignored."""
         like = super().restorer(self._model, there)
-        return dataclasses.replace(like, size=self._given.size, template="ffhq", knobs=frozenset())
+        return dataclasses.replace(like, size=self._given.size, larger=(), template="ffhq", knobs=frozenset())
 
     def network(self, restorer: ChosenRestorer) -> Network:
         """The network that answers with the given crop."""

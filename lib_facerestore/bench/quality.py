@@ -16,6 +16,7 @@ from ..faces.face import Face
 from ..networks.load import Network
 from ..options.table import Options
 from ..stages.detection import Detector
+from ..stages.loaded_models import crop_side
 from . import metrics, pastes
 from .degradations import Grain, Occluder, grain, jpeg, noise, occlude, ordinary
 from .metrics import FloatImage, Pixels, Region
@@ -203,7 +204,8 @@ class PasteBench:
             damages["ordinary damage"] = ordinary(truth, generator("restored", index))
         for damage, before in damages.items():
             case = f"restored, {damage}, side {side}"
-            crop = run_network(self.network, pastes.cut(before, face, self.network.size))
+            network = self.network
+            crop = run_network(network, pastes.cut(before, face, crop_side(network.size, network.larger, side)))
             others = {name: paste(before, face, crop) for name, paste in self.pastes.items() if name != OURS}
             results = {OURS: self.restore(before, face), **others}
             self._show(case, index, sized, truth, before, results)

@@ -43,6 +43,7 @@ class Network:
         family: name of the architecture, e.g. "lite".
         title: the family's name for people, e.g. "CodeFormer".
         size: side of the crop in pixels.
+        larger: sides of larger crops that it takes too.
         template: landmark template that the crop is aligned with: "ffhq", "gpen" or "arcface".
         knobs: names of the extra arguments that it takes, e.g. {"fidelity"}.
         precisions: names of the dtypes whose results look the same as those of float32.
@@ -54,7 +55,7 @@ class Network:
 
     def __init__(self, module: Restorer, device: str | torch.device, dtype: torch.dtype) -> None:
         self.family, self.title = module.family, module.title
-        self.size, self.template = module.size, module.template
+        self.size, self.larger, self.template = module.size, module.larger, module.template
         self.knobs, self.precisions = module.knobs, module.precisions
         self.side_by_side, self.bytes_a_pixel = module.side_by_side, module.bytes_a_pixel
         self.device, self.dtype = torch.device(device), dtype
@@ -86,7 +87,7 @@ class Network:
         """Restore aligned faces.
 
         Args:
-            faces: B×3×size×size float, RGB in [-1, 1], on any device.
+            faces: B×3×size×size float, RGB in [-1, 1], on any device; or with a side of `larger`.
             fidelity: from 0 (best quality) to 1 (closest to the input); only allowed if it is in `knobs`.
 
         Returns:
@@ -96,10 +97,10 @@ class Network:
             InputError: `faces` has another shape.
             OptionError: the network has no `fidelity`, or its value is not a number from 0 to 1.
         """
-        if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, self.size, self.size):
-            raise InputError(
-                f"faces: shape {tuple(faces.shape)} does not fit {self.family}; give B×3×{self.size}×{self.size}."
-            )
+        sides = (self.size, *self.larger)
+        if faces.ndim != 4 or tuple(faces.shape[1:]) not in [(3, side, side) for side in sides]:
+            wanted = " or ".join(f"B×3×{side}×{side}" for side in sides)
+            raise InputError(f"faces: shape {tuple(faces.shape)} does not fit {self.family}; give {wanted}.")
         knobs: dict[str, float] = {}
         if fidelity is not None:
             if "fidelity" not in self.knobs:

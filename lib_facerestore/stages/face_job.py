@@ -93,7 +93,7 @@ def cut(picture: int, face: Face, restorer: ChosenRestorer, options: Options, pi
     Args:
         picture: index of the picture.
         face: the face, in pixels of the picture.
-        restorer: the restorer; decides the crop's size and template.
+        restorer: the restorer; decides the crop's template, and with the face's size that of the crop.
         options: the options of this face.
         pixels: H×W×3 or H×W×4, uint8 or uint16, RGB(A).
 
@@ -101,8 +101,11 @@ def cut(picture: int, face: Face, restorer: ChosenRestorer, options: Options, pi
         InputError: the face cannot be cut out, e.g. because it is far too large.
     """
     started = time.perf_counter()
-    size = restorer.size
-    matrix = alignment.face_transform(face, size, TEMPLATES[restorer.template](size))
+    size, template = restorer.size, TEMPLATES[restorer.template]
+    matrix = alignment.face_transform(face, size, template(size))
+    larger = restorer.size_for(size / alignment.scale_of(matrix))
+    if larger != size:
+        size, matrix = larger, alignment.face_transform(face, larger, template(larger))
     crop = warping.crop_face(pixels, matrix, size)
     return FaceJob(picture, face, restorer, options, matrix, crop, {"align": time.perf_counter() - started})
 

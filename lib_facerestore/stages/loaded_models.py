@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from .parsing import Parser, create_parser, find_file
 
 logger = logging.getLogger(__name__)
 
+ENOUGH = 0.75
+"""Least side of a face's aligned square for a larger crop, as a share of that crop's."""
+
 Version = tuple[tuple[Path, Stamp], ...]
 """Paths and stamps of the files that a network was loaded from. If they change, it is loaded again."""
 
@@ -35,6 +39,7 @@ class ChosenRestorer:
         size: as in `Network`.
         template: as in `Network`.
         knobs: as in `Network`.
+        larger: as in `Network`.
     """
 
     id: str
@@ -42,6 +47,22 @@ class ChosenRestorer:
     size: int
     template: str
     knobs: frozenset[str]
+    larger: tuple[int, ...] = ()
+
+    def size_for(self, square: float) -> int:
+        """Side of the crop for a face whose aligned square has sides of `square` pixels in the picture."""
+        return crop_side(self.size, self.larger, square)
+
+
+def crop_side(size: int, larger: Sequence[int], square: float) -> int:
+    """Side of a face's crop in pixels.
+
+    Args:
+        size: the side that the restorer always takes.
+        larger: the others that it takes.
+        square: side of the face's aligned square in the picture, in pixels.
+    """
+    return max([size, *(side for side in larger if square >= ENOUGH * side)])
 
 
 class LoadedModels:
@@ -158,7 +179,7 @@ class LoadedModels:
 
     def _load(self, name: str, path: Path) -> ChosenRestorer:
         network = self._shelf.network(path)
-        return ChosenRestorer(name, path, network.size, network.template, network.knobs)
+        return ChosenRestorer(name, path, network.size, network.template, network.knobs, network.larger)
 
     def _load_parser(self, there: Inventory) -> tuple[Parser | None, str]:
         fault = ""

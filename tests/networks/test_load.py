@@ -340,7 +340,9 @@ def test_read_state_keeps_prefixes_for_others_to_look_at(tmp_path: Path) -> None
 
 def test_misuse_of_a_network_is_an_error() -> None:
     network = load_network(small_lite().state_dict())
-    with pytest.raises(InputError, match=r"shape \(1, 3, 128, 128\) does not fit lite; give B×3×256×256"):
+    with pytest.raises(
+        InputError, match=r"shape \(1, 3, 128, 128\) does not fit lite; give B×3×256×256 or B×3×512×512"
+    ):
         network(torch.zeros(1, 3, 128, 128))
     with pytest.raises(OptionError, match="fidelity: lite has no such knob; the knobs it has: none"):
         network(torch.zeros(1, 3, 256, 256), fidelity=0.5)

@@ -1,4 +1,4 @@
-"""One face from its crop to its paste: the matrix from an enlarged picture back, and what is kept in between."""
+"""One face from its crop to its paste: the crop's size, the matrix from an enlarged picture back, what is kept."""
 
 from __future__ import annotations
 
@@ -8,12 +8,50 @@ from typing import Literal
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from lib_facerestore import FaceRestorer, Options
 from lib_facerestore.faces import alignment
 from lib_facerestore.faces.face import Face
-from lib_facerestore.options.table import Options
+from lib_facerestore.networks.load import Network
 from lib_facerestore.stages import face_job
 from lib_facerestore.stages.loaded_models import ChosenRestorer
+
+from ..conftest import KnownFaces, face_at
+
+LITE = ChosenRestorer("lite", Path(), 256, "ffhq", frozenset(), (512,))
+
+
+@pytest.mark.parametrize(("square", "size"), [(40, 256), (256, 256), (380, 256), (390, 512), (512, 512), (2000, 512)])
+def test_a_large_face_gets_the_larger_crop(square: int, size: int) -> None:
+    face, pixels = face_at(400, 400, square), np.zeros((800, 800, 3), np.uint8)
+    job = face_job.cut(0, face, LITE, Options(), pixels)
+    assert job.crop.shape == (size, size, 3)
+    landmarks = alignment.apply_affine(job.matrix, face.landmarks)
+    assert np.allclose(landmarks, alignment.ffhq_template(size), atol=0.01 * size)
+
+
+def test_a_restorer_without_larger_crops_cuts_all_faces_alike() -> None:
+    one = ChosenRestorer("gfpgan", Path(), 512, "ffhq", frozenset())
+    for square in (40, 2000):
+        job = face_job.cut(0, face_at(400, 400, square), one, Options(), np.zeros((800, 800, 3), np.uint8))
+        assert len(job.crop) == 512
+
+
+def test_faces_with_crops_of_both_sizes_are_restored_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, ...]] = []
+    ordinary = Network.__call__
+
+    def spy(network: Network, faces: torch.Tensor, *, fidelity: float | None = None) -> torch.Tensor:
+        seen.append(tuple(faces.shape))
+        return ordinary(network, faces, fidelity=fidelity)
+
+    monkeypatch.setattr(Network, "__call__", spy)
+    pixels = np.random.default_rng(3).integers(0, 256, (700, 1200, 3)).astype(np.uint8)
+    faces = KnownFaces((350, 350, 600), (800, 350, 120), (1000, 350, 100))
+    result = FaceRestorer(device="cpu", detector=faces).restore(pixels, Options(model="lite"))
+    assert [report.applied for report in result.faces] == [True] * 3
+    assert sorted(seen) == [(1, 3, 512, 512), (2, 3, 256, 256)]
 
 
 def test_a_face_is_pasted_where_it_is_when_the_sides_grow_unequally() -> None:

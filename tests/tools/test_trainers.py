@@ -135,12 +135,14 @@ def test_weights_can_be_mixed_with_those_that_they_started_from(
     older = {name: value for name, value in start.items() if not name.startswith("gate")}
     safetensors.torch.save_file(older, tmp_path / "start.safetensors")
     torch.save({"average": end, "step": 3}, tmp_path / "restorer.pt")
-    train_lite_restorer.mix(tmp_path / "restorer.pt", tmp_path / "start.safetensors", tmp_path / "mixed.safetensors")
+    train_lite_restorer.mix(
+        tmp_path / "restorer.pt", tmp_path / "start.safetensors", tmp_path / "mixed.safetensors", 0.75
+    )
     mixed = safetensors.torch.load_file(tmp_path / "mixed.safetensors")
     fresh = small_lite().state_dict()
     assert mixed.keys() == end.keys()
     for name, value in mixed.items():
-        wanted = (end[name] + older.get(name, fresh[name])) / 2
+        wanted = 0.75 * end[name] + 0.25 * older.get(name, fresh[name])
         assert torch.allclose(value.float(), wanted, atol=2e-3)
 
 

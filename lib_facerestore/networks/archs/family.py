@@ -28,6 +28,7 @@ class Restorer(nn.Module):
     Attributes:
         family: name of the family, as in models.toml, e.g. "codeformer".
         size: side of the crop in pixels.
+        larger: sides of larger crops that it takes too, ascending; faces that are large enough get them.
         template: landmark template that the crop is aligned with: "ffhq", "gpen" or "arcface".
         knobs: names of the further keyword arguments of `forward`: {"fidelity"} or none.
         precisions: names of the dtypes whose results look the same as those of float32.
@@ -37,6 +38,7 @@ class Restorer(nn.Module):
 
     family: str
     size: int
+    larger: tuple[int, ...] = ()
     template: str = "ffhq"
     knobs: frozenset[str] = frozenset()
     precisions: tuple[str, ...] = ("float32",)
@@ -52,7 +54,7 @@ class Restorer(nn.Module):
         """Restore faces. A network with knobs takes each of them as a keyword argument with a default.
 
         Args:
-            faces: B×3×size×size, RGB in [-1, 1].
+            faces: B×3×size×size, RGB in [-1, 1]; or with a side of `larger`.
 
         Returns:
             A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).

@@ -1,10 +1,10 @@
 """`lite`: the small restorer that is part of the package, so that faces can be restored without a download.
 
-A residual U-Net of this project, for FFHQ-aligned crops of 256 px. The picture is pixel-unshuffled before the first
-convolution, so that nearly all work happens at 64×64 px and below: about 6 GFLOP for a face, a fraction of a second on
-two CPU cores. For every pixel the network predicts a 5×5 kernel that filters the input, a correction that is added, and
-a gate: the share of the change that is applied. The gate also sees the whole crop, so a face without damage is left
-almost as it is. An untrained network returns its input.
+A residual U-Net of this project, for FFHQ-aligned crops of 256 px, and of 512 px for large faces. The picture is
+pixel-unshuffled before the first convolution, so that nearly all work happens at 1/4 of the side and below: about 6
+GFLOP for a face of 256 px, a fraction of a second on two CPU cores. For every pixel the network predicts a 5×5 kernel
+that filters the input, a correction that is added, and a gate: the share of the change that is applied. The gate also
+sees the whole crop, so a face without damage is left almost as it is. An untrained network returns its input.
 It was trained with `tools/train_lite_restorer.py`; docs/lite.md has the data, the method and the results.
 """
 
@@ -65,8 +65,10 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(PlainBlock(channels) for _ in range(count)))
 
 
-def _at(x: torch.Tensor, place: torch.Tensor, corner: tuple[int, int], step: int) -> torch.Tensor:
-    """Rectified features plus the learned values of their position in the crop."""
+def _at(x: torch.Tensor, place: torch.Tensor, corner: tuple[int, int], step: int, side: int) -> torch.Tensor:
+    """Rectified features plus the learned values of their position in the crop, enlarged to that of a larger crop."""
+    if side // step != place.shape[-1]:
+        place = functional.interpolate(place, (side // step,) * 2, mode="bilinear", align_corners=False)
     top, left = corner[0] // step, corner[1] // step
     return functional.leaky_relu(x, 0.2) + place[..., top : top + x.shape[2], left : left + x.shape[3]]
 
@@ -82,6 +84,7 @@ class LiteRestorer(Restorer):
 
     family = "lite"
     size = 256
+    larger = (512,)
     precisions = ("float32", "bfloat16")
 
     def __init__(
@@ -125,20 +128,23 @@ class LiteRestorer(Restorer):
         with torch.no_grad():
             self.filters.bias[2 * TAPS**2 - 2 : 2 * TAPS**2 + 2] = 1.0  # type: ignore[index]  # the middle tap: identity
 
-    def forward(self, faces: torch.Tensor, corner: tuple[int, int] = (0, 0)) -> torch.Tensor:
+    def forward(self, faces: torch.Tensor, corner: tuple[int, int] = (0, 0), side: int | None = None) -> torch.Tensor:
         """Restore faces.
 
         Args:
-            faces: B×3×256×256, RGB in [-1, 1], FFHQ-aligned; or a window of such crops, its sides multiples of 16.
+            faces: B×3×S×S, RGB in [-1, 1], FFHQ-aligned, S 256 or 512; or a window of such crops, its sides multiples
+                of 16.
             corner: (row, column) of the window's first pixel in the crop, multiples of 16. Only training uses windows.
+            side: side of the crop that the window is of; None if `faces` are whole crops.
 
         Returns:
             A tensor of the same shape, RGB, nominally in [-1, 1] (not clipped).
         """
+        side = side or faces.shape[-1]
         half = functional.leaky_relu(self.fold_half(functional.pixel_unshuffle(faces, 2)), 0.2)
         quarter = self.encode_quarter(functional.leaky_relu(self.down_quarter(half), 0.2))
-        eighth = self.encode_eighth(_at(self.down_eighth(quarter), self.place_eighth, corner, 8))
-        trunk = self.lite_trunk(_at(self.down_trunk(eighth), self.place_trunk, corner, 16))
+        eighth = self.encode_eighth(_at(self.down_eighth(quarter), self.place_eighth, corner, 8, side))
+        trunk = self.lite_trunk(_at(self.down_trunk(eighth), self.place_trunk, corner, 16, side))
         eighth = self.decode_eighth(eighth + functional.pixel_shuffle(self.up_eighth(trunk), 2))
         quarter = self.decode_quarter(quarter + functional.pixel_shuffle(self.up_quarter(eighth), 2))
         half = self.decode_half(half + functional.pixel_shuffle(self.up_half(quarter), 2))
