@@ -31,6 +31,7 @@ from .metadata import (
 )
 from .modes import decode_mode, from_pil
 from .picture import JpegSettings, Picture
+from .pil_info import dpi_in
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +75,6 @@ def _finish(fields: dict[str, Any], exif: bytes | None, xmp: bytes | None, orien
     return Picture(**fields, exif=exif or None, xmp=xmp or None, orientation=orientation)
 
 
-def _dpi(image: Image.Image) -> tuple[float, float] | None:
-    dpi = image.info.get("dpi")
-    return (float(dpi[0]), float(dpi[1])) if dpi and float(dpi[0]) > 0 and float(dpi[1]) > 0 else None
-
-
 def _decode_png(data: bytes, image: Image.Image) -> Picture:
     deep = data[24] == 16
     losses = _further(image, "frames")
@@ -107,7 +103,7 @@ def _decode_png(data: bytes, image: Image.Image) -> Picture:
     else:
         image.load()
         fields = decode_mode(image, orientation)
-    fields |= {"format": "PNG", "icc_profile": image.info.get("icc_profile") or None, "dpi": _dpi(image)}
+    fields |= {"format": "PNG", "icc_profile": image.info.get("icc_profile") or None, "dpi": dpi_in(image)}
     fields["losses"] = losses
     return _finish(fields | {"text": tuple(text), "png_chunks": tuple(carried)}, exif, xmp, orientation)
 
@@ -157,7 +153,7 @@ def _decode_jpeg(image: Image.Image) -> Picture:
     turned = exif_orientation(exif)
     orientation = turned if turned != 1 else xmp_orientation(xmp)
     fields = decode_mode(image, orientation)
-    fields |= {"format": "JPEG", "icc_profile": image.info.get("icc_profile") or None, "dpi": _dpi(image)}
+    fields |= {"format": "JPEG", "icc_profile": image.info.get("icc_profile") or None, "dpi": dpi_in(image)}
     fields |= {"jpeg": settings, "lossy": True, "losses": _further(image, "pictures")}
     return _finish(fields, exif, xmp, orientation)
 
@@ -168,7 +164,7 @@ def _decode_tiff(data: bytes, image: Image.Image) -> Picture:
     orientation = exif_orientation(data)
     exif = _tiff_exif(image)
     xmp, profile = tags.get(700), image.info.get("icc_profile") or None
-    dpi = _dpi(image) if 282 in tags and 283 in tags else None  # without these tags Pillow reports 1 dpi
+    dpi = dpi_in(image) if 282 in tags and 283 in tags else None  # without these tags Pillow reports 1 dpi
     bits, photometric = tags.get(258, (1,)), tags.get(262)
     if max(bits) == 16 and len(bits) > 1:
         if photometric != 2 or len(bits) not in (3, 4):

@@ -25,6 +25,7 @@ from .metadata import (
     xmp_upright,
 )
 from .picture import Picture, luma
+from .pil_info import bytes_in, dpi_in, transparency_in
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +52,10 @@ def from_pil(image: Image.Image, *, upright: bool = True) -> Picture:
         raise InputError(f"the image is {image.width}×{image.height}; width and height must be at least 1")
     image.load()
     info: dict[str, Any] = {key: value for key, value in image.info.items() if isinstance(key, str)}
-    exif = strip_exif_prefix(info.get("exif") if isinstance(info.get("exif"), bytes) else None)
-    xmp = info.get("xmp")
-    xmp = xmp.encode("utf-8") if isinstance(xmp, str) else xmp
+    if "transparency" in info and transparency_in(image) is None:
+        del info["transparency"]  # `to_pil` would hand it on
+    exif, xmp = strip_exif_prefix(bytes_in(image, "exif")), bytes_in(image, "xmp")
     orientation = exif_orientation(exif) if exif_orientation(exif) != 1 else xmp_orientation(xmp)
-    dpi = info.get("dpi")
     fields = decode_mode(image, orientation if upright else 1)
     if upright:
         exif = exif and exif_upright(exif)
@@ -63,10 +63,10 @@ def from_pil(image: Image.Image, *, upright: bool = True) -> Picture:
     return Picture(
         **fields,
         format=image.format or "",
-        icc_profile=info.get("icc_profile") or None,
+        icc_profile=bytes_in(image, "icc_profile"),
         exif=exif,
         xmp=xmp,
-        dpi=(float(dpi[0]), float(dpi[1])) if isinstance(dpi, tuple) and len(dpi) == 2 else None,
+        dpi=dpi_in(image),
         orientation=orientation,
         info=info,
     )
@@ -126,7 +126,7 @@ def decode_mode(image: Image.Image, orientation: int) -> dict[str, Any]:
         mode = image.mode
     elif mode == "PA":
         image, mode = image.convert("RGBA"), "RGBA"
-    elif mode in ("RGB", "L", "1") and "transparency" in image.info:
+    elif mode in ("RGB", "L", "1") and transparency_in(image) is not None:
         image = image.convert("RGBA" if mode == "RGB" else "LA")
         mode = image.mode
     if mode == "P":
@@ -141,7 +141,7 @@ def decode_mode(image: Image.Image, orientation: int) -> dict[str, Any]:
         raise InputError(f"pictures of mode {mode} are not supported; convert to RGB, or to 16-bit PNG or TIFF")
     values = upright(np.asarray(image.convert("L") if mode == "1" else image), orientation)
     if mode in _NATIVE:
-        profile = image.info.get("icc_profile")
+        profile = bytes_in(image, "icc_profile")
         return {"pixels": native_to_rgb(values, mode, profile), "mode": mode, "native": values}
     if mode in ("1", "L"):
         return {"pixels": np.repeat(values[:, :, None], 3, axis=2), "mode": mode}
@@ -161,7 +161,7 @@ def _decode_palette(image: Image.Image, orientation: int) -> dict[str, Any]:
     palette = np.full((max(len(rgb), int(indices.max()) + 1), 4), 255, np.uint8)
     palette[:, :3] = 0
     palette[: len(rgb), :3] = rgb
-    key = image.info.get("transparency")
+    key = transparency_in(image)
     if own_alpha:
         table = np.asarray(image.getpalette("RGBA"), dtype=np.uint8).reshape(-1, 4)
         palette[: len(table), 3] = table[: len(palette), 3]

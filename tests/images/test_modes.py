@@ -77,6 +77,37 @@ def test_changed_palette_picture_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert to_pil(picture).mode == "P"
 
 
+@pytest.mark.parametrize("mode", PIL_MODES)
+def test_odd_values_in_the_info_of_an_image_count_as_none(tmp_path: Path, mode: str) -> None:
+    """`info` is a plain dict, into which other programs put anything."""
+    source = pil_image(mode.removesuffix("+alpha"))
+    plain = from_pil(source)
+    odd: dict[str, list[object]] = {
+        "transparency": [b"\0\1", "x", None, (1, 2), (1, 2, "3"), -1, True, 10**30, 1.5, [1, 2, 3], {}],
+        "dpi": [("a", "b"), (None, 1), 72, "72", (72,), (0, 0), (float("nan"), 72), (10**400, 1), (-1, -1), None],
+        "xmp": [5, ["x"], None, "\ud800", {}],
+        "exif": [5, "Exif", None, b"", b"Exif", {}],
+        "icc_profile": [5, None, "not a profile", [], b"no"],
+    }
+    for key, values in odd.items():
+        for value in values:
+            image = source.copy()
+            image.info[key] = value
+            picture = from_pil(image)
+            if not (mode.startswith("P") and isinstance(value, bytes)):
+                assert same(picture, plain), (key, value)
+            assert key != "dpi" or picture.dpi is None
+            assert all(type(one) in (bytes, type(None)) for one in (picture.xmp, picture.exif, picture.icc_profile))
+            back = to_pil(picture)
+            assert np.array_equal(np.asarray(back), np.asarray(image))
+            back.convert("RGBA").convert("RGB")
+            write_picture(picture, tmp_path / "x.png", overwrite=True)
+    image = pil_image("RGB")
+    image.info.update(dpi=[72, 96], xmp="<x/>", transparency=(1, 2, 3))
+    good = from_pil(image)
+    assert (good.dpi, good.xmp, good.alpha is not None) == ((72.0, 96.0), b"<x/>", True)
+
+
 @pytest.mark.parametrize("extension", [".tif", ".png"])
 def test_bilevel_becomes_grey_when_changed(tmp_path: Path, extension: str) -> None:
     picture = from_pil(pil_image("1"))
