@@ -7,6 +7,7 @@ has does the work. Nothing is raised: the WebUI would go on, but half of the hoo
 from __future__ import annotations
 
 import functools
+import html
 import logging
 import sys
 from collections.abc import Callable
@@ -57,13 +58,22 @@ class FaceRestoreScript(scripts.Script):
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img: bool) -> list[Any]:
-        """The accordion. Called three times; only the components returned by each call belong together."""
-        from .. import infotext
-        from ..page import controls
+        """The accordion. Called three times; only the components returned by each call belong together.
 
-        made = controls.build("img2img" if is_img2img else "txt2img")
-        self.infotext_fields = infotext.paste_fields(made)
-        self.paste_field_names = list(infotext.PASTE_FIELD_NAMES)
+        Without controls, the accordion says why: with --api, a WebUI ends if this raises.
+        """
+        try:
+            from .. import infotext
+            from ..page import controls
+
+            made = controls.build("img2img" if is_img2img else "txt2img")
+            self.infotext_fields = infotext.paste_fields(made)
+            self.paste_field_names = list(infotext.PASTE_FIELD_NAMES)
+        except Exception as error:
+            logger.exception("the controls of %s cannot be made", TITLE)
+            self.infotext_fields, self.paste_field_names = [], []
+            _say_why(error)
+            return []
         return made.inputs
 
     @_careful
@@ -145,6 +155,21 @@ class FaceRestoreScript(scripts.Script):
         from .. import infotext
 
         put_lines(p, infotext.error_line(job.problem), infotext.error_line(job.problem))
+
+
+def _say_why(error: Exception) -> None:
+    """An accordion with one line, in place of the controls."""
+    try:
+        import gradio
+
+        from .. import packages
+
+        explained = packages.explain(error) if isinstance(error, ImportError) else None
+        why = str(explained or f"{str(error) or type(error).__name__}; the console says more.")
+        with gradio.Accordion(TITLE, open=False):
+            gradio.HTML(value=html.escape(f"{TITLE} cannot be used: {why}"))
+    except Exception:
+        logger.exception("the page cannot say so")
 
 
 def _changed(done: Done) -> bool:

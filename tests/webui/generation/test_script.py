@@ -57,6 +57,40 @@ print("lib_facerestore.pipeline" in sys.modules)
 
 
 @every_kind
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("no <b>"), "no &lt;b&gt;; the console says more"),
+        (RuntimeError(), "RuntimeError"),
+        (ModuleNotFoundError("No module named 'httpx'", name="httpx"), "pip install"),
+        (ModuleNotFoundError("No module named 'gone'", name="gone"), "gone"),
+    ],
+)
+def test_controls_that_cannot_be_made_end_no_start(
+    host: Host, known: Known, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    gradio = pytest.importorskip("gradio")
+    from lib_facerestore.webui.page import controls
+
+    def fail(*_: object, **__: object) -> Any:
+        raise error
+
+    monkeypatch.setattr(controls, "build", fail)
+    start(host)
+    assert host.errors == []
+    script = next(one for one in host.runners["txt2img"].alwayson_scripts if one.title() == TITLE)
+    with gradio.Blocks() as page:
+        assert script.ui(False) == []
+    lines = [str(block.value) for block in page.blocks.values() if isinstance(block, gradio.HTML)]
+    assert len(lines) == 1 and said in lines[0]
+    done = host.run("txt2img", decoded=[photo()])
+    assert equal(done.images[0], photo()) and host.errors == []
+    monkeypatch.setattr(gradio, "Accordion", fail)  # not even that
+    with gradio.Blocks():
+        assert script.ui(True) == []
+
+
+@every_kind
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_gives_what_the_library_gives(host: Host, known: Known, stage: str) -> None:
     start(host)
