@@ -12,7 +12,7 @@ face, from the damaged and from the restored to the true one (median and
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +49,10 @@ def describer() -> Callable[[Faces, Faces], NDArray[np.float64]]:
     Landmarks are those of the undamaged faces, so that all versions of a face are cut alike.
     """
     dlib = importlib.import_module("dlib")
-    models = Path(importlib.import_module("face_recognition_models").__file__ or "").parent / "models"
+    found = importlib.util.find_spec("face_recognition_models")  # importing it needs an old setuptools
+    if found is None or found.origin is None:
+        raise SystemExit("pip install dlib-bin face-recognition-models")
+    models = Path(found.origin).parent / "models"
     landmarks = dlib.shape_predictor(str(models / "shape_predictor_5_face_landmarks.dat"))
     network = dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))
     box = dlib.rectangle(*FACE)
