@@ -16,6 +16,8 @@ from .quality_table import Collected, Line
 
 SIDES = (256, 512)
 """Sides of the face's aligned square in pixels."""
+DETAILED = 0.8
+"""Least side of a portrait's aligned square, as a share of the side at which it is measured."""
 BILATERAL, UNSHARP = "bilateral filter", "unsharp mask"
 
 
@@ -28,6 +30,15 @@ def unsharp(pixels: Pixels) -> Pixels:
     """An unsharp mask: 0.6 of what a blur of 1.5 pixels takes away is added."""
     values = pixels.astype(np.float32)
     return to_pixels(values + 0.6 * (values - cv2.GaussianBlur(values, (0, 0), 1.5)))
+
+
+def detailed(portraits: Sequence[Portrait], side: int) -> list[int]:
+    """Which portraits have nearly as many pixels as a face of this side; all, if none has.
+
+    An enlarged face is soft. A restorer that sharpens it is right to do so, and would be blamed for it.
+    """
+    indices = range(len(portraits))
+    return [index for index in indices if portraits[index].side >= DETAILED * side] or list(indices)
 
 
 def measure(portraits: Sequence[Portrait], restore: Restore, model: str, sides: Sequence[int] = SIDES) -> list[Line]:
@@ -45,7 +56,8 @@ def measure(portraits: Sequence[Portrait], restore: Restore, model: str, sides: 
     found = Collected()
     for name, damage in DAMAGES.items():
         for side in sides:
-            for index, portrait in enumerate(portraits):
+            for index in detailed(portraits, side):
+                portrait = portraits[index]
                 sized = portrait.scaled(side)
                 truth, face = sized.pixels, sized.region
                 before = damage(truth, generator(name, index))

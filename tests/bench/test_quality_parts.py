@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_facerestore.bench import degradations, pastes, portraits, quality_detector
+from lib_facerestore.bench import degradations, pastes, portraits, quality_detector, quality_restorer
 from lib_facerestore.bench.aims import with_aims
 from lib_facerestore.bench.portraits import Portrait
 from lib_facerestore.bench.quality_table import Aim, Collected, Line, Table
@@ -34,6 +34,13 @@ def portrait_of(width: int = 220, height: int = 260, side: float = 150) -> Portr
     pixels = np.clip(base + cv2.GaussianBlur(rng.normal(0, 25, base.shape), (0, 0), 1.5), 0, 255).astype(np.uint8)
     face = face_at((width - 1) / 2, (height - 1) / 2, side)
     return Portrait("drawn", pixels, face.box, face.landmarks.astype(np.float64), True)
+
+
+def test_a_restorer_is_measured_on_faces_that_are_not_enlarged() -> None:
+    faces = [portrait_of(side=side) for side in (150, 210, 240)]
+    lines = quality_restorer.measure(faces, lambda pixels, face: pixels, "none", (150, 256, 1024))
+    counts = {line.measure: line.count for line in lines if line.case == "JPEG 90"}
+    assert counts == {"gain, face of side 150": 3, "gain, face of side 256": 2, "gain, face of side 1024": 3}
 
 
 @pytest.fixture
