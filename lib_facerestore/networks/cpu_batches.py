@@ -60,7 +60,7 @@ def run_on_cpu(network: Restore, faces: torch.Tensor, most: int, bytes_a_pixel: 
     parts = faces.split(max(1, min(-(-len(faces) // together), CACHED_PIXELS // pixels)))
     at_once = max(1, min(most, pixels_that_fit(bytes_a_pixel) // (parts[0].shape[0] * pixels)))
     with torch.inference_mode():
-        restored = torch.empty(faces.shape, dtype=torch.float32)
+        restored = torch.empty(faces.shape, dtype=torch.float32, device="cpu")
         pairs = list(zip(parts, restored.split(parts[0].shape[0]), strict=True))
         for workers, rounds in schedule(len(parts), at_once, threads):
             todo: Todo = SimpleQueue()

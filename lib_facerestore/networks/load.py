@@ -18,6 +18,7 @@ from ..errors import InputError, ModelFileError, OptionError
 from ..wording import with_article
 from . import cpu_batches
 from .archs import FAMILIES, Family, Restorer, Shapes
+from .building import building
 from .checkpoint_files import (
     NotACheckpointError,
     State,
@@ -149,9 +150,8 @@ def load_network(
     if found is None:
         raise UnknownFamilyError(_unknown(name, shapes))
     family, view = found
-    # A WebUI may call this inside inference mode; parameters created there could not be moved later.
-    with torch.inference_mode(False), torch.no_grad():
-        module = _build(family, {short: shapes[full] for short, full in view.items()}, name)
+    with building():
+        module = _build(family, {short: shapes[full] for short, full in view.items()}, name).float()
         fill(module, {short: state[full] for short, full in view.items()}, module.family, name)
         network = Network(module, device, dtype)
         if not isinstance(source, Mapping):

@@ -23,6 +23,7 @@ from torch import nn
 
 from ..catalogue.peek import views
 from ..errors import FaceRestoreError, InputError, ModelFileError
+from ..networks.building import building
 from ..networks.load import State, named_tensors, read_state
 from ..system import facexlib_import
 from ..wording import pip_install
@@ -246,10 +247,10 @@ def load_upscaler(source: str | Path | State, device: str | torch.device = "cpu"
     name = "the state dict" if isinstance(source, Mapping) else str(source)
     state = named_tensors(source, name) if isinstance(source, Mapping) else read_state(Path(source))
     spandrel = _import_spandrel(name)
-    with torch.inference_mode(False), torch.no_grad():  # parameters created in inference mode could not be moved
+    with building():
         model = _read(spandrel, state, name)
         model.model.requires_grad_(False)
-        model.eval().to(torch.device(device))
+        model.eval().to(torch.device(device), torch.float32)
     return Upscaler(model, model.scale, device, _rules(spandrel, model))
 
 

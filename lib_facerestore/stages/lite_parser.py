@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from ..catalogue import weights_path
 from ..errors import InputError
+from ..networks.building import building
 from ..networks.checkpoint_files import read_state
 from ..networks.strict import fill
 from .detection.refine import Residual, layer
@@ -161,7 +162,7 @@ def load_lite_parser(device: str | torch.device = "cpu") -> LiteParser:
         ModelFileError: the package was installed without its weights, or they are damaged.
     """
     path = weights_path(WEIGHTS)
-    with torch.inference_mode(False), torch.no_grad():  # parameters created in inference mode could not be moved
-        network = ParserNet()
+    with building():
+        network = ParserNet().float()
         fill(network, read_state(path), "ParserNet", str(path))
     return LiteParser(network, device)

@@ -124,13 +124,12 @@ class _NetworkParser:
 
     def _logits(self, batch: torch.Tensor) -> torch.Tensor:
         """Logits (B×19×h×w, at the network's own resolution) of crops (B×3×side×side, RGB in [0, 1])."""
-        import torch
 
         if self.name == "parsenet":
             logits: torch.Tensor = self._network(batch * 2 - 1)[0]
             return logits
-        mean = torch.tensor([0.485, 0.456, 0.406], device=batch.device)[:, None, None]
-        std = torch.tensor([0.229, 0.224, 0.225], device=batch.device)[:, None, None]
+        mean = batch.new_tensor([0.485, 0.456, 0.406])[:, None, None]
+        std = batch.new_tensor([0.229, 0.224, 0.225])[:, None, None]
         # Run only the main head; the two auxiliary heads are for training.
         feature, context, _ = self._network.cp((batch - mean) / std)
         head: torch.Tensor = self._network.conv_out(self._network.ffm(feature, context))[0]
@@ -149,6 +148,7 @@ def load_parser(path: Path, device: str | torch.device = "cpu") -> Parser:
         FaceRestoreError: facexlib cannot be imported.
     """
     from ..catalogue.peek import views
+    from ..networks.building import building
     from ..networks.load import fill, read_state
     from ..system import facexlib_import
 
@@ -157,20 +157,22 @@ def load_parser(path: Path, device: str | torch.device = "cpu") -> Parser:
     )
     state = read_state(Path(path))
     network: torch.nn.Module
-    for view in views(state):
-        if "cp.resnet.conv1.weight" in view:
-            name, side, network = "bisenet", 512, bisenet.BiSeNet(num_class=19)
-            break
-        if "encoder.0.conv2d.weight" in view:
-            # The file is for 512 px, but the layers take any size; at 256 px they need a quarter of the time.
-            name, side = "parsenet", 256
-            network = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19)
-            break
-    else:
-        raise ModelFileError(
-            f"{path}: is neither BiSeNet nor ParseNet; delete it and download it again (`facerestore models download`)."
-        )
-    fill(network, {short: state[full] for short, full in view.items()}, name, str(path))
+    with building():
+        for view in views(state):
+            if "cp.resnet.conv1.weight" in view:
+                name, side, network = "bisenet", 512, bisenet.BiSeNet(num_class=19)
+                break
+            if "encoder.0.conv2d.weight" in view:
+                # The file is for 512 px, but the layers take any size; at 256 px they need a quarter of the time.
+                name, side = "parsenet", 256
+                network = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19)
+                break
+        else:
+            raise ModelFileError(
+                f"{path}: is neither BiSeNet nor ParseNet; delete it and download it again "
+                "(`facerestore models download`)."
+            )
+        fill(network.float(), {short: state[full] for short, full in view.items()}, name, str(path))
     return _NetworkParser(name, network.eval().requires_grad_(False).to(device), side, device)
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from ...catalogue import weights_path
 from ...faces.face import Face
+from ...networks.building import building
 from ...networks.checkpoint_files import read_state
 from ...networks.strict import fill
 from .landmark_net import LandmarkNet, place
@@ -174,8 +175,8 @@ def load_checks(device: str | torch.device = "cpu") -> tuple[RefinerNet, Landmar
     Raises:
         ModelFileError: the package was installed without their weights, or they are damaged.
     """
-    with torch.inference_mode(False), torch.no_grad():  # parameters created in inference mode could not be moved
-        refiner, landmarks = RefinerNet(), LandmarkNet()
+    with building():
+        refiner, landmarks = RefinerNet().float(), LandmarkNet().float()
         for network, file in ((refiner, REFINER_WEIGHTS), (landmarks, LANDMARK_WEIGHTS)):
             path = weights_path(file)
             fill(network, read_state(path), type(network).__name__, str(path))

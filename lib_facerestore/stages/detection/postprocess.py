@@ -40,9 +40,9 @@ def prior_boxes(height: int, width: int) -> torch.Tensor:
     """
     levels = []
     for stride, sides in zip(STRIDES, PRIOR_SIDES, strict=True):
-        ys = (torch.arange(math.ceil(height / stride), dtype=torch.float32) + 0.5) * stride
-        xs = (torch.arange(math.ceil(width / stride), dtype=torch.float32) + 0.5) * stride
-        grid = torch.cartesian_prod(ys, xs, torch.tensor(sides, dtype=torch.float32))
+        ys = (torch.arange(math.ceil(height / stride), dtype=torch.float32, device="cpu") + 0.5) * stride
+        xs = (torch.arange(math.ceil(width / stride), dtype=torch.float32, device="cpu") + 0.5) * stride
+        grid = torch.cartesian_prod(ys, xs, torch.tensor(sides, dtype=torch.float32, device="cpu"))
         levels.append(grid[:, [1, 0, 2]])
     return torch.cat(levels)
 

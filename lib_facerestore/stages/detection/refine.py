@@ -74,7 +74,7 @@ class Features(nn.Module):
         self.up_eighth = Residual(eighth)
         self.to_quarter = nn.Conv2d(eighth, quarter, 1)
         self.up_quarter = Residual(quarter)
-        cells = (torch.arange(side // 4) + 0.5) / (side // 4) - 0.5
+        cells = (torch.arange(side // 4, dtype=torch.float32) + 0.5) / (side // 4) - 0.5
         self.register_buffer("cells", cells, persistent=False)
 
     def features(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

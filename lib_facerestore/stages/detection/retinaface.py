@@ -19,6 +19,7 @@ from torch import nn
 
 from ...errors import InputError, ModelFileError
 from ...faces.face import Face
+from ...networks.building import building
 from ...networks.checkpoint_files import read_state
 from ...networks.strict import fill, own_tensors
 from ...system import facexlib_import
@@ -227,8 +228,8 @@ class RetinaFaceDetector:
     @torch.inference_mode()
     def _forward(self, pixels: Sequence[NDArray[np.uint8]], height: int, width: int) -> tuple[torch.Tensor, ...]:
         # Padding has the mean colour, which is zero in the input.
-        batch = torch.zeros((len(pixels), 3, height, width))
-        mean = torch.tensor(MEAN_BGR)[:, None, None]
+        batch = torch.zeros((len(pixels), 3, height, width), dtype=torch.float32, device="cpu")
+        mean = batch.new_tensor(MEAN_BGR)[:, None, None]
         for row, image in enumerate(pixels):
             bgr = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))
             batch[row, :, : image.shape[0], : image.shape[1]] = bgr.float() - mean
@@ -259,8 +260,9 @@ def load_retinaface(
             f"{path}: is not a {what} (it is {'RetinaFace ' + found if found else 'something else'}); get the file "
             "named detection_Resnet50_Final.pth or detection_mobilenet0.25_Final.pth."
         )
-    network = build_network(found)
-    fill(network, state, "RetinaFace", str(path))
+    with building():
+        network = build_network(found).float()
+        fill(network, state, "RetinaFace", str(path))
     return RetinaFaceDetector(network, name, device)
 
 
