@@ -60,7 +60,7 @@ def webui_folders(root: Path) -> tuple[Path, ...]:
     """
     own = root / OWN_FOLDER
     try:
-        there = {child.name.casefold(): child for child in root.iterdir() if child.is_dir()}
+        there = {child.name.casefold(): child for child in root.iterdir() if os.path.isdir(child)}
     except OSError:
         there = {}
     others = [there[name.casefold()] for name in WEBUI_FOLDERS[1:] if name.casefold() in there]
@@ -91,7 +91,7 @@ class Store:
         found: dict[Path, None] = {}
         for folder in self.folders:
             paths = [Path(place, name) for place, _, names in os.walk(folder) for name in names if _is_model(name)]
-            found.update(dict.fromkeys(path for path in sorted(paths) if path.is_file()))
+            found.update(dict.fromkeys(path for path in sorted(paths) if os.path.isfile(path)))
         return list(found)
 
     def scan(self) -> Inventory:

@@ -91,7 +91,7 @@ def _device(name: str) -> Finding:
 
 def _models(store: Store) -> list[Finding]:
     folder = store.folders[0]
-    exists = folder.is_dir()
+    exists = os.path.isdir(folder)
     remedy = "" if exists else "put model files there, or name another folder with --models or FACERESTORE_MODELS"
     findings = [Finding("model folder", "ok" if exists else "note", f"{folder}", remedy)]
     try:

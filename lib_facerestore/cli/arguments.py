@@ -23,7 +23,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def existing_folder(text: str) -> Path:
     """Argument type: a folder that exists. A misspelt name would otherwise look like a folder without models."""
-    if not Path(text).is_dir():
+    if not os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a folder; name the one that the model files are in")
     return Path(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from lib_facerestore.catalogue import Store, fingerprints, inventory_of, known_model, known_models, peek
+from lib_facerestore.checks.doctor import examine
+from lib_facerestore.cli.arguments import existing_folder
 from lib_facerestore.errors import FaceRestoreError, ModelFileError, OptionError
 from lib_facerestore.wording import pip_install
 
@@ -162,6 +165,29 @@ def test_without_safetensors_such_files_are_there_and_say_what_to_install(
         assert [file.path for file in there.others()] == [path]
         assert f"`{pip_install('safetensors')}`" in there.faults().get("codeformer", there.others()[0].damaged)
     assert "codeformer" in Store([tmp_path]).scan().installed(), "seen once the package is there"
+
+
+def test_what_may_not_be_looked_at_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that may be read but not entered, and a link to a closed one beside others."""
+    for name in ("GFPGAN", "Codeformer"):
+        (tmp_path / name).mkdir()
+    path = empty_file(tmp_path / "Codeformer" / "codeformer.safetensors", shapes_of("codeformer"))
+    (tmp_path / "Codeformer" / "locked.pth").write_bytes(b"x")
+    real = os.stat
+
+    def locked(path: int | str | Path, *more: object, **named: object) -> os.stat_result:
+        if str(path).endswith(("locked.pth", "GFPGAN")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", locked)
+    store = Store(webui=tmp_path)
+    assert store.files() == [path]
+    assert store.folders == (tmp_path / "facerestore", tmp_path / "Codeformer")
+    assert store.duplicates() == []
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a folder"):
+        existing_folder(str(tmp_path / "GFPGAN"))
+    assert examine(Store([tmp_path / "GFPGAN"]), "cpu")[-1].subject
 
 
 def test_without_platformdirs_a_folder_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
