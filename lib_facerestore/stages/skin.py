@@ -24,6 +24,9 @@ _OUTSIDE, _PRIOR, _RISE = -1.5, (0.9, 0.9, 0.7), 6.0
 # A colour that one of the two never has is this rare, as a share of all its pixels in a step.
 _RARE = 2e-4
 _SMOOTH = 1.5
+# A print of one ink has colours that follow from the brightness: what they deviate by, in L*a*b*, is less than this.
+# In portraits it is 5 and more. Brightness alone does not tell skin from hair.
+_COLOURLESS = 3.0
 # Above the eyes, hair inside the ellipse scaled by this factor may be forehead.
 _WIDE = 1.25
 # Background inside the ellipse scaled by this factor may be skin; further out it may be the neck.
@@ -69,9 +72,9 @@ def with_missed_skin(
     found = free & hair & rim & beard
     if not doubtful.any():
         return labels
-    if skin.sum() >= _FEW and others.sum() >= _FEW:
-        small_crop = cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        ratio = gaussian(_log_ratio(np.asarray(small_crop, np.float32), skin, others), _SMOOTH)
+    small_crop = np.asarray(cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.float32)
+    if min(skin.sum(), others.sum()) >= _FEW and _colour(small_crop[skin | others]) >= _COLOURLESS:
+        ratio = gaussian(_log_ratio(small_crop, skin, others), _SMOOTH)
         for step, where in zip(_PRIOR, (wide, rim, inner), strict=True):
             ratio += np.float32(step) * gaussian(where.astype(np.float32), _RISE)
         found |= doubtful & (ratio + _OUTSIDE > 0)
@@ -84,6 +87,14 @@ def with_missed_skin(
 
 
 _HAIR, _SKIN, _COVER = (17, 18), (1, 10), 16
+
+
+def _colour(pixels: FloatImage) -> float:
+    """How far the colours of pixels (N×3) are from a function of their brightness: a deviation in L*a*b*."""
+    light, *colours = cv2.cvtColor(pixels[None], cv2.COLOR_RGB2LAB)[0].T.astype(np.float64)
+    powers = np.stack([np.ones_like(light), light, light**2], axis=1)
+    rest = [colour - powers @ np.linalg.lstsq(powers, colour, rcond=None)[0] for colour in colours]
+    return float(np.sqrt(np.mean(np.square(rest)) * len(rest)))
 
 
 def _log_ratio(crop: FloatImage, skin: NDArray[np.bool_], others: NDArray[np.bool_]) -> FloatImage:

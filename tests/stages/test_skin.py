@@ -74,6 +74,15 @@ def test_a_fringe_stays() -> None:
     assert (found[:90, 92:148] == 17).mean() > 0.98
 
 
+@pytest.mark.parametrize("ink", [(1.0, 1.0, 1.0), (1.0, 0.94, 0.82)])
+def test_in_a_picture_of_one_ink_hair_stays_hair(ink: tuple[float, float, float]) -> None:
+    fringe = np.s_[:92, 90:150]
+    labels = labels_of((17, fringe))
+    light = drawn((fringe, SKIN)).mean(axis=2, keepdims=True) * np.array(ink, np.float32)
+    assert (with_missed_skin(labels, light, TEMPLATE, True)[fringe] == 17).all()
+    assert (with_missed_skin(labels, drawn((fringe, SKIN)), TEMPLATE, True)[70:90, 95:145] == 1).mean() > 0.9
+
+
 def test_labels_without_doubt_are_returned_as_they_are() -> None:
     labels = labels_of()
     assert (with_missed_skin(labels, drawn(), TEMPLATE, True) == labels).mean() > 0.998
