@@ -345,7 +345,7 @@ def _restore(network: Network, batch: Sequence[FaceJob], fidelity: float | None)
         if np.isfinite(restored).all():
             job.restored = np.ascontiguousarray(restored)
         else:
-            job.reason = f"face {job.face.number}: left alone, the network's output has values that are not numbers"
+            job.fail("its output has values that are not numbers")
 
 
 def _canvas(work: PictureWork) -> tuple[NDArray[Any], tuple[int, int]]:

@@ -41,6 +41,7 @@ def test_values_that_are_not_numbers_leave_the_face_alone(
     result = restorer.restore(photo, SMALL)
     assert [report.applied for report in result.faces] == [False, True]
     assert "not numbers" in result.faces[0].reason
+    assert len(result.failures) == 1 and "small failed" in result.failures[0]
 
 
 def test_a_network_that_fails_on_a_face_costs_that_face_only(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from lib_facerestore import FaceRestorer, Options
 from lib_facerestore.networks.load import Network
+from lib_facerestore.stages import blending
 
 from .conftest import KnownFaces
 from .stages.blending_helpers import smooth_picture, white
@@ -77,3 +79,21 @@ def test_faces_side_by_side_are_pasted_as_if_alone(clean: NDArray[np.float32], s
     middle = SIDE
     assert np.array_equal(both[:, :middle], restored(noisy, [left], options)[:, :middle])
     assert np.array_equal(both[:, middle:], restored(noisy, [right], options)[:, middle:])
+
+
+def test_a_row_of_touching_faces_needs_no_memory_for_the_box_around_all() -> None:
+    picture = np.zeros((2000, 3000, 3), np.uint8)
+    places = [(x, round(x * 0.6)) for x in range(0, 2700, 150)]
+    layers = [
+        blending.Layer(
+            (x, y, x + 180, y + 180), np.full((180, 180, 3), 0.2, np.float32), np.ones((180, 180), np.float32)
+        )
+        for x, y in places
+    ]
+    tracemalloc.start()
+    blending.apply(picture, layers)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * 2**20  # it was 130 MiB
+    assert set(np.unique(picture)) == {0, 51}
+    assert (picture[90, 90] == 51).all() and (picture[100, 170] == 51).all()

@@ -146,7 +146,7 @@ def _summary(outcome: Outcome) -> str:
     applied = sum(report.applied for report in outcome.faces)
     count = f"{applied} of {len(outcome.faces)} faces restored" if outcome.faces else "no face was found"
     if outcome.copied:
-        count += ", copied unchanged"
+        count += ", nothing needed a change, copied" if applied else ", copied unchanged"
     lines = [f"{outcome.task.source} -> {outcome.task.target}: {count} ({outcome.model})"]
     lines += [f"  {report.reason}" for report in outcome.faces if report.reason]
     lines += [f"  {note}" for note in outcome.notes if note != "no face was found"]

@@ -83,7 +83,7 @@ def _substance(change: FloatImage, original: FloatImage, finer: FloatImage, insi
         change: size×size×3, restored crop less original crop.
         original: size×size×3, the original crop.
         finer: H×W×3, the picture less what the crop shows of it.
-        inside: H×W, opacity of the mask in the picture.
+        inside: H×W, opacity of the mask in the picture, at visibility 1.
     """
     here = inside > 0.5
     if not here.any():
@@ -166,7 +166,8 @@ def layer(
         return None
     x0, y0, x1, y1 = box
     to_crop = alignment.compose(m, [[1.0, 0.0, x0], [0.0, 1.0, y0]])
-    alpha = np.clip(warping.warp(mask, to_crop, x1 - x0, y1 - y0, "zero", smooth=True), 0.0, 1.0) * visibility
+    whole = np.clip(warping.warp(mask, to_crop, x1 - x0, y1 - y0, "zero", smooth=True), 0.0, 1.0)
+    alpha = whole * np.float32(visibility)
     alpha[alpha < 1e-4] = 0.0
     rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
     if len(rows) == 0:
@@ -184,7 +185,7 @@ def layer(
         difference = wanted - original
         if found.damaged < 1:
             finer = before - warping.warp(original, to_crop, x1 - x0, y1 - y0)
-            substance = _substance(difference, original, finer, alpha)
+            substance = _substance(difference, original, finer, whole)
             difference *= np.float32(found.damaged) + np.float32(1 - found.damaged) * substance
         wanted = difference + np.float32(1 - band) * original
     change = warping.warp(wanted, to_crop, x1 - x0, y1 - y0) - np.float32(1.0 - band) * before
@@ -210,21 +211,33 @@ def apply(image: NDArray[Any], layers: Sequence[Layer]) -> None:
         image: H×W×3 uint8, uint16, or float32 in [0, 1]; writable; as it was for `layer`.
         layers: from `layer`.
     """
-    if not layers:
-        return
-    lows, highs = (np.array([one.box[side : side + 2] for one in layers]) for side in (0, 2))
-    (x0, y0), (x1, y1) = lows.min(axis=0).tolist(), highs.max(axis=0).tolist()
-    region = image[y0:y1, x0:x1]
-    change, total = np.zeros(region.shape, np.float32), np.zeros(region.shape[:2], np.float32)
+    ordered = sorted(layers, key=lambda one: (one.box, float(one.change.sum())))  # so that sums are rounded alike
+    # One box after the other, so that a long row of faces needs no more memory than its largest face. All are computed
+    # before the first is written: boxes overlap.
+    results = [_together(image, one.box, ordered) for one in ordered]
+    for one, (after, changed) in zip(ordered, results, strict=True):
+        x0, y0, x1, y1 = one.box
+        np.copyto(image[y0:y1, x0:x1], after, where=changed[..., None])
+
+
+def _together(image: NDArray[Any], box: PixelBox, layers: Sequence[Layer]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """A part of the picture with all layers on it, and which pixels (h×w) they change."""
+    x0, y0, x1, y1 = box
+    before = warping.to_float(image[y0:y1, x0:x1])
+    change, total = np.zeros_like(before), np.zeros(before.shape[:2], np.float32)
     highest = np.zeros_like(total)
-    for one in sorted(layers, key=lambda one: (one.box, float(one.change.sum()))):  # so that sums are rounded alike
-        part = np.s_[one.box[1] - y0 : one.box[3] - y0, one.box[0] - x0 : one.box[2] - x0]
-        change[part] += one.change
-        total[part] += one.alpha
-        np.maximum(highest[part], one.alpha, out=highest[part])
+    for one in layers:
+        left, top = max(one.box[0], x0), max(one.box[1], y0)
+        right, bottom = min(one.box[2], x1), min(one.box[3], y1)
+        if left >= right or top >= bottom:
+            continue
+        here = np.s_[top - y0 : bottom - y0, left - x0 : right - x0]
+        there = np.s_[top - one.box[1] : bottom - one.box[1], left - one.box[0] : right - one.box[0]]
+        change[here] += one.change[there]
+        total[here] += one.alpha[there]
+        np.maximum(highest[here], one.alpha[there], out=highest[here])
     share = np.divide(highest, total, out=np.zeros_like(total), where=total > 0)  # 1 where there is one face
-    after = warping.to_float(region) + change * share[..., None]
-    np.copyto(region, _to_depth(after, image.dtype), where=(total > 0)[..., None])
+    return _to_depth(before + change * share[..., None], image.dtype), total > 0
 
 
 def _cleaning(before: FloatImage, variance: FloatImage, to_crop: NDArray[np.float64], size: int) -> FloatImage:

@@ -98,3 +98,16 @@ def test_a_sharp_clean_picture_is_not_changed_by_what_the_restorer_changes_in_an
     change = image.astype(np.float32) / 255 - blurred.astype(np.float32) / 255
     whole = warping.warp(2 * error, matrix, side, side)
     assert np.corrcoef(change[200:300, 200:300].ravel(), whole[200:300, 200:300].ravel())[0, 1] > 0.9
+
+
+def test_visibility_does_not_decide_which_changes_are_left_out() -> None:
+    """At 0.5 and below, all changes of sharp faces were made."""
+    side = 512
+    truth = to_uint8(drawn_picture(side))
+    matrix = placed(side / SIZE, (side - 1) / 2, (side - 1) / 2, 4)
+    crop = warping.crop_face(truth, matrix, SIZE)
+    error = cv2.GaussianBlur(np.random.default_rng(8).standard_normal(crop.shape).astype(np.float32), (0, 0), 1.5)
+    error *= 0.8 / 255 / error.std()
+    for visibility in (1.0, 0.5, 0.3):
+        found = blending.layer(truth, crop + error, crop, MASK, matrix, visibility)
+        assert found is None or np.abs(found.change).mean() < 0.05 / 255, visibility

@@ -31,6 +31,12 @@ DISAGREE = 40.0
 """lower the logit of `agreed_logits`, by this for each box's side."""
 
 
+LARGE = 64.0
+"""Faces whose box's longer side has this many pixels show the refiner all that it needs,"""
+LEAST = 2.0
+"""so a logit of `agreed_logits` below this keeps their score below a half, whatever else speaks for them: an animal."""
+
+
 @dataclass(frozen=True, eq=False)
 class Seen:
     """What both stages say of K proposals.
@@ -86,7 +92,11 @@ def scores(seen: Seen) -> NDArray[np.float64]:
     result = seen.proposed.astype(np.float64)
     sound = ~seen.broken
     part = Seen(*(value[sound] for value in (seen.proposed, seen.logits, seen.apart, seen.boxes, seen.points)))
-    result[sound] = 1 / (1 + np.exp(-(evidence(part) @ np.array(WEIGHTS) + BIAS)))
+    logits = evidence(part) @ np.array(WEIGHTS) + BIAS
+    large = (part.boxes[:, 2:] - part.boxes[:, :2]).max(1, initial=0) >= LARGE
+    lacking = np.clip(agreed_logits(part) - LEAST, -30, None)  # below 0: the score is below a half
+    logits = np.where(large & (lacking < 0), np.minimum(logits, lacking), logits)
+    result[sound] = 1 / (1 + np.exp(-logits))
     return result
 
 

@@ -49,6 +49,17 @@ def test_a_small_face_of_which_both_stages_are_fairly_sure_counts() -> None:
     assert score(seen(0.4, (-1, -1, 0), 0.05)) < 0.1
 
 
+def test_a_large_face_of_which_the_second_stage_is_unsure_does_not_count() -> None:
+    """A cat from the front (that of scikit-image): poor logits, but sure proposals that agree."""
+    cat = Seen(
+        np.array([0.83, 0.71]), np.array([[1.1, 4.4, 3.2], [1.1, 0.8, -1.2]]), np.array([0.045, 0.03]),
+        np.array([[88.0, 19, 330, 209], [86, 20, 332, 212]]), np.zeros((2, 5, 2)),
+    )  # fmt: skip
+    assert verdict.scores(cat).max() < 0.5
+    smaller = Seen(cat.proposed, cat.logits, cat.apart, cat.boxes / 5, cat.points / 5)
+    assert verdict.scores(smaller)[0] > 0.5
+
+
 def test_other_proposals_that_turn_into_the_same_face_speak_for_it() -> None:
     alone, doubtful = seen(0.3, (1, 1, 1)), seen(0.3, (1, 1, 1), side=2)
     far = seen(0.3, (1, 1, 1), side=300)
