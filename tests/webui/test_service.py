@@ -98,7 +98,9 @@ def test_pictures_are_restored_with_the_bar_moving(
     known(monkeypatch, (60, 70, 60), (190, 100, 120))
     results = service.restore([photo, photo], Options(model="small"), [{}, {1: {"skip": True}}])
     assert [[report.applied for report in result.faces] for result in results] == [[True, True], [False, True]]
-    assert host.shared.state.texts[-3:] == ["Restoring faces 3/3", "Putting faces back", "Putting faces back"]
+    texts = host.shared.state.texts
+    pasting = texts[texts.index("Restoring faces 3/3") + 1 :]
+    assert len(pasting) >= 2 and set(pasting) == {"Putting faces back"}
 
 
 def test_an_interrupt_leaves_the_faces_alone(
