@@ -100,29 +100,6 @@ def _substance(change: FloatImage, original: FloatImage, finer: FloatImage, insi
     return np.asarray(1 - np.float32(sharp) * (1 - kept), np.float32)[..., None]
 
 
-def paste(
-    image: NDArray[Any],
-    restored: FloatImage,
-    original: FloatImage,
-    mask: FloatImage,
-    matrix: ArrayLike,
-    visibility: float = 1.0,
-    detail: float = 0.0,
-    grain: Grain = 0.0,
-    surroundings: Surroundings | None = None,
-) -> PixelBox:
-    """Blend the restored crop into the picture, in place: `layer`, then `apply`. Arguments and errors are theirs.
-
-    Returns:
-        The box of the changed pixels; (0, 0, 0, 0) if there are none.
-    """
-    found = layer(image, restored, original, mask, matrix, visibility, detail, grain, surroundings)
-    if found is None:
-        return 0, 0, 0, 0
-    apply(image, [found])
-    return found.box
-
-
 def layer(
     image: NDArray[Any],
     restored: FloatImage,

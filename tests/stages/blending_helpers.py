@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 from lib_facerestore.faces import alignment
-from lib_facerestore.stages import masks, parsing
+from lib_facerestore.faces.alignment import PixelBox
+from lib_facerestore.stages import blending, masks, parsing
+from lib_facerestore.stages.surroundings import Surroundings
 
 SIZE = 256
 TEMPLATE = alignment.ffhq_template(SIZE)
@@ -85,3 +87,20 @@ def labels_with(*areas: tuple[int, tuple[slice, slice]]) -> np.ndarray:
 
 
 MASK = masks.build_mask(SIZE, TEMPLATE)
+
+
+def paste(
+    image: np.ndarray,
+    restored: np.ndarray,
+    original: np.ndarray,
+    mask: np.ndarray,
+    matrix: np.ndarray,
+    visibility: float = 1.0,
+    detail: float = 0.0,
+    grain: blending.Grain = 0.0,
+    surroundings: Surroundings | None = None,
+) -> PixelBox:
+    """Paste one face into the picture, in place, as `face_job.paste` does; the box of the changed pixels, or zeros."""
+    found = blending.layer(image, restored, original, mask, matrix, visibility, detail, grain, surroundings)
+    blending.apply(image, [] if found is None else [found])
+    return (0, 0, 0, 0) if found is None else found.box

@@ -12,7 +12,7 @@ import pytest
 from lib_facerestore.faces import warping
 from lib_facerestore.stages import blending
 
-from .blending_helpers import MASK, SIZE, drawn_picture, film, jpeg, placed, to_uint8, white
+from .blending_helpers import MASK, SIZE, drawn_picture, film, jpeg, paste, placed, to_uint8, white
 
 
 @functools.cache
@@ -27,7 +27,7 @@ def gain(side: int, damage: Callable[[np.ndarray], np.ndarray]) -> float:
     matrix = placed(side / SIZE, picture.shape[1] / 2, picture.shape[0] / 2, 5)
     image = damaged.copy()
     restored, crop = (warping.crop_face(one, matrix, SIZE) for one in (picture, damaged))
-    blending.paste(image, restored, crop, MASK, matrix, grain=0)
+    paste(image, restored, crop, MASK, matrix, grain=0)
     inside = warping.warp(MASK, matrix, picture.shape[1], picture.shape[0], "zero", smooth=True) > 0.99
     before, after = (np.square(one / 255 - picture)[inside].mean() for one in (damaged, image))
     return float(10 * np.log10(before / after))
@@ -52,7 +52,7 @@ def test_a_clean_face_keeps_its_details(side: int) -> None:
     matrix = placed(side / SIZE, picture.shape[1] / 2, picture.shape[0] / 2, 5)
     crop = warping.crop_face(picture, matrix, SIZE)
     image = picture.copy()
-    blending.paste(image, crop, crop, MASK, matrix, grain="auto")
+    paste(image, crop, crop, MASK, matrix, grain="auto")
     inside = warping.warp(MASK, matrix, picture.shape[1], picture.shape[0], "zero", smooth=True) > 0.99
     assert np.square((image.astype(float) - picture) / 255)[inside].mean() < 10**-4.8
 
@@ -66,7 +66,7 @@ def test_what_grain_keeps_is_not_cleaned_off() -> None:
     for grain in (0.0, 1.0):
         image = noisy.copy()
         crop = warping.crop_face(noisy, matrix, SIZE)
-        blending.paste(image, crop, crop, MASK, matrix, grain=grain)
+        paste(image, crop, crop, MASK, matrix, grain=grain)
         images.append(image)
     inside = warping.warp(MASK, matrix, picture.shape[1], picture.shape[0], "zero", smooth=True) > 0.99
     cleaned, kept = (np.corrcoef((image / 255 - picture)[inside].ravel(), (noisy / 255 - picture)[inside].ravel())[0, 1]
@@ -84,17 +84,17 @@ def test_a_sharp_clean_picture_is_not_changed_by_what_the_restorer_changes_in_an
     error = cv2.GaussianBlur(rng.standard_normal(crop.shape).astype(np.float32), (0, 0), 1.5)
     error *= 0.8 / 255 / error.std()
     image = truth.copy()
-    blending.paste(image, crop + error, crop, MASK, matrix)
+    paste(image, crop + error, crop, MASK, matrix)
     assert (image != truth).mean() < 0.001, "as the picture was"
     image = truth.copy()
-    blending.paste(image, np.clip(crop + 10 * error, 0, 1), crop, MASK, matrix)
+    paste(image, np.clip(crop + 10 * error, 0, 1), crop, MASK, matrix)
     whole = warping.warp(10 * error, matrix, side, side)
     left_out = np.abs((image - truth.astype(np.float32)) / 255 - whole)[200:300, 200:300]
     assert left_out.mean() < 0.3 * np.abs(whole).mean()
     blurred = to_uint8(cv2.GaussianBlur(drawn_picture(side), (0, 0), 3))
     crop = warping.crop_face(blurred, matrix, SIZE)
     image = blurred.copy()
-    blending.paste(image, crop + 2 * error, crop, MASK, matrix)
+    paste(image, crop + 2 * error, crop, MASK, matrix)
     change = image.astype(np.float32) / 255 - blurred.astype(np.float32) / 255
     whole = warping.warp(2 * error, matrix, side, side)
     assert np.corrcoef(change[200:300, 200:300].ravel(), whole[200:300, 200:300].ravel())[0, 1] > 0.9

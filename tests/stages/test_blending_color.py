@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from lib_facerestore.faces import warping
-from lib_facerestore.stages import blending, color, filters, parsing
+from lib_facerestore.stages import color, filters, parsing
 
-from .blending_helpers import MASK, SIZE, TEMPLATE, drawn_picture, placed, smooth_picture, to_uint8
+from .blending_helpers import MASK, SIZE, TEMPLATE, drawn_picture, paste, placed, smooth_picture, to_uint8
 
 
 @pytest.mark.parametrize("tint", [(0.1, -0.05, 0.08), (-0.12, -0.12, -0.12), (0.0, 0.1, 0.0)])
@@ -19,11 +19,11 @@ def test_no_step_of_colour_is_left(tint: tuple[float, ...]) -> None:
     crop = warping.crop_face(picture, matrix, SIZE)
     tinted = np.clip(crop + np.array(tint, np.float32), 0, 1)
     image = to_uint8(picture)
-    blending.paste(image, color.match_color(tinted, crop, MASK), crop, MASK, matrix)
+    paste(image, color.match_color(tinted, crop, MASK), crop, MASK, matrix)
     difference = np.abs(image.astype(int) - to_uint8(picture))
     assert difference.max() <= 2
     unmatched = to_uint8(picture)
-    blending.paste(unmatched, tinted, crop, MASK, matrix)
+    paste(unmatched, tinted, crop, MASK, matrix)
     assert np.abs(unmatched.astype(int) - to_uint8(picture)).max() > 15
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from lib_facerestore.errors import InputError
 from lib_facerestore.faces import alignment
 from lib_facerestore.options.table import MaskKind, Part
-from lib_facerestore.stages import blending, masks, parsing
+from lib_facerestore.stages import masks, parsing
 
-from .blending_helpers import MASK, SIZE, TEMPLATE, labels_with, placed
+from .blending_helpers import MASK, SIZE, TEMPLATE, labels_with, paste, placed
 
 
 @settings(max_examples=30, deadline=None)
@@ -103,9 +103,9 @@ def test_the_mask_ends_softly_at_one_and_a_half_times_the_box(feather: float) ->
     near = masks.near_the_box(mask, TEMPLATE, matrix, box, feather)
     image = np.zeros((600, 600, 3), np.uint8)
     ones, zeros = np.ones((SIZE, SIZE, 3), np.float32), np.zeros((SIZE, SIZE, 3), np.float32)
-    assert blending.paste(image, ones, zeros, mask, matrix)[2] > 512, "without it, the paste reaches further"
+    assert paste(image, ones, zeros, mask, matrix)[2] > 512, "without it, the paste reaches further"
     image[:] = 0
-    assert blending.paste(image, ones, zeros, near, matrix)[2] <= 501
+    assert paste(image, ones, zeros, near, matrix)[2] <= 501
     face = parsing.ellipse_mask(TEMPLATE, SIZE) == 1
     assert (near <= mask).all() and (near[face] == mask[face]).all()
     steps = np.abs(np.diff(near[140, 200:], axis=0)).max()

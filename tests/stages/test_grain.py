@@ -11,7 +11,7 @@ import pytest
 from lib_facerestore.faces import warping
 from lib_facerestore.stages import blending, filters, surroundings
 
-from .blending_helpers import MASK, SIZE, drawn_picture, film, jpeg, placed, to_uint8, white
+from .blending_helpers import MASK, SIZE, drawn_picture, film, jpeg, paste, placed, to_uint8, white
 
 SIDE = 480
 CLEAN = drawn_picture(SIDE)
@@ -38,7 +38,7 @@ def pasted(noisy: np.ndarray, grain: blending.Grain) -> np.ndarray:
     """A face that comes back clean, pasted into a noisy picture."""
     image = to_uint8(noisy)
     crop = warping.crop_face(image, MATRIX, SIZE)
-    blending.paste(image, warping.crop_face(CLEAN, MATRIX, SIZE), crop, MASK, MATRIX, grain=grain)
+    paste(image, warping.crop_face(CLEAN, MATRIX, SIZE), crop, MASK, MATRIX, grain=grain)
     return image.astype(np.float32) / 255
 
 
@@ -97,7 +97,7 @@ def test_a_clean_picture_gets_none() -> None:
     assert np.abs(change).max() <= 3 / 255  # at most the rounding of the picture itself
     image = np.full((300, 300, 3), 102, np.uint8)
     before, crop = image.copy(), warping.crop_face(image, placed(0.9, 150, 150), SIZE)
-    blending.paste(image, crop, crop, MASK, placed(0.9, 150, 150), grain=1.0)
+    paste(image, crop, crop, MASK, placed(0.9, 150, 150), grain=1.0)
     assert np.array_equal(image, before)
 
 
@@ -107,7 +107,7 @@ def test_noise_is_measured_before_a_neighbour_is_restored() -> None:
     crop = warping.crop_face(image, MATRIX, SIZE)
     found = surroundings.look_around(image, MASK, MATRIX)
     image[OUTSIDE] = to_uint8(CLEAN)[OUTSIDE]
-    blending.paste(image, warping.crop_face(CLEAN, MATRIX, SIZE), crop, MASK, MATRIX, grain="auto", surroundings=found)
+    paste(image, warping.crop_face(CLEAN, MATRIX, SIZE), crop, MASK, MATRIX, grain="auto", surroundings=found)
     assert np.square(image / 255 - CLEAN)[INSIDE].mean() > 0.7 * np.square(film(CLEAN, 40) - CLEAN).mean()
 
 
@@ -121,8 +121,8 @@ def test_a_small_sharp_picture_has_no_grain(side: int) -> None:
     found = surroundings.look_around(small, MASK, matrix)
     assert found is not None and found.film == 0
     with_auto, without = small.copy(), small.copy()
-    blending.paste(with_auto, crop, crop, MASK, matrix, grain="auto")
-    blending.paste(without, crop, crop, MASK, matrix, grain=0.0)
+    paste(with_auto, crop, crop, MASK, matrix, grain="auto")
+    paste(without, crop, crop, MASK, matrix, grain=0.0)
     assert np.array_equal(with_auto, without)
 
 

@@ -99,7 +99,10 @@ def test_what_is_not_given_is_off(args: list[object]) -> None:
         ([{"save_before": [1]}], "save_before: [1] is not allowed"),
         ([{"overrides": "{"}], "overrides: '{' is not valid JSON"),
         ([{"overrides": 3}], "overrides: 3 is not a table"),
-        ([{"model": "/tmp/x.pth"}], "model: '/tmp/x.pth' is a path; give an id, or a file's name without its folder."),
+        (
+            [{"model": "/models/x.pth"}],
+            "model: '/models/x.pth' is a path; give an id, or a file's name without its folder.",
+        ),
         ([True, "..\\x.pth"], "is a path"),
         ([{"overrides": {2: {"model": "~/x.pth"}}}], "model: '~/x.pth' is a path"),
         ([{"min_face": 9, "max_face": 3}], "min_face: 9 is above max_face 3"),
