@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import hypothesis
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ from lib_facerestore.system import facexlib_import, heap
 heap.keep_freed_memory()  # as the command line does
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores; more threads would only wait for each other
+    cv2.setNumThreads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 
 
 # The same examples everywhere, and no limit of time for one: a busy machine must not decide whether a test passes.

@@ -130,10 +130,20 @@ class LiteParser:
         """Labels (size×size, numbers in `NAMES`) from logits, which are interpolated up to 512 px."""
         fine = min(size, 512)
         logits = functional.interpolate(logits[None], (fine, fine), mode="bilinear", align_corners=False)
-        labels = logits.argmax(1)[0].to(torch.uint8).numpy()
+        labels = _argmax(logits[0].numpy())
         if fine != size:
             labels = np.asarray(cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
         return labels
+
+
+def _argmax(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Per pixel, the number of the largest of C×H×W, the first of equal ones. argmax() takes four times as long."""
+    largest = logits[0].copy()
+    labels = np.zeros(largest.shape, np.uint8)
+    for number, values in enumerate(logits[1:], 1):
+        labels[values > largest] = number
+        np.maximum(largest, values, out=largest)
+    return labels
 
 
 OCCLUDER = NAMES.index("occluder")

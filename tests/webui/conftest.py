@@ -16,8 +16,16 @@ from lib_facerestore.catalogue.download import OFFLINE
 from lib_facerestore.webui.downloads import DownloadManager
 
 from .double import Host
+from .double.uiconfig import unserved_blocks
 from .download_script import Script
 from .helpers import Known
+
+
+@pytest.fixture(scope="module")
+def unserved() -> Iterator[None]:
+    """No page of the module is served."""
+    with unserved_blocks():
+        yield
 
 
 @pytest.fixture

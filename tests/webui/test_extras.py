@@ -16,6 +16,8 @@ from lib_facerestore.webui import infotext, service
 
 from .double import Host
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 NAME = "Face Restore"
 ON: dict[str, Any] = {"enabled": True, "model": "small", "mask": "ellipse"}
 UPSCALE = {"upscale_enabled": True, "upscale_by": 2}

@@ -24,6 +24,7 @@ import base64, collections, io, json, logging, os, sys
 from pathlib import Path
 import anyio._backends._asyncio, fastapi.testclient, gradio, numpy as np, PIL.Image, PIL.PngImagePlugin
 from tests.webui.double import Host
+from tests.webui.double.uiconfig import quick_blocks
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
 
@@ -84,7 +85,8 @@ def use(host):
 def case(folder, names):
     block(names)
     host = Host(folder).install()
-    answer = begin(host) | use(host)
+    with quick_blocks():
+        answer = begin(host) | use(host)
     (folder / "answer.json").write_text(json.dumps(answer | {"caught": [repr(error) for error in host.errors]}))
 
 
@@ -105,7 +107,13 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     if not hasattr(os, "fork"):
         pytest.skip("the cases are forked")
     folder = tmp_path_factory.mktemp("missing")
-    environment = {"PATH": "", "PYTHONPATH": str(EXTENSION), "FACERESTORE_OFFLINE": "1", "HOME": str(folder)}
+    environment = {
+        "PATH": "",
+        "PYTHONPATH": str(EXTENSION),
+        "FACERESTORE_OFFLINE": "1",
+        "HOME": str(folder),
+        "OMP_NUM_THREADS": "1",
+    }
     cases = [*SINGLY, ALL]
     command = [sys.executable, "-c", _PROGRAM, str(folder), *cases]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=EXTENSION, env=environment, check=False)

@@ -1,7 +1,7 @@
 """Networks are tested on whole batches; on a CPU they are otherwise given a face or a few at a time.
 
-With FACERESTORE_LONG_TESTS=1 the largest ones are run on batches of 3 at their full size too, and more of them face by
-face, which takes minutes and several GB; without it they are run on one face, and their narrow likenesses on batches.
+With FACERESTORE_LONG_TESTS=1 they are run on batches of 3 at their full size too, and face by face, which takes minutes
+and several GB; without it on one face at full size (GPEN 2048 not at all), and their narrow likenesses on batches.
 """
 
 from __future__ import annotations

@@ -48,15 +48,15 @@ def test_public_file_gives_its_authors_output(name: str, heads: int) -> None:
         lambda _module, _inputs, outputs: codes.append(outputs[1])
     )
 
-    out = network(picture(512, batch=3)).numpy()
+    out = network(picture(512, batch=3 if LONG else 1)).numpy()
 
     assert np.array_equal(codes[0][0].numpy(), gold["code_index"][0])
-    for element, key in enumerate(("out", "fwd_seed1")):
+    for element, key in enumerate(("out", "fwd_seed1")[: len(out)]):
         difference = check.compare(gold, key, out[element : element + 1])
         assert max(difference.values()) <= 1e-4, (key, difference)
         assert max(difference.values()) * float(gold[f"{key}_stats"][1]) <= 1e-3
 
-    if name == "RestoreFormer" or LONG:  # the other differs from it by one attention
+    if LONG:  # a batch is compared with single faces below
         with face_by_face():
             difference = check.compare(gold, "out", network(picture(512)))
         assert max(difference.values()) <= 1e-4, difference

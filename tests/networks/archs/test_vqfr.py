@@ -79,7 +79,7 @@ def test_v1_equals_the_original() -> None:
     assert (codes[0][:1].numpy() == gold["code_index"]).all()  # the smallest margin is 0.006, so none may differ
 
 
-def test_v2_equals_the_original_for_every_fidelity() -> None:
+def test_v2_equals_the_original() -> None:
     network, gold, codes = from_oracle("VQFR_v2")
     assert (network.family, network.size, network.template) == ("vqfr", 512, "ffhq")
     assert network.knobs == {"fidelity"}
@@ -87,17 +87,18 @@ def test_v2_equals_the_original_for_every_fidelity() -> None:
     features: list[torch.Tensor] = []
     last.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0][:1].clone()))  # type: ignore[union-attr]
 
-    three = network(faces(3, 512), fidelity=0.5)
-    assert_golden(gold, "out_f0.5", three[:1])
-    assert_golden(gold, "fwd_seed1", three[1:2])  # made with 0.5 too, as its deviation tells
-    assert_golden(gold, "out_f0", network(faces(1, 512), fidelity=0.0))
+    made = network(faces(3 if LONG else 1, 512), fidelity=0.5)
+    assert_golden(gold, "out_f0.5", made[:1])
+    if LONG:
+        assert_golden(gold, "fwd_seed1", made[1:2])  # made with 0.5 too, as its deviation tells
+        assert_golden(gold, "out_f0", network(faces(1, 512), fidelity=0.0))
+        # The branches are added before the last layer, so 1 needs no third run; the narrow network makes it. Going on
+        # from the middle doubles its rounding.
+        with torch.inference_mode():
+            whole = last(2 * features[0] - features[1])  # type: ignore[operator]
+        assert_golden(gold, "out_f1", whole, 2 * TOLERANCE)
     for chosen in codes:
         assert (chosen[:1].numpy() == gold["code_index"]).all()
-    # The branches are added before the last layer, so 1 needs no third run; the narrow network makes it. Going on from
-    # the middle doubles its rounding.
-    with torch.inference_mode():
-        whole = last(2 * features[0] - features[1])  # type: ignore[operator]
-    assert_golden(gold, "out_f1", whole, 2 * TOLERANCE)
 
 
 def test_fidelity_turns_the_warped_branch() -> None:

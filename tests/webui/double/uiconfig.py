@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
+import inspect
 import os
 import warnings
 from collections.abc import Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,12 +85,26 @@ def make_ui_components(host: Any) -> ModuleType:
 
 
 @contextlib.contextmanager
-def quick_blocks() -> Iterator[None]:
+def unserved_blocks() -> Iterator[None]:
     """Newer gradios make a whole web server for each Blocks, which takes a second and is never used here."""
     from gradio.routes import App
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(App, "create_app", staticmethod(lambda *args, **kwargs: None))
+        yield
+
+
+@contextlib.contextmanager
+def quick_blocks() -> Iterator[None]:
+    """Blocks of which nobody reads the configuration either."""
+    from gradio.blocks import Blocks
+
+    with unserved_blocks(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Blocks, "get_config_file", lambda *args, **kwargs: {})
+        if importlib.util.find_spec("gradio.component_meta"):  # a signature takes long, and each component asks for one
+            cached = vars(inspect) | {"getfullargspec": functools.cache(inspect.getfullargspec)}
+            patch.setattr("gradio.component_meta.inspect", SimpleNamespace(**cached))
+        patch.setattr("gradio.blocks.check_function_inputs_match", lambda *args, **kwargs: None, raising=False)
         yield
 
 

@@ -21,6 +21,8 @@ from ..double.host import EXTENSION
 from ..helpers import LEFT, OPTIONS, Known, photo, without_face
 from .helpers import KINDS, TITLE, args, arrays, equal, every_kind, keys, mask_of, start
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 
 @every_kind
 def test_disabled_does_nothing_at_all(host: Host, known: Known, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from lib_facerestore.webui.request import ARGUMENTS, OPTION_NAMES, Request, requ
 
 from ..double import Host
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 
 @pytest.fixture
 def made(host: Host) -> Iterator[controls.Controls]:

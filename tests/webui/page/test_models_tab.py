@@ -15,6 +15,8 @@ from lib_facerestore.webui.page import models_tab
 from ..double import Host
 from ..download_script import Script, ended
 
+pytestmark = pytest.mark.usefixtures("unserved")
+
 
 def find(blocks: Any, elem_id: str) -> Any:
     return next(one for one in blocks.blocks.values() if getattr(one, "elem_id", None) == elem_id)
