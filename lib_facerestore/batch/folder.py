@@ -17,7 +17,9 @@ from ..images import files as image_files
 from ..images.atomic_write import make_folder
 from ..options.table import Options
 from ..pipeline import FaceRestorer, Progress, Result
-from .plan import Input, Task
+from .earlier import record
+from .plan import Task
+from .search import Input
 
 logger = logging.getLogger(__name__)
 
@@ -200,6 +202,8 @@ class _Run:
             if self.skip_existing and isinstance(error, TargetExistsError):  # another run has written it meanwhile
                 return Outcome(task, skipped=True)
             return Outcome(task, faces, result.model, notes, error=_reported(task.source, error, task.target))
+        if task.record is not None:
+            record(task.record, task.target)
         if not copied:
             # For a changed picture, the result's notes already name the losses of reading.
             notes += (*(picture.losses if result.image is picture else ()), *image_files.left_out(picture, task.target))

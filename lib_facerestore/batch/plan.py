@@ -1,16 +1,17 @@
-"""Which pictures a run reads, and where it writes each result."""
+"""Where a run writes the result of each picture."""
 
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
 from ..images import files as image_files
 from ..images.atomic_write import check_folder
+from .earlier import is_inside_an_input
+from .search import Input, expand, find_pictures
 
 
 @dataclass(frozen=True)
@@ -21,91 +22,30 @@ class Task:
         source: the file.
         target: the file for the result.
         problem: why it cannot be restored, or "".
+        record: the folder for the results if it is inside an input folder: there the result is listed as one, so that
+            a later run leaves it out; else None.
     """
 
     source: Path
     target: Path
     problem: str = ""
+    record: Path | None = None
 
 
 @dataclass(frozen=True)
-class Input:
-    """A picture file that was given, or found in a given folder.
+class Plan:
+    """What a run does.
 
     Attributes:
-        source: the file.
-        relative: its path relative to the given folder; its name if the file itself was given.
-        problem: why it cannot be used, or "".
+        tasks: the files to restore, and those that cannot be restored, with their problem.
+        remarks: sentences on what was passed over in folders, with the remedy.
     """
 
-    source: Path
-    relative: Path
-    problem: str = ""
+    tasks: tuple[Task, ...]
+    remarks: tuple[str, ...] = ()
 
 
-def find_pictures(inputs: Iterable[Path], output: Path | None = None) -> list[Input]:
-    """Find the picture files in a list of files and folders (with their sub-folders).
-
-    A file in the list is used with any extension. In folders, only files with a known picture extension are used.
-    Hidden files and folders are skipped, and so is the folder `output`, so that results are not used as inputs. Inputs
-    that do not exist, folders without pictures and folders that cannot be opened are listed with that problem.
-
-    Raises:
-        InputError: there is no usable picture.
-    """
-    found: list[Input] = []
-    for path in inputs:
-        problem = ""
-        try:
-            if stat.S_ISDIR(os.stat(path).st_mode):
-                found += _inside(path, output)
-                continue
-        except (FileNotFoundError, NotADirectoryError):
-            problem = f"{path}: there is no such file or folder; check the path."
-        except OSError as error:
-            problem = _cannot_be_opened(path, error)
-        found.append(Input(path, Path(path.name), problem))
-    if all(one.problem for one in found):
-        raise InputError(found[0].problem if found else "there is no input; name a picture or a folder.")
-    return found
-
-
-def _inside(folder: Path, output: Path | None) -> list[Input]:
-    """The pictures in a folder, sorted by path, and then the sub-folders that cannot be opened."""
-    result = os.path.realpath(output) if output else None
-    closed: list[OSError] = []
-    files: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=closed.append):
-        seen = [name for name in folders if not name.startswith(".")]
-        folders[:] = [name for name in seen if result is None or os.path.realpath(Path(place, name)) != result]
-        named = [Path(place, name) for name in names if not name.startswith(".") and image_files.is_picture_file(name)]
-        files += [path for path in named if _may_be_read(path)]
-    found = [Input(path, path.relative_to(folder)) for path in sorted(files)]
-    for error in closed:
-        path = Path(error.filename or folder)
-        found.append(Input(path, path.relative_to(folder), _cannot_be_opened(path, error)))
-    if not found:
-        known = ", ".join(sorted(image_files.PICTURE_EXTENSIONS))
-        problem = f"{folder}: the folder contains no picture; known extensions: {known}."
-        found.append(Input(folder, Path(folder.name), problem))
-    return found
-
-
-def _may_be_read(path: Path) -> bool:
-    """Whether the path is a file. True if that is unknown: reading the file then raises the error."""
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except FileNotFoundError:  # a broken link
-        return False
-    except OSError:
-        return True
-
-
-def _cannot_be_opened(path: Path, error: OSError) -> str:
-    return f"{path}: cannot be opened ({error.strerror or error}); check its permissions."
-
-
-def plan(inputs: Sequence[Path], output: Path) -> list[Task]:
+def plan(inputs: Sequence[Path], output: Path, *, folder: bool = False) -> Plan:
     """Decide where the results go.
 
     For one input file and an `output` with a picture's extension, the result is that file. Otherwise `output` is a
@@ -114,30 +54,45 @@ def plan(inputs: Sequence[Path], output: Path) -> list[Task]:
     result is listed with that problem.
 
     Args:
-        inputs: files and folders.
+        inputs: files, folders and patterns.
         output: file or folder for the results.
+        folder: whether `output` is a folder whatever its name.
 
     Raises:
         InputError: no input can be restored, the output cannot be written to, or its extension is not a picture's.
     """
-    pictures = find_pictures(inputs, output)
+    inputs = expand(inputs)
+    found = find_pictures(inputs, output)
     alone = len(inputs) == 1 and not os.path.isdir(inputs[0])
-    single = alone and image_files.is_picture_file(output) and not os.path.isdir(output)
+    folder = folder or os.path.isdir(output)
+    single = alone and image_files.is_picture_file(output) and not folder
+    _check_output(output, single, alone, folder)
+    tasks = _tasks(found.pictures, [output] if single else _targets(found.pictures, output))
+    if all(task.problem for task in tasks):
+        raise InputError(tasks[0].problem)
+    if not single and is_inside_an_input(output, [path for path in inputs if os.path.exists(path)]):
+        tasks = [replace(task, record=output) for task in tasks]
+    return Plan(tuple(tasks), found.remarks)
+
+
+def _check_output(output: Path, single: bool, alone: bool, folder: bool) -> None:
+    """Check the name of the output, and that it can be written to. Raises InputError."""
     known = ", ".join(sorted(image_files.WRITABLE_EXTENSIONS))
     if single and output.suffix.lower() not in image_files.WRITABLE_EXTENSIONS:
         raise InputError(f"{output}: {output.suffix} cannot be written; use one of {known}.")
-    if not single and (os.path.isfile(output) or (image_files.is_picture_file(output) and not os.path.isdir(output))):
-        raise InputError(f"{output}: a folder is needed for the results of several pictures; name a folder with -o.")
-    if alone and not single and output.suffix and not os.path.isdir(output):  # probably a typing error, such as .pgn
+    if not single and os.path.isfile(output):
+        raise InputError(f"{output}: is a file; name a folder for the results with -o.")
+    if not single and not folder and image_files.is_picture_file(output):
         raise InputError(
-            f"{output}: {output.suffix} is not an extension of pictures; use one of {known}, or create that folder "
-            "first."
+            f"{output}: a folder is needed for the results of several pictures; name a folder with -o, or end it with "
+            "/ if that is its name."
+        )
+    if alone and not single and not folder and output.suffix:  # probably a typing error, such as .pgn
+        raise InputError(
+            f"{output}: {output.suffix} is not an extension of pictures; use one of {known}, or end it with / for a "
+            "folder of that name."
         )
     check_folder(output.parent if single else output)
-    tasks = _tasks(pictures, [output] if single else _targets(pictures, output))
-    if all(task.problem for task in tasks):
-        raise InputError(tasks[0].problem)
-    return tasks
 
 
 def _targets(pictures: Sequence[Input], folder: Path) -> list[Path]:

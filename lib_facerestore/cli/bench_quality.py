@@ -52,13 +52,16 @@ def run(settings: argparse.Namespace) -> int:
     Raises:
         FaceRestoreError: an argument is wrong, or a package or model is missing; nothing is measured then.
     """
-    from ..batch.plan import find_pictures
+    from ..batch.search import find_pictures
 
     if settings.photos and settings.pictures:
         raise OptionError("bench --quality: give pictures or --photos, not both.")
     if settings.sheet and settings.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise OptionError(f"--sheet: {settings.sheet} is no PNG or JPEG file; name one that ends so.")
-    pictures = find_pictures(settings.pictures) if settings.pictures else []
+    found = find_pictures(settings.pictures) if settings.pictures else None
+    pictures = found.pictures if found else ()
+    for remark in found.remarks if found else ():
+        print_error(remark)
     if problems := [one.problem for one in pictures if one.problem]:
         raise InputError(problems[0])
     from ..bench import metrics, quality_run

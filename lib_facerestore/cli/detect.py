@@ -27,16 +27,16 @@ def run(settings: argparse.Namespace) -> int:
         FaceRestoreError: an argument is wrong, or the detector is missing.
     """
     options = options_of(settings)
-    from ..batch.plan import find_pictures
+    from ..batch.search import find_pictures
 
-    pictures = find_pictures(settings.inputs)
+    found = find_pictures(settings.inputs)
     refuse_missing(settings, options)
     from ..batch.folder import detect_files
 
     rows: list[dict[str, object]] = []
     code = OK
     try:
-        for one, faces, notes, error in detect_files(restorer_of(settings), pictures, options):
+        for one, faces, notes, error in detect_files(restorer_of(settings), found.pictures, options):
             row: dict[str, object] = {"file": str(one.source), "faces": [face.to_dict() for face in faces]}
             rows.append(row | {"error": error} if error else row)
             for line in (*notes, *([error] if error else [])):
@@ -49,8 +49,10 @@ def run(settings: argparse.Namespace) -> int:
                     x0, y0, x1, y1 = face.box
                     print(f"  {face.number}: {x0:.0f},{y0:.0f} to {x1:.0f},{y1:.0f}, score {face.score:.2f}")
     except KeyboardInterrupt:
-        print_error(f"interrupted; {len(rows)} of {len(pictures)} pictures are finished")
+        print_error(f"interrupted; {len(rows)} of {len(found.pictures)} pictures are finished")
         code = INTERRUPTED
+    for remark in found.remarks:
+        print_error(remark)
     if settings.json:
         print_json(rows)
     return code

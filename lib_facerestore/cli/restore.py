@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,10 @@ def add_command(commands: Commands) -> None:
     )
     add_inputs(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="file (for one picture) or folder for the results"
+        "-o",
+        "--output",
+        required=True,
+        help="file (for one picture) or folder for the results; a folder's name may end with /",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     parser.add_argument("--skip-existing", action="store_true", help="skip pictures whose result exists")
@@ -41,6 +45,11 @@ def _quality(text: str) -> int:
     return int(text)
 
 
+def _names_a_folder(text: str) -> bool:
+    """Whether the text of a path says that it is a folder, by a sign that `Path` drops."""
+    return text.endswith(tuple(sign for sign in (os.sep, os.altsep) if sign))
+
+
 def run(settings: argparse.Namespace) -> int:
     """Restore and write all pictures; one that fails does not stop the others. Returns the exit code.
 
@@ -50,7 +59,8 @@ def run(settings: argparse.Namespace) -> int:
     options = options_of(settings)
     from ..batch.plan import plan
 
-    tasks = plan(settings.inputs, settings.output)
+    planned = plan(settings.inputs, Path(settings.output), folder=_names_a_folder(settings.output))
+    tasks = planned.tasks
     refuse_missing(settings, options)
     for remark in _remarks(settings, options, tasks):
         print_error(remark)
@@ -76,6 +86,8 @@ def run(settings: argparse.Namespace) -> int:
         outcomes, stopped = _follow(running, bar, quiet=settings.json)
     if settings.json:
         print_json([outcome.to_dict() for outcome in outcomes])
+    for remark in planned.remarks:
+        print_error(remark)
     absent = _absent_faces(outcomes, len(tasks), options)
     if absent:
         where = "the picture" if len(outcomes) == 1 else "any of the pictures"

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 
 from lib_facerestore.batch import folder as batch_folder
 from lib_facerestore.batch import plan as batch_plan
+from lib_facerestore.batch.search import find_pictures
 from lib_facerestore.errors import InputError, ModelFileError
 from lib_facerestore.faces.face import Face
 from lib_facerestore.options.table import Options
@@ -34,7 +35,7 @@ def made(folder: Path, *names: str) -> Path:
 
 def planned(inputs: Sequence[Path], output: Path) -> dict[str, str]:
     """Each source's name, and its target or what is wrong with it."""
-    tasks = batch_plan.plan(inputs, output)
+    tasks = batch_plan.plan(inputs, output).tasks
     return {task.source.name: task.problem or str(task.target.relative_to(output)) for task in tasks}
 
 
@@ -43,7 +44,7 @@ def restored(
 ) -> list[batch_folder.Outcome]:
     restorer = FaceRestorer(models, "cpu", detector=finder, batch_size=2)
     return list(
-        batch_folder.restore_files(restorer, batch_plan.plan(inputs, output), more.pop("options", SMALL), **more)
+        batch_folder.restore_files(restorer, batch_plan.plan(inputs, output).tasks, more.pop("options", SMALL), **more)
     )
 
 
@@ -67,7 +68,7 @@ def test_files_without_a_pictures_extension_have_names_of_their_own(tmp_path: Pa
 
 def test_two_pictures_of_one_name_are_the_second_ones_error(tmp_path: Path) -> None:
     first, second = made(tmp_path / "a", "1.jpg"), made(tmp_path / "b", "1.jpg", "2.jpg")
-    tasks = batch_plan.plan([first, second, first / "1.jpg"], tmp_path / "out")
+    tasks = batch_plan.plan([first, second, first / "1.jpg"], tmp_path / "out").tasks
     assert [task.source for task in tasks] == [first / "1.jpg", second / "1.jpg", second / "2.jpg"]
     assert [bool(task.problem) for task in tasks] == [False, True, False]
     assert "would both be written to" in tasks[1].problem and str(second / "1.jpg") in tasks[1].problem
@@ -75,7 +76,7 @@ def test_two_pictures_of_one_name_are_the_second_ones_error(tmp_path: Path) -> N
 
 def test_no_result_replaces_an_input(tmp_path: Path) -> None:
     first, second = made(tmp_path / "a", "1.jpg"), made(tmp_path / "b", "1.jpg", "2.jpg")
-    tasks = batch_plan.plan([first, second], first)
+    tasks = batch_plan.plan([first, second], first).tasks
     assert ["would replace" in task.problem for task in tasks] == [True, True, False]
     with pytest.raises(InputError, match="would replace the input"):
         batch_plan.plan([second], second)
@@ -117,7 +118,7 @@ def test_a_folder_that_cannot_be_looked_into_is_an_error_of_its_own(
 
 
 def check_closed(folder: Path) -> None:
-    good, shut = batch_plan.plan([folder], folder.parent / "out")
+    good, shut = batch_plan.plan([folder], folder.parent / "out").tasks
     assert (good.source.name, good.problem) == ("x.png", "")
     assert shut.problem == f"{folder / 'shut'}: cannot be opened (Permission denied); check its permissions."
 
@@ -132,9 +133,9 @@ def test_a_file_in_a_folder_that_cannot_be_entered_is_reported(tmp_path: Path, m
         return real(path, *more, **named)
 
     monkeypatch.setattr(os, "stat", locked)
-    assert [one.source.name for one in batch_plan.find_pictures([folder])] == ["x.png", "y.png"]
+    assert [one.source.name for one in find_pictures([folder]).pictures] == ["x.png", "y.png"]
     with pytest.raises(InputError, match=r"y\.png: cannot be opened"):
-        batch_plan.find_pictures([folder / "y.png"])
+        find_pictures([folder / "y.png"])
 
 
 def test_an_output_that_cannot_be_made_is_told_once_and_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,8 +351,8 @@ def test_any_error_is_that_files_alone(models: Path, tmp_path: Path, photo: np.n
     told = "b.png: the detector known failed (RuntimeError: Tensor on device meta is not on the expected device)"
     assert told in errors["b.png"] and not errors["a.png"] and not errors["c.png"]
     restorer = FaceRestorer(models, "cpu", detector=Odd())
-    rows = list(batch_folder.detect_files(restorer, batch_plan.find_pictures([tmp_path / "in"]), SMALL))
+    rows = list(batch_folder.detect_files(restorer, find_pictures([tmp_path / "in"]).pictures, SMALL))
     assert ["device meta" in error for *_, error in rows] == [False, True, False]
     missing = FaceRestorer(models, "cpu", detector=tmp_path / "none.pth")
     with pytest.raises(ModelFileError):
-        list(batch_folder.detect_files(missing, batch_plan.find_pictures([tmp_path / "in"]), SMALL))
+        list(batch_folder.detect_files(missing, find_pictures([tmp_path / "in"]).pictures, SMALL))

@@ -205,7 +205,7 @@ def test_ctrl_c_keeps_what_is_finished(
     rows = json.loads(captured.out)
     # The third call of the network holds the two pictures of the second group; the second press ends it at once.
     done = 10 if presses == 1 else 8
-    assert len(rows) == done == len(list((tmp_path / "out").iterdir()))
+    assert len(rows) == done == len(list((tmp_path / "out").glob("*.png")))
     assert f"interrupted; {done} of 10 pictures are finished" in captured.err
 
 
@@ -228,7 +228,7 @@ def test_what_cannot_be_written_again_becomes_a_png(run: Run, album: Path, tmp_p
     folder.mkdir()
     Image.open(album / "one.png").save(folder / "a.gif")
     assert run("restore", folder, "-o", tmp_path / "out", "--model", "small") == cli.OK
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["a.png"]
 
 
 def test_every_option_of_the_table_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
@@ -249,4 +249,23 @@ def test_pictures_are_restored_though_nobody_reads_on(
     with os.fdopen(write, "w", buffering=1) as closed:
         monkeypatch.setattr(sys, "stdout", closed)
         assert run("restore", tmp_path, "-o", tmp_path / "out", "--model", "small") == cli.OK
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
+
+
+def test_what_a_folder_run_passes_over_is_told(
+    run: Run, album: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (album / "bad.png").unlink()
+    (album / "IMG.heic").write_bytes(b"")
+    small = ("--model", "small")
+    assert run("restore", album, "-o", f"{album / 'out.1'}/", *small) == cli.OK
+    assert (album / "out.1" / "one.png").is_file()
+    said = capsys.readouterr().err
+    assert "1 HEIC file was left out" in said and "earlier runs" not in said
+    assert run("restore", album / "*.png", "-o", album / "out2", *small) == cli.OK
+    assert [path.name for path in (album / "out2").glob("*.png")] == ["one.png"]
+    capsys.readouterr()
+    assert run("detect", album) == cli.OK
+    captured = capsys.readouterr()
+    assert captured.out.count("1 face") == 2
+    assert "3 results of earlier runs were left out, in " in captured.err and "1 HEIC file" in captured.err
