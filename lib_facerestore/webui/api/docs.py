@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
-from .schema import Error
+from .schema import Error, Format
 
 TAG = "Face Restore"
 
 _MEANING = {
+    400: "The body cannot be read: its text is not UTF-8, or its parts are broken off.",
     401: "A user name and a password are needed (--api-auth, --gradio-auth), or these are wrong.",
     403: "The licence has not been accepted; the sentence quotes it.",
     404: "There is no such model.",
@@ -41,12 +42,20 @@ _DOWNLOAD = {"first file": {"summary": "Accept the licence and start", "value": 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's `responses`: these statuses and those that every route has."""
-    return {status: {"model": Error, "description": _MEANING[status]} for status in sorted({*statuses, 401, 422, 500})}
+    return {status: {"model": Error, "description": _MEANING[status]} for status in sorted({*statuses, 422, 500})}
 
 
 def _body(examples: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"content": {"application/json": {"examples": examples}}}}
 
+
+FILE_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer as JSON; with `answer` file, the picture's file itself.",
+        "content": {f"image/{name}": {"schema": {"type": "string", "format": "binary"}} for name in get_args(Format)},
+    }
+}
+"""For the `responses` of the route that may answer with a file."""
 
 DETECT_BODY, RESTORE_BODY, DOWNLOAD_BODY = _body(_DETECT), _body(_RESTORE), _body(_DOWNLOAD)
 """For a route's `openapi_extra`."""

@@ -7,10 +7,11 @@ in worker threads. There is no middleware, since some WebUIs refuse it at this p
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -105,8 +106,9 @@ def add_routes(
     limits = limits or Limits()
     turnstile = Turnstile(limits.waiting)
     work = Work(restorer_service or service, store or service.store, limits, turnstile, turn, scope)
-    add = functools.partial(_add, app, guarded_route(credentials, limits), ())
-    add_heavy = functools.partial(_add, app, guarded_route(credentials, limits, turnstile), (413, 503))
+    login = credentials() != {}
+    add = functools.partial(_add, app, guarded_route(credentials, limits), login, ())
+    add_heavy = functools.partial(_add, app, guarded_route(credentials, limits, turnstile), login, (413, 503))
     if downloads is None:
         from ..downloads import manager
 
@@ -124,11 +126,13 @@ def add_routes(
 def _add(
     app: FastAPI,
     route_class: type,
+    login: bool,
     statuses: tuple[int, ...],
     path: str,
     endpoint: Callable[..., Any],
     method: str = "GET",
     may: tuple[int, ...] = (),
+    responses: Mapping[int | str, dict[str, Any]] = MappingProxyType({}),
     **more: Any,
 ) -> None:
     """Add one route.
@@ -136,20 +140,23 @@ def _add(
     Args:
         app: the WebUI's.
         route_class: what its requests pass through; see `guarded_route`.
+        login: whether a user name and a password are asked for, which the OpenAPI page then says.
         statuses: the errors that all such routes may answer with, for the OpenAPI page.
         path: its address below `PREFIX`.
         endpoint: what answers.
         method: of HTTP.
         may: the errors that this one may answer with besides.
+        responses: what the OpenAPI page says of other answers.
         more: further arguments of FastAPI's `add_api_route`.
     """
+    always = (*((401,) if login else ()), *((400,) if method == "POST" else ()))
     app.router.add_api_route(
         PREFIX + path,
         endpoint,
         methods=[method],
         tags=[TAG],
-        dependencies=[Depends(Announced())],
-        responses=errors(*statuses, *may),
+        dependencies=[Depends(Announced())] if login else [],
+        responses={**responses, **errors(*always, *statuses, *may)},
         response_class=JSONResponse,
         route_class_override=route_class,
         **more,

@@ -6,12 +6,16 @@ They use only what pydantic 1.10 and 2 both have: no validators, class keywords 
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import VERSION, BaseModel, Field
 
 Format = Literal["png", "jpeg", "webp"]
+AskedFormat = Literal["png", "jpeg", "jpg", "webp"]
+"""What a request may say: jpg means jpeg."""
 
 UPLOAD_FIELDS = ("image", "options", "overrides", "send_images", "format", "quality", "answer")
 """The form fields of restore/upload; detect/upload takes the first two."""
+
+FORMAT = "File format of the pictures that come back; jpg means jpeg."
 
 PICTURE = (
     "a PNG, JPEG, WebP, TIFF, BMP or GIF file as base64, with or without `data:image/…;base64,` in front. "
@@ -49,7 +53,7 @@ class RestoreRequest(BaseModel, extra="forbid"):
         "For `images` a list with one such object, or null, for each picture.",
     )
     send_images: bool | None = Field(True, description="false leaves the pictures out of the answer.")
-    format: Format | None = Field("png", description="File format of the pictures that come back.")
+    format: AskedFormat | None = Field("png", description=FORMAT)
     quality: int | None = Field(
         None, ge=1, le=100, description="For JPEG and WebP. Without it 95, or what the picture was stored with."
     )
@@ -211,3 +215,15 @@ class Health(BaseModel):
     webui: str = Field(description='"a1111", "forge", "sdnext", or empty without a WebUI.')
     working: int = Field(description="Requests that are being worked on or wait for their turn.")
     limits: LimitsInfo
+
+
+def _declare_nulls() -> None:
+    """Have pydantic 1 say which fields may be null; pydantic 2 does it by itself."""
+    for model in [one for one in globals().values() if isinstance(one, type) and one.__module__ == __name__]:
+        for field in model.__fields__.values():  # type: ignore[attr-defined]
+            if field.allow_none:
+                field.field_info.extra["nullable"] = True
+
+
+if VERSION.startswith("1."):
+    _declare_nulls()

@@ -14,9 +14,10 @@ from fastapi.responses import Response
 
 from ...errors import InputError, OptionError
 from . import pictures as api_pictures
+from .docs import FILE_ANSWER
 from .guard import unknown_field
-from .schema import UPLOAD_FIELDS, DetectAnswer, Format, RestoreAnswer
-from .work import Sent, Work
+from .schema import FORMAT, UPLOAD_FIELDS, AskedFormat, DetectAnswer, RestoreAnswer
+from .work import Sent, Work, format_of
 
 
 def add_uploads(add: Callable[..., None], work: Work) -> None:
@@ -36,7 +37,7 @@ def add_uploads(add: Callable[..., None], work: Work) -> None:
         options: str = Form("", description="JSON object of options, as in `restore`."),
         overrides: str = Form("", description="JSON, as in `restore`."),
         send_images: bool = Form(True, description="false leaves the pictures out of the answer."),
-        format: Format = Form("png", description="File format of the pictures that come back."),
+        format: AskedFormat = Form("png", description=FORMAT),
         quality: int | None = Form(None, ge=1, le=100, description="For JPEG and WebP."),
         answer: Literal["json", "file"] = Form(
             "json", description="file: the answer is the picture file itself (one picture only)."
@@ -53,11 +54,11 @@ def add_uploads(add: Callable[..., None], work: Work) -> None:
         if answer == "json":
             return result
         summary = f"{result.restored} restored, {result.skipped} skipped"
-        return Response(files[0], media_type=f"image/{format}", headers={"X-Facerestore-Result": summary})
+        return Response(files[0], media_type=f"image/{format_of(format)}", headers={"X-Facerestore-Result": summary})
 
     more: dict[str, Any] = {"may": (404, 409)}
     add("/detect/upload", detect_upload, "POST", response_model=DetectAnswer, summary="Find faces in a file", **more)
-    more |= {"response_model": RestoreAnswer, "summary": "Restore faces in files"}
+    more |= {"response_model": RestoreAnswer, "summary": "Restore faces in files", "responses": FILE_ANSWER}
     add("/restore/upload", restore_upload, "POST", **more)
 
 

@@ -19,13 +19,19 @@ from ...options.table import Options
 from .. import data_url, host
 from . import pictures as api_pictures
 from .guard import Limits, Turnstile
-from .schema import DetectAnswer, DetectedFace, Format, RestoreAnswer, RestoredFace, RestoredPicture
+from .schema import AskedFormat, DetectAnswer, DetectedFace, Format, RestoreAnswer, RestoredFace, RestoredPicture
 
 if TYPE_CHECKING:
     from ...results import Result
     from ..service import ModelChoice
 
 logger = logging.getLogger(__name__)
+
+PICTURES_A_TURN = 4
+"""Pictures that are restored before other jobs of the WebUI get their turn; as many faces share a network's batch."""
+
+PAUSE = 0.005
+"""Seconds between two turns: without them, who waits for the lock would find it taken again."""
 
 
 class RestoreService(Protocol):
@@ -126,13 +132,14 @@ class Work:
         return DetectAnswer(width=picture.width, height=picture.height, faces=found, seconds=seconds)
 
     def restore(
-        self, sent: Sent, format_name: Format = "png", quality: int | None = None, send: bool = True
+        self, sent: Sent, asked_format: AskedFormat = "png", quality: int | None = None, send: bool = True
     ) -> tuple[RestoreAnswer, list[bytes]]:
         """The answer with its pictures as base64, and the same as the bytes of files (both none without `send`).
 
         Raises FaceRestoreError.
         """
         started = time.perf_counter()
+        format_name = format_of(asked_format)
         with self.turnstile.enter():
             store = self.store()
             options = api_pictures.read_options(sent.options, self.scope, store)
@@ -141,8 +148,7 @@ class Work:
             if send:
                 for picture, name in zip(pictures, sent.names, strict=True):
                     _check_format(picture, format_name, name)
-            with self.turn("Face Restore"):
-                results = self.service.restore(pictures, options, overrides, "API")
+            results = self._in_turns(pictures, options, overrides)
             files = [
                 to_bytes(result.image, format_name, quality, name)
                 for result, name in zip(results, sent.names, strict=True)
@@ -160,6 +166,29 @@ class Work:
             seconds=round(time.perf_counter() - started, 4),
         )
         return answer, files
+
+    def _in_turns(
+        self, pictures: Sequence[Picture], options: Options, overrides: Sequence[OverridesLike] | None
+    ) -> list[Result[Picture]]:
+        """A result for each picture. Other jobs get their turn after every few of them; once the user has asked to
+        stop, the others are left alone in the same turn."""
+        results: list[Result[Picture]] = []
+        while len(results) < len(pictures):
+            if results:
+                time.sleep(PAUSE)
+            with self.turn("Face Restore"):
+                while len(results) < len(pictures):
+                    part = slice(len(results), len(results) + PICTURES_A_TURN)
+                    plans = None if overrides is None else overrides[part]
+                    results += self.service.restore(pictures[part], options, plans, "API")
+                    if not host.interrupted():
+                        break
+        return results
+
+
+def format_of(asked: AskedFormat) -> Format:
+    """The format by its own name."""
+    return "jpeg" if asked == "jpg" else asked
 
 
 def _check_format(picture: Picture, format_name: str, name: str) -> None:

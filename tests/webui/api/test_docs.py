@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
+import warnings
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -11,7 +16,10 @@ pytest.importorskip("httpx")
 
 from fastapi.testclient import TestClient
 
-from .helpers import ROUTES, V1
+from lib_facerestore.webui.api import schema
+from lib_facerestore.webui.downloads import DownloadManager
+
+from .helpers import ROUTES, V1, Service, make, refused
 
 
 def test_openapi_is_complete(client: TestClient) -> None:
@@ -25,20 +33,58 @@ def test_openapi_is_complete(client: TestClient) -> None:
         for method, operation in methods.items():
             where = f"{method} {path}"
             assert operation["summary"] and operation["description"], where
-            assert operation["security"] == [{"HTTPBasic": []}], where
+            assert "security" not in operation and "401" not in operation["responses"], where
             for status, answer in operation["responses"].items():
                 assert answer["description"], where
+                kinds = {*answer["content"]} - {"application/json"}
+                file = path.endswith("restore/upload") and status == "200"
+                assert kinds == ({"image/png", "image/jpeg", "image/webp"} if file else set()), where
                 schema = answer["content"]["application/json"]["schema"]
                 assert schema["$ref"].split("/")[-1] in names, where
                 if not status.startswith("2"):
                     assert schema["$ref"].endswith("/Error"), where
-            assert {"401", "422", "500"} <= set(operation["responses"]), where
+            assert {"422", "500"} <= set(operation["responses"]), where
+            assert ("400" in operation["responses"]) == (method == "post"), where
             if method == "post" and not path.endswith("upload"):
                 assert operation["requestBody"]["content"]["application/json"]["examples"], where
     for name in ("RestoreRequest", "RestoreAnswer", "ModelInfo", "OptionInfo", "DownloadState"):
         undescribed = [key for key, field in names[name]["properties"].items() if not field]
         assert not undescribed, (name, undescribed)
     assert "HTTPValidationError" not in json.dumps(paths)
+
+
+def test_a_password_is_declared_where_one_is_asked_for(service: Service, downloads: DownloadManager) -> None:
+    for answer in ({"ann": "secret"}, None):
+        with make(service, downloads, credentials=lambda answer=answer: answer) as client:
+            page = client.get("/openapi.json").json()
+        for method, path in ROUTES:
+            operation = page["paths"][V1 + path.replace("codeformer", "{model}")][method.lower()]
+            assert operation["security"] == [{"HTTPBasic": []}] and "401" in operation["responses"]
+        assert "HTTPBasic" in page["components"]["securitySchemes"]
+
+
+def test_bodies_that_cannot_be_read_have_the_status_of_the_page(client: TestClient) -> None:
+    for path, kind, body in (
+        ("/restore", "application/json", b'{"image": "\xff"}'),
+        ("/restore/upload", "multipart/form-data; boundary=y", b"x"),
+    ):
+        refused(client.post(V1 + path, content=body, headers={"Content-Type": kind}), 400)
+
+
+def test_pydantic_1_declares_what_may_be_null(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A1111 has it; its schema for a field that may be null says nothing of null by itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of the newest Pythons
+        one = pytest.importorskip("pydantic.v1")
+    monkeypatch.setitem(sys.modules, "pydantic", one)
+    namespace: dict[str, Any] = {"__name__": "facerestore_schema_of_pydantic_1"}
+    monkeypatch.setitem(sys.modules, namespace["__name__"], types.ModuleType(namespace["__name__"]))
+    exec(compile(Path(schema.__file__).read_text("utf-8"), schema.__file__, "exec", dont_inherit=True), namespace)
+    for name, model in vars(schema).items():
+        if isinstance(model, type) and issubclass(model, schema.BaseModel) and model.__module__ == schema.__name__:
+            properties = namespace[name].schema()["properties"]
+            optional = {key for key, kind in get_type_hints(model).items() if type(None) in get_args(kind)}
+            assert {key for key, shown in properties.items() if shown.get("nullable")} == optional, name
 
 
 def test_the_examples_of_the_page_work(client: TestClient) -> None:

@@ -27,6 +27,8 @@ def test_uploads(client: TestClient, photo: np.ndarray) -> None:
     )
     assert answer.headers["content-type"] == "image/webp"
     assert answer.headers["x-facerestore-result"] == "2 restored, 0 skipped"
+    fields = {"options": json.dumps(SMALL), "answer": "file", "format": "jpg"}
+    assert client.post(f"{V1}/restore/upload", files=files[:1], data=fields).headers["content-type"] == "image/jpeg"
     assert PIL.Image.open(io.BytesIO(answer.content)).size == (280, 200)
     reply = client.post(f"{V1}/detect/upload", files=files[:1]).json()
     assert len(reply["faces"]) == 2

@@ -88,11 +88,11 @@ def test_sixteen_bits_come_back(client: TestClient, photo: np.ndarray) -> None:
         refused(client.post(f"{V1}/restore", json=body), 422, "16 bits", "png")
 
 
-@pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("webp", "WEBP")])
+@pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("jpg", "JPEG"), ("webp", "WEBP")])
 def test_other_formats(client: TestClient, photo: np.ndarray, name: str, kind: str) -> None:
     body = {"image": b64(png(photo)), "options": SMALL, "format": name, "quality": 80}
     result = client.post(f"{V1}/restore", json=body).json()["results"][0]
-    assert opened(result["image"]).format == kind and result["format"] == name
+    assert opened(result["image"]).format == kind and result["format"] == kind.lower()
 
 
 def test_without_images(client: TestClient, photo: np.ndarray) -> None:
@@ -177,6 +177,59 @@ def test_the_routes_of_a_webui(
         reply = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL}).json()
     assert reply["restored"] == 2 and seen == [(True, False, "Face Restore")]
     assert not lock.locked() and state.job == ""
+
+
+def test_other_jobs_get_their_turn_between_the_pictures(
+    host: Host, service: Service, downloads: DownloadManager, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generation that waits begins after a few pictures, and what comes back is what one turn would have given."""
+    lock = add_queue(host)
+    order: list[str] = []
+
+    def generation() -> None:
+        with lock:
+            order.append("generation")
+
+    other = threading.Thread(target=generation)
+    inner = service.restore
+
+    def restore(images: Any, *args: Any, **named: Any) -> Any:
+        order.append(f"{len(images)} restored")
+        if len(order) == 1:
+            other.start()
+        return inner(images, *args, **named)
+
+    monkeypatch.setattr(service, "restore", restore)
+    body: dict[str, Any] = {
+        "images": [b64(png(photo))] * 6,
+        "options": SMALL,
+        "overrides": [None] * 5 + [{"1": {"skip": True}}],
+    }
+    with make(service, downloads) as client:
+        reply = client.post(f"{V1}/restore", json=body).json()
+        other.join(5)
+        one = client.post(f"{V1}/restore", json={"image": body["images"][0], "options": SMALL}).json()["results"][0]
+    assert order[:3] == ["4 restored", "generation", "2 restored"]
+    assert [face["applied"] for result in reply["results"] for face in result["faces"]] == [True] * 10 + [False, True]
+    assert {result["image"] for result in reply["results"][:5]} == {one["image"]}
+
+
+def test_after_an_interrupt_the_other_pictures_are_left_alone_in_the_same_turn(
+    host: Host, service: Service, downloads: DownloadManager, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[bool] = []
+
+    def restore(images: Any, *args: Any, **named: Any) -> Any:
+        turns.append(host.shared.state.interrupted)
+        host.shared.state.interrupted = True
+        return service.restorer.restore_many(images, *args[:1], stop=lambda: turns[-1])
+
+    monkeypatch.setattr(service, "restore", restore)
+    with make(service, downloads) as client:
+        body = {"images": [b64(png(photo))] * 9, "options": SMALL, "send_images": False}
+        results = client.post(f"{V1}/restore", json=body).json()["results"]
+    assert turns == [False, True, True]
+    assert [result["changed"] for result in results] == [True] * 4 + [False] * 5
 
 
 def test_a_turn_ends_whatever_happens(host: Host) -> None:
