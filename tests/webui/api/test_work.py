@@ -20,6 +20,8 @@ from fastapi.testclient import TestClient
 from lib_facerestore import pipeline
 from lib_facerestore.errors import ModelFileError
 from lib_facerestore.images import files as image_files
+from lib_facerestore.options.table import Options
+from lib_facerestore.webui.api import work
 from lib_facerestore.webui.api.work import webui_turn
 from lib_facerestore.webui.downloads import DownloadManager
 
@@ -183,6 +185,7 @@ def test_other_jobs_get_their_turn_between_the_pictures(
     host: Host, service: Service, downloads: DownloadManager, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A generation that waits begins after a few pictures, and what comes back is what one turn would have given."""
+    monkeypatch.setattr(work, "PICTURES_A_TURN", 2)
     lock = add_queue(host)
     order: list[str] = []
 
@@ -201,22 +204,26 @@ def test_other_jobs_get_their_turn_between_the_pictures(
 
     monkeypatch.setattr(service, "restore", restore)
     body: dict[str, Any] = {
-        "images": [b64(png(photo))] * 6,
+        "images": [b64(png(photo))] * 3,
         "options": SMALL,
-        "overrides": [None] * 5 + [{"1": {"skip": True}}],
+        "overrides": [None, None, {"1": {"skip": True}}],
     }
     with make(service, downloads) as client:
         reply = client.post(f"{V1}/restore", json=body).json()
         other.join(5)
-        one = client.post(f"{V1}/restore", json={"image": body["images"][0], "options": SMALL}).json()["results"][0]
-    assert order[:3] == ["4 restored", "generation", "2 restored"]
-    assert [face["applied"] for result in reply["results"] for face in result["faces"]] == [True] * 10 + [False, True]
-    assert {result["image"] for result in reply["results"][:5]} == {one["image"]}
+    assert order == ["2 restored", "generation", "1 restored"]
+    assert [face["applied"] for result in reply["results"] for face in result["faces"]] == [True] * 4 + [False, True]
+    whole = service.restorer.restore_many(
+        [photo] * 3, Options.from_mapping(SMALL), overrides=[{}, {}, {1: {"skip": True}}]
+    )
+    for result, expected in zip(reply["results"], whole, strict=True):
+        assert np.array_equal(np.asarray(opened(result["image"])), expected.image)
 
 
 def test_after_an_interrupt_the_other_pictures_are_left_alone_in_the_same_turn(
     host: Host, service: Service, downloads: DownloadManager, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(work, "PICTURES_A_TURN", 1)
     turns: list[bool] = []
 
     def restore(images: Any, *args: Any, **named: Any) -> Any:
@@ -226,22 +233,22 @@ def test_after_an_interrupt_the_other_pictures_are_left_alone_in_the_same_turn(
 
     monkeypatch.setattr(service, "restore", restore)
     with make(service, downloads) as client:
-        body = {"images": [b64(png(photo))] * 9, "options": SMALL, "send_images": False}
+        body = {"images": [b64(png(photo))] * 3, "options": SMALL, "send_images": False}
         results = client.post(f"{V1}/restore", json=body).json()["results"]
     assert turns == [False, True, True]
-    assert [result["changed"] for result in results] == [True] * 4 + [False] * 5
+    assert [result["changed"] for result in results] == [True, False, False]
 
 
 def test_a_turn_ends_whatever_happens(host: Host) -> None:
     lock = add_queue(host)
 
-    def work() -> None:
+    def job() -> None:
         with webui_turn("job"):
             assert lock.locked() and host.shared.state.job == "job"
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        work()
+        job()
     assert not lock.locked() and host.shared.state.job == ""
 
 
