@@ -7,6 +7,7 @@
     "use strict";
 
     const parts = (window.facerestore_parts = window.facerestore_parts || {});
+    if (parts.compare) return; // of another copy of this extension
 
     const STEPS = {ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10}; // percent
 

@@ -7,6 +7,7 @@
     "use strict";
 
     const parts = (window.facerestore_parts = window.facerestore_parts || {});
+    if (parts.faces) return; // of another copy of this extension
 
     function make(...args) {
         return parts.page.make(...args);

@@ -8,6 +8,8 @@
     "use strict";
 
     const parts = (window.facerestore_parts = window.facerestore_parts || {});
+    if (parts.started) return; // by another copy of this extension
+    parts.started = true;
 
     const PATIENCE = 120000; // milliseconds until "Detect faces" gives up waiting for an answer
     const SETTLE = 250; // milliseconds in which a page or a gallery may go on changing before it is looked at

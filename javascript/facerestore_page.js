@@ -7,6 +7,7 @@
     "use strict";
 
     const parts = (window.facerestore_parts = window.facerestore_parts || {});
+    if (parts.page) return; // of another copy of this extension
 
     const SENT_SIDE = 2560; // the longer side, in pixels, of a picture that is sent to have its faces found
     const PRINT_SIDE = 24; // pictures are compared as squares of so many pixels

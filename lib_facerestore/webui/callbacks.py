@@ -20,6 +20,7 @@ CALLBACKS: tuple[tuple[str, str, str, str, int], ...] = (
     ("app_started", "facerestore-settings", "wiring", "connect", 0),  # again: --nowebui does not call ui_settings
     ("app_started", "facerestore-api", "api.routes", "register", 1),
     ("script_unloaded", "facerestore-checkbox", "face_restorers", "unregister", 0),
+    ("script_unloaded", "facerestore-copies", "copies", "forget", 0),
 )
 """When, the name, the module in this folder, its function, and how many of the last arguments it gets.
 

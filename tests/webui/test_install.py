@@ -104,6 +104,13 @@ def test_preload_adds_the_argument() -> None:
     assert parser.parse_args(["--facerestore-models-path", "x y"]).facerestore_models_path == "x y"
 
 
+def test_preload_of_a_second_copy_raises_nothing() -> None:
+    parser = argparse.ArgumentParser()
+    for _ in range(2):
+        runpy.run_path(str(ROOT / "preload.py"))["preload"](parser)
+    assert parser.parse_args(["--facerestore-models-path", "x"]).facerestore_models_path == "x"
+
+
 def test_metadata_names_no_callbacks_and_no_requirements() -> None:
     """A callback section that does not begin with the folder's name is an error there, and the folder may be any."""
     config = configparser.ConfigParser()

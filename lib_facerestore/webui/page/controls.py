@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ...errors import OptionError
 from ...options.spec import number_choices
 from ...options.table import SPECS, OptionSpec
-from .. import settings
+from .. import copies, settings
 from ..request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
 from . import gradio_compat as compat
 from . import saved_defaults
@@ -107,6 +107,7 @@ def build(
     opened = settings.read().accordion_open and not tab.startswith("extras")
     made: dict[str, Any] = {}
     with compat.input_accordion(False, TITLE, prefix, open=opened) as enabled:
+        _message(copies.note(), f"{prefix}_copies")
         refresh, note = _model_rows(made, saved, prefix)
         with compat.form_row():
             made.update(when(prefix))
