@@ -15,15 +15,12 @@ from PIL import Image, JpegImagePlugin
 
 from ..errors import InputError
 from ..wording import pip_install
+from . import jpeg_parts, png_parts
 from .encode import TIFF_STRUCTURE
 from .metadata import (
-    CARRIED_CHUNKS,
-    XMP_KEY,
+    CREDENTIALS_LOST,
     exif_orientation,
     exif_upright,
-    legacy_exif,
-    parse_text,
-    png_chunks,
     strip_exif_prefix,
     upright,
     xmp_orientation,
@@ -32,9 +29,15 @@ from .metadata import (
 from .modes import decode_mode, from_pil
 from .picture import JpegSettings, Picture
 from .pil_info import dpi_in
+from .webp_parts import losses_of_webp
 
 logger = logging.getLogger(__name__)
 
+_LOST_TAGS = {
+    330: "its smaller or further pictures (SubIFDs) are left out",
+    37724: "its Photoshop layers, which show the old pixels, are left out",
+    52545: CREDENTIALS_LOST,
+}
 _READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF")  # MPO, from phones, is opened as JPEG
 
 
@@ -53,12 +56,13 @@ def decode_picture(data: bytes) -> Picture:
         if image.format == "TIFF":
             return _decode_tiff(data, image)
         if image.format in ("JPEG", "MPO"):
-            return _decode_jpeg(image)
+            return _decode_jpeg(data, image)
         losses = _further(image, "frames")  # before decoding, since it may change Pillow's current frame
         if image.info.get("comment"):  # a GIF's
             losses += ("its comment is left out",)
         picture = dataclasses.replace(from_pil(image), losses=losses, info={})
         if image.format == "WEBP":
+            picture = dataclasses.replace(picture, losses=losses + losses_of_webp(data))
             lossy = b"VP8 " in data[:4096] or (b"VP8L" not in data[:4096] and b"VP8 " in data)
             return dataclasses.replace(picture, lossy=lossy)
         return dataclasses.replace(picture, format="BMP" if picture.format == "DIB" else picture.format)
@@ -78,34 +82,17 @@ def _finish(fields: dict[str, Any], exif: bytes | None, xmp: bytes | None, orien
 def _decode_png(data: bytes, image: Image.Image) -> Picture:
     deep = data[24] == 16
     losses = _further(image, "frames")
-    exif, xmp, text, carried = None, None, [], []
-    for name, payload in png_chunks(data, check=deep):
-        if name == b"eXIf":
-            exif = strip_exif_prefix(payload)
-        elif name in CARRIED_CHUNKS:
-            carried.append((name, payload))
-        elif name == b"caBX":
-            losses += ("its content credentials (C2PA), which sign the old pixels, are left out",)
-        elif name in (b"tEXt", b"zTXt", b"iTXt"):
-            item = parse_text(name, payload)
-            if item is None:
-                losses += (f"a damaged {name.decode()} chunk is left out",)
-            elif item.key == XMP_KEY:
-                xmp = item.value.encode("utf-8")
-            elif legacy_exif(item):
-                exif = exif or legacy_exif(item)
-            else:
-                text.append(item)
-    turned = exif_orientation(exif)
-    orientation = turned if turned != 1 else xmp_orientation(xmp)
+    parts = png_parts.read_parts(data, check=deep)
+    turned = exif_orientation(parts.exif)
+    orientation = turned if turned != 1 else xmp_orientation(parts.xmp)
     if deep:
         fields = _deep_fields(_decode_deep(data), {4: True, 0: True}.get(data[25], False), orientation)
     else:
         image.load()
         fields = decode_mode(image, orientation)
     fields |= {"format": "PNG", "icc_profile": image.info.get("icc_profile") or None, "dpi": dpi_in(image)}
-    fields["losses"] = losses
-    return _finish(fields | {"text": tuple(text), "png_chunks": tuple(carried)}, exif, xmp, orientation)
+    fields |= {"text": parts.text, "png_chunks": parts.chunks, "trailer": parts.trailer}
+    return _finish(fields | {"losses": losses + parts.losses}, parts.exif, parts.xmp, orientation)
 
 
 def _decode_deep(data: bytes) -> np.ndarray:
@@ -129,38 +116,32 @@ def _deep_fields(values: np.ndarray, grey: bool, orientation: int) -> dict[str, 
     return {"pixels": pixels, "alpha": alpha, "mode": "LA;16" if grey else "RGBA;16"}
 
 
-def _decode_jpeg(image: Image.Image) -> Picture:
+def _decode_jpeg(data: bytes, image: Image.Image) -> Picture:
     assert isinstance(image, JpegImagePlugin.JpegImageFile)
     image.load()
     exif = strip_exif_prefix(image.info.get("exif"))
-    xmp, segments = None, []
-    for marker, payload in image.applist:
-        if marker == "APP1" and payload.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
-            xmp = payload.split(b"\0", 1)[1]
-        elif marker == "APP1" and payload.startswith(b"http://ns.adobe.com/xmp/extension/\0"):
-            segments.append((0xFFE1, payload))
-        elif marker == "APP13":
-            segments.append((0xFFED, payload))
+    parts = jpeg_parts.read_parts(data)
     tables = tuple(tuple(int(value) for value in table) for _, table in sorted(image.quantization.items()))
     usable = 1 <= len(tables) <= 4 and all(0 < value <= 255 for table in tables for value in table)
     settings = JpegSettings(
         tables if usable else (),
         JpegImagePlugin.get_sampling(image),
         bool(image.info.get("progressive") or image.info.get("progression")),
-        image.info.get("comment") or None,
-        tuple(segments),
+        parts.comments,
+        parts.segments,
     )
     turned = exif_orientation(exif)
-    orientation = turned if turned != 1 else xmp_orientation(xmp)
+    orientation = turned if turned != 1 else xmp_orientation(parts.xmp)
     fields = decode_mode(image, orientation)
     fields |= {"format": "JPEG", "icc_profile": image.info.get("icc_profile") or None, "dpi": dpi_in(image)}
-    fields |= {"jpeg": settings, "lossy": True, "losses": _further(image, "pictures")}
-    return _finish(fields, exif, xmp, orientation)
+    fields |= {"jpeg": settings, "lossy": True, "losses": parts.losses, "trailer": parts.trailer}
+    return _finish(fields, exif, parts.xmp, orientation)
 
 
 def _decode_tiff(data: bytes, image: Image.Image) -> Picture:
     losses = _further(image, "pages")
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    losses += tuple(loss for tag, loss in _LOST_TAGS.items() if tag in tags)
     orientation = exif_orientation(data)
     exif = _tiff_exif(image)
     xmp, profile = tags.get(700), image.info.get("icc_profile") or None

@@ -13,9 +13,11 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from ..errors import InputError
-from .metadata import PNG_SIGNATURE, XMP_KEY, exif_for, png_chunk, png_insert, text_chunk
+from .jpeg_parts import COMMENT
+from .metadata import EXIF_MARK, PNG_SIGNATURE, XMP_KEY, XMP_MARK, exif_for, png_chunk, png_insert, text_chunk
 from .modes import GREY, array_in_mode, array_to_pil, settle_mode
 from .picture import JpegSettings, Picture, TextItem
+from .xmp_claims import kept_trailer, true_xmp
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +30,6 @@ HELD: dict[str, frozenset[str]] = {
     "BMP": frozenset({"1", "L", "P", "RGB"}),
 }
 """Modes that each format can hold."""
-EXIF_MARK = b"Exif\0\0"
-XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 _LEVEL = 4  # compression level of zlib: half the time of the default, for files that are a few per cent larger
 _SEGMENT_LIMIT = 65533  # most bytes in one JPEG segment after its length field
 # TIFF tags that describe the storage, or are written from fields of the Picture; they are never copied from its EXIF.
@@ -37,6 +37,7 @@ TIFF_STRUCTURE = frozenset(
     {254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291}
     | {292, 293, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 336, 338, 339, 340, 341}
     | {342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 700, 34675}
+    | {37724, 52545}  # layers and signatures of the old pixels
 )
 
 
@@ -61,7 +62,7 @@ def encode_picture(picture: Picture, format_name: str, quality: int | None) -> b
     """
     mode = settle_mode(picture, HELD[format_name], format_name)
     try:
-        return _ENCODERS[format_name](picture, mode, quality)
+        return _ENCODERS[format_name](picture, mode, quality) + kept_trailer(picture, format_name)
     except (OSError, ValueError, struct.error, OverflowError) as error:
         if isinstance(error, InputError):
             raise
@@ -98,8 +99,9 @@ def _encode_png(picture: Picture, mode: str, quality: int | None) -> bytes:
     if exif:
         chunks.append((b"eXIf", exif))
     chunks += [text_chunk(item) for item in picture.text]
-    if picture.xmp:
-        chunks.append(text_chunk(TextItem(XMP_KEY, picture.xmp.decode("utf-8", "replace"), "iTXt")))
+    xmp = true_xmp(picture, "PNG")
+    if xmp:
+        chunks.append(text_chunk(TextItem(XMP_KEY, xmp.decode("utf-8", "replace"), "iTXt")))
     if mode in _DEEP:
         return png_insert(_deep_png(values), chunks)
     stream = io.BytesIO()
@@ -140,8 +142,6 @@ def _encode_jpeg(picture: Picture, mode: str, quality: int | None) -> bytes:
         options["subsampling"] = source.subsampling
     if source:
         options["progressive"] = source.progressive
-        if source.comment:
-            options["comment"] = source.comment
     profile = profile_for(picture, mode)
     if profile:
         options["icc_profile"] = profile
@@ -158,8 +158,10 @@ def _encode_jpeg(picture: Picture, mode: str, quality: int | None) -> bytes:
 
 def _jpeg_segments(picture: Picture, source: JpegSettings | None) -> bytes:
     segments = list(source.segments) if source else []
-    if picture.xmp and fits_jpeg(XMP_MARK, picture.xmp):
-        segments.insert(0, (0xFFE1, XMP_MARK + picture.xmp))
+    xmp = true_xmp(picture, "JPEG")
+    if xmp and fits_jpeg(XMP_MARK, xmp):
+        segments.insert(0, (0xFFE1, XMP_MARK + xmp))
+    segments += [(COMMENT, comment) for comment in source.comments] if source else []
     return b"".join(struct.pack(">HH", marker, len(payload) + 2) + payload for marker, payload in segments)
 
 
@@ -175,8 +177,9 @@ def _encode_webp(picture: Picture, mode: str, quality: int | None) -> bytes:
     exif = exif_stream(picture)
     if exif:
         options["exif"] = EXIF_MARK + exif
-    if picture.xmp:
-        options["xmp"] = picture.xmp
+    xmp = true_xmp(picture, "WEBP")
+    if xmp:
+        options["xmp"] = xmp
     stream = io.BytesIO()
     array_to_pil(array_in_mode(picture, mode), mode).save(stream, "WEBP", **options)
     return stream.getvalue()
@@ -215,7 +218,7 @@ def _encode_tiff(picture: Picture, mode: str, quality: int | None) -> bytes:
     if picture.dpi and 282 not in directory:
         layout |= {282: picture.dpi[0], 283: picture.dpi[1], 296: 2}
     profile = profile_for(picture, mode)
-    for tag, block in ((34675, profile), (700, picture.xmp)):
+    for tag, block in ((34675, profile), (700, true_xmp(picture, "TIFF"))):
         if block:
             directory.tagtype[tag] = 7 if tag == 34675 else 1
             directory[tag] = block

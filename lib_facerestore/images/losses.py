@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import InputError
-from .encode import EXIF_MARK, HELD, XMP_MARK, exif_stream, fits_jpeg, profile_for
-from .metadata import exif_has_resolution
+from .encode import HELD, exif_stream, fits_jpeg, profile_for
+from .jpeg_parts import segment_names
+from .metadata import EXIF_MARK, XMP_MARK, exif_has_resolution
 from .modes import settle_mode
 from .picture import Picture
-
-_IPTC, _EXTENDED_XMP = 0xFFED, 0xFFE1  # markers of a JPEG's segments
+from .xmp_claims import claims_video, kept_trailer, true_xmp
 
 
 def losses_in(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
@@ -44,13 +44,14 @@ def losses_in(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
         if names:
             yield f"the PNG chunks {', '.join(dict.fromkeys(names))}", ".png"
     if format_name != "JPEG" and picture.jpeg is not None:
-        if picture.jpeg.comment:
-            yield "the JPEG comment", ".jpg"
-        markers = [marker for marker, _ in picture.jpeg.segments]
-        if _IPTC in markers:
-            yield "IPTC (APP13)", ".jpg"
-        if _EXTENDED_XMP in markers:
-            yield "extended XMP", ".jpg"
+        if picture.jpeg.comments:
+            yield "the JPEG comment" + ("s" if len(picture.jpeg.comments) > 1 else ""), ".jpg"
+        for name in segment_names(picture.jpeg.segments):
+            yield name, ".jpg"
+    if picture.trailer and not kept_trailer(picture, format_name):
+        follows = f"the {len(picture.trailer)} bytes after its end"
+        own = ".jpg" if picture.format == "JPEG" else ".png"
+        yield "the video of the motion photo" if claims_video(picture) else follows, own
 
 
 def _profile(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
@@ -65,6 +66,7 @@ def _profile(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
 
 def _too_large(picture: Picture) -> Iterator[tuple[str, str]]:
     """Metadata that does not fit into one segment of a JPEG."""
-    for name, mark, block in (("EXIF", EXIF_MARK, exif_stream(picture)), ("XMP", XMP_MARK, picture.xmp)):
+    blocks = (("EXIF", EXIF_MARK, exif_stream(picture)), ("XMP", XMP_MARK, true_xmp(picture, "JPEG")))
+    for name, mark, block in blocks:
         if block and not fits_jpeg(mark, block):
             yield f"{name} of {len(block)} bytes", ".png"

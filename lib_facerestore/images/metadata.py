@@ -13,6 +13,10 @@ from .picture import TextItem
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEY = "XML:com.adobe.xmp"
+EXIF_MARK = b"Exif\0\0"
+XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
+EXTENDED_XMP_MARK = b"http://ns.adobe.com/xmp/extension/\0"
+CREDENTIALS_LOST = "its content credentials (C2PA), which sign the old pixels, are left out"
 CARRIED_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs")
 _TEXT_LIMIT = 64 * 2**20  # most bytes of a text chunk after decompression
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)([2-8])")

@@ -43,14 +43,14 @@ class JpegSettings(NamedTuple):
         qtables: quantization tables of 64 values each; empty if they cannot be used again.
         subsampling: Pillow's number for the chroma subsampling, -1 if unknown.
         progressive: whether it was a progressive JPEG.
-        comment: its comment, or None.
-        segments: (marker, payload) of IPTC and extended-XMP segments.
+        comments: its comments, at most 65533 bytes each.
+        segments: (marker, payload) of the application segments that only a JPEG holds, such as IPTC and extended XMP.
     """
 
     qtables: tuple[tuple[int, ...], ...]
     subsampling: int
     progressive: bool
-    comment: bytes | None
+    comments: tuple[bytes, ...]
     segments: tuple[tuple[int, bytes], ...]
 
 
@@ -67,7 +67,7 @@ class Picture:
         icc_profile: ICC profile of the *original* mode. The pixels of a CMYK picture are sRGB, its profile is CMYK.
         exif: TIFF stream without the prefix "Exif\\0\\0". Its orientation tag is set to 1, because the pixels are
             upright; all other bytes are those of the file.
-        xmp: XMP packet, its orientation set to 1.
+        xmp: XMP packet, its orientation set to 1, without entries for further pictures of the file.
         text: PNG text chunks in file order, including "parameters"; XMP is in `xmp` instead.
         dpi: resolution (x, y) in pixels per inch, or None.
         orientation: original value of the EXIF or XMP orientation, 1 to 8.
@@ -76,7 +76,10 @@ class Picture:
         palette: N×4 uint8 RGBA of a P picture.
         jpeg: encoding, comment and IPTC data of the JPEG that it came from.
         lossy: whether the file's format was lossy.
-        png_chunks: (name, payload) of a PNG's colour and resolution chunks (gAMA, cHRM, sRGB, cICP, pHYs, …).
+        png_chunks: (name, payload) of the PNG chunks that hold true for other pixels: colours, resolution (gAMA, cHRM,
+            sRGB, cICP, pHYs, …), and unknown ones that may be copied.
+        trailer: what follows the end of a JPEG or PNG in its file, such as the video of a motion photo. It is written
+            to files of the same format.
         info: Pillow's `info`, if the picture came from a Pillow image.
         encoded: content of the file it was read from, until its pixels are replaced. An unchanged picture is written
             as this content, with everything that a Picture cannot hold.
@@ -101,6 +104,7 @@ class Picture:
     jpeg: JpegSettings | None = field(default=None, repr=False)
     lossy: bool = False
     png_chunks: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    trailer: bytes = field(default=b"", repr=False)
     info: Mapping[str, Any] = field(default_factory=dict, repr=False)
     encoded: Encoded | None = field(default=None, repr=False)
     losses: tuple[str, ...] = ()
@@ -141,6 +145,8 @@ def _checksum(value: object) -> int:
     if isinstance(value, np.ndarray):
         header = f"{value.shape} {value.dtype}".encode()
         return zlib.crc32(np.ascontiguousarray(value).view(np.uint8).data, zlib.crc32(header))
+    if isinstance(value, bytes):
+        return zlib.crc32(value)
     return zlib.crc32(repr(value).encode("utf-8", "backslashreplace"))
 
 

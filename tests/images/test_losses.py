@@ -99,7 +99,7 @@ def test_what_only_a_jpeg_holds_is_named(tmp_path: Path, target: str) -> None:
     write_picture(touched(picture), tmp_path / "out.jpg")
     kept = read_picture(tmp_path / "out.jpg")
     assert kept.jpeg is not None and picture.jpeg is not None
-    assert (kept.jpeg.comment, kept.jpeg.segments) == (b"by hand", picture.jpeg.segments)
+    assert (kept.jpeg.comments, kept.jpeg.segments) == ((b"by hand",), picture.jpeg.segments)
 
 
 def test_a_jpeg_whose_tables_cannot_be_used_again_keeps_its_comment(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_jpeg_whose_tables_cannot_be_used_again_keeps_its_comment(tmp_path: Pa
     picture = dataclasses.replace(touched(picture), jpeg=picture.jpeg._replace(qtables=()))
     write_picture(picture, tmp_path / "out.jpg")
     kept = read_picture(tmp_path / "out.jpg").jpeg
-    assert kept is not None and kept.comment == b"by hand" and len(kept.segments) == 2
+    assert kept is not None and kept.comments == (b"by hand",) and len(kept.segments) == 2
 
 
 def png_with_chunks(path: Path, *chunks: tuple[bytes, bytes]) -> None:

@@ -1,0 +1,185 @@
+"""What XMP says of the rest of the file is true in the file that is written, and goes where it would be false."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, TiffImagePlugin
+
+from lib_facerestore.images.files import from_array, from_bytes, left_out, read_picture, to_bytes
+from lib_facerestore.images.jpeg_parts import read_parts, scan_jpeg
+from lib_facerestore.images.xmp_claims import true_xmp
+
+from .blocks import (
+    CAMERA,
+    HDR,
+    JPEG_BLOCKS,
+    LIST,
+    SECOND,
+    VIDEO,
+    index,
+    jpeg,
+    packet,
+    segment,
+    ultra_hdr,
+    xmp_segment,
+)
+from .samples import touched
+
+
+def written(data: bytes, target: str = ".jpg") -> bytes:
+    return to_bytes(touched(from_bytes(data)), target)
+
+
+def number(data: bytes, name: bytes) -> int:
+    found = re.findall(name + rb'="(\d+)"', data)
+    assert len(found) == 1
+    return int(found[0])
+
+
+def test_the_video_of_a_motion_photo_is_where_the_xmp_says() -> None:
+    for kind, name in (("micro video", b"MicroVideoOffset"), ("motion photo", b"Item:Length")):
+        after = written(JPEG_BLOCKS[kind].data)
+        # The length of the first picture, which is another one now, is no longer told.
+        assert after[-number(after, name) :] == VIDEO
+        assert b'GCamera:MotionPhoto="1"' in after
+        assert Image.open(io.BytesIO(after)).size == (32, 24)
+        assert written(after).endswith(VIDEO), "also when it is read and written again"
+
+
+def test_a_motion_photo_whose_video_another_program_dropped_claims_none() -> None:
+    video = JPEG_BLOCKS["micro video"].data
+    picture = from_bytes(video[: -len(VIDEO)])
+    assert not picture.losses and not left_out(picture, "a.png"), "nothing is lost"
+    assert b"MicroVideo" not in to_bytes(touched(picture), ".jpg")
+
+
+def test_a_video_goes_on_without_the_gain_map_before_it() -> None:
+    after = written(ultra_hdr(video=True))
+    parts = read_parts(after)
+    assert parts.trailer == VIDEO and parts.xmp is not None
+    assert re.findall(rb'Item:Semantic="(\w+)"', parts.xmp) == [b"Primary", b"MotionPhoto"]
+    assert number(after, b"Item:Length") == len(VIDEO), "of the video only"
+    plain = written(ultra_hdr(video=False))
+    assert b"Directory" not in plain and b"the source" in plain and plain.endswith(b"\xff\xd9")
+
+
+def test_pictures_after_the_first_are_counted_with_and_without_a_gain_map() -> None:
+    three = ultra_hdr(video=False) + b"\0" * 9 + SECOND + SECOND
+    assert from_bytes(three, "a").losses == (
+        "a: its HDR gain map, which fits the old pixels only, is left out",
+        "a: only the first of its 3 pictures is kept",
+    )
+    assert written(three).endswith(b"\xff\xd9")
+    cut = from_bytes(ultra_hdr(video=False)[:-9])
+    assert "gain map" in cut.losses[0] and not cut.trailer
+
+
+ELEMENTS = (
+    "<GCamera:MotionPhoto>1</GCamera:MotionPhoto><GCamera:MicroVideoOffset>9</GCamera:MicroVideoOffset>"
+    "<GCamera:Other>stays</GCamera:Other>"
+)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "inner"),
+    [
+        (f'{CAMERA} GCamera:MotionPhoto="1" GCamera:Other="stays"', ""),
+        (CAMERA, ELEMENTS),
+        (CAMERA.replace("GCamera", "C"), ELEMENTS.replace("GCamera", "C")),
+        (f'{HDR} {CAMERA} GCamera:Other="stays"', ""),
+        (HDR.replace("hdrgm", "h") + " other='stays'", ""),
+        (HDR.replace('hdrgm:Version="1.0"', "other='stays'"), "<hdrgm:Version>1.0</hdrgm:Version>"),
+        ("xmlns:t='http://ns.adobe.com/xap/1.0/' other='stays'", "<t:Thumbnails><t:image>old</t:image></t:Thumbnails>"),
+        ("xmlns:p='http://purl.org/dc/terms/' other='stays'", "<p:provenance>self#jumbf=c2pa</p:provenance>"),
+    ],
+)
+def test_a_false_claim_goes_however_it_is_written(attributes: str, inner: str) -> None:
+    picture = dataclasses.replace(from_array(np.zeros((4, 4, 3), np.uint8)), xmp=packet(attributes, inner))
+    for format_name in ("JPEG", "PNG", "WEBP", "TIFF"):
+        xmp = true_xmp(picture, format_name)
+        assert xmp is not None and not re.search(rb"Motion|Micro|Version|gain-map|Thumb|old|jumbf", xmp)
+        assert b"stays" in xmp and b"the source" in xmp and xmp.startswith(b'<?xpacket begin="\xef\xbb\xbf"')
+
+
+@pytest.mark.parametrize(
+    "xmp",
+    [
+        b"no XML, but MotionPhoto",
+        b'<!DOCTYPE a [<!ENTITY b "MotionPhoto">]><a GCamera:MotionPhoto="1">&b;</a>',
+        b"<MotionPhoto>" * 5000 + b"</MotionPhoto>" * 5000,
+        packet("", "a directory of Containers"),
+        b"",
+    ],
+)
+def test_what_no_reader_reads_or_nothing_claims_is_not_touched(xmp: bytes) -> None:
+    picture = dataclasses.replace(from_array(np.zeros((4, 4, 3), np.uint8)), xmp=xmp)
+    after = true_xmp(picture, "PNG")
+    assert after == xmp or b"MotionPhoto" not in (after or b"")
+
+
+def test_a_directory_of_pictures_without_a_reader_is_dropped_with_them() -> None:
+    assert b"Directory" in LIST
+    data = jpeg(segment(0xFFE1, b"http://ns.adobe.com/xap/1.0/\0" + LIST), index(b"", SECOND))
+    picture = from_bytes(data + SECOND)
+    assert "only the first of its 2 pictures" in picture.losses[0] and b"Directory" not in (picture.xmp or b"")
+
+
+def test_the_end_of_a_jpeg_is_found() -> None:
+    thumbnail = jpeg(segment(0xFFE1, b"Exif\0\0" + SECOND), segment(0xFFE5, b"\xff\xd9"))
+    assert scan_jpeg(thumbnail + b"tail")[1] == len(thumbnail), "an EOI inside a segment is none"
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
+        stream, "JPEG", progressive=True, quality=95
+    )
+    data = stream.getvalue()
+    second_scan = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)
+    late = data[:second_scan] + b"\xff" + segment(0xFFE7, b"between scans") + data[second_scan:]
+    assert scan_jpeg(late + b"tail") == ([*scan_jpeg(data)[0], (0xFFE7, b"between scans")], len(late))
+    assert scan_jpeg(data[:-2])[1] == len(data) - 2, "without an end, all of it is the picture"
+    assert not read_parts(data + bytes(99)).trailer, "zeros only fill up"
+    for cut in range(2, len(thumbnail), 7):
+        assert scan_jpeg(thumbnail[:cut])[1] == cut
+
+
+def webp(*chunks: tuple[bytes, bytes]) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), (9, 99, 9)).save(stream, "WEBP", lossless=True, xmp=b"<x/>")
+    body = stream.getvalue()[8:] + b"".join(name + struct.pack("<L", len(value)) + value for name, value in chunks)
+    return b"RIFF" + struct.pack("<L", len(body)) + body
+
+
+def test_what_a_webp_loses_is_named() -> None:
+    assert not from_bytes(webp()).losses and not from_bytes(webp() + bytes(3)).losses
+    assert from_bytes(webp((b"C2PA", b"sign"), (b"abcd", b"more")) + b"end", "a").losses == (
+        "a: its content credentials (C2PA), which sign the old pixels, are left out",
+        "a: the WebP chunks abcd are left out",
+        "a: the 3 bytes after its end are left out",
+    )
+
+
+def test_what_a_tiff_says_of_its_old_pixels_is_named(tmp_path: Path) -> None:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in ((37724, b"layers"), (52545, b"signature"), (33723, b"\x1c\x02\x50\0\x03Ann")):
+        info.tagtype[tag] = 7
+        info[tag] = value
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.tif", tiffinfo=info)
+    picture = read_picture(tmp_path / "a.tif")
+    said = " ".join(picture.losses)
+    assert "Photoshop layers" in said and "content credentials (C2PA)" in said
+    changed = dataclasses.replace(picture, encoded=None)
+    for target in (".tif", ".png", ".jpg"):
+        after = to_bytes(changed, target)
+        assert b"layers" not in after and b"signature" not in after and b"\x03Ann" in after
+
+
+def test_only_the_last_of_two_packets_is_kept() -> None:
+    twice = jpeg(xmp_segment("a='1'"), xmp_segment("a='2'"))
+    assert from_bytes(twice, "a").losses == ("a: an XMP packet before its last one is left out",)
+    assert b"a='2'" in written(twice)
