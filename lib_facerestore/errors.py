@@ -26,5 +26,9 @@ class ModelFileError(FaceRestoreError):
     """A model file is missing, damaged or of an unknown kind; the message says how to get a good one."""
 
 
+class UnreadableFileError(ModelFileError):
+    """A model file cannot be read, though it may be good: its permissions, the disk, or a missing package."""
+
+
 class DownloadError(FaceRestoreError):
     """A model file could not be downloaded; there is no file with its final name."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .entries import Kind, ModelEntry, ModelFile, entry_of, known_model, known_models, recognise
 from .identify import IdentifiedFile, identify
-from .inventory import BUILT_IN, Inventory, misfit_message, package_is_there, refuse_path
+from .inventory import BUILT_IN, Inventory, misfit_message, misfit_state, package_is_there, refuse_path
 from .store import ENVIRONMENT, MODEL_SUFFIXES, Store, default_models_folder, inventory_of, webui_folders
 from .weights import weights_path
 
@@ -31,6 +31,7 @@ __all__ = [
     "known_model",
     "known_models",
     "misfit_message",
+    "misfit_state",
     "package_is_there",
     "recognise",
     "refuse_path",

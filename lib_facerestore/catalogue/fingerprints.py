@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import InputError, ModelFileError
+from ..errors import InputError, ModelFileError, UnreadableFileError
 from ..images.atomic_write import write_atomically
-from .peek import Format, Peeked, peek, sniff_file
+from .peek import Format, Peeked, peek, read_error, sniff_file
 
 ByteProgress = Callable[[int, int | None], None]
 """Called with the number of bytes so far, and of all bytes (None if unknown)."""
@@ -36,12 +36,12 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True)
 class _Look:
-    """Cached result of reading a file; `fault` says why `content` is None."""
+    """Cached result of reading a file; `fault` is why `content` is None."""
 
     stamp: Stamp
     format: Format
     content: Peeked | None
-    fault: str = ""
+    fault: ModelFileError | None = None
 
 
 _lock = threading.Lock()
@@ -65,15 +65,16 @@ def cache_file() -> Path | None:
 
 
 def look_into(path: Path) -> Peeked:
-    """The description of a model file, cached within this run. Raises ModelFileError, as `peek` does."""
+    """The description of a model file, cached within this run. Raises what `peek` raises."""
     look = _look(path)
     if look.content is None:
-        raise ModelFileError(look.fault)
+        assert look.fault is not None
+        raise type(look.fault)(str(look.fault)) from look.fault.__cause__
     return look.content
 
 
 def format_of(path: Path) -> Format:
-    """The format of a file, cached within this run. Raises ModelFileError if it cannot be opened."""
+    """The format of a file, cached within this run. Raises UnreadableFileError if it cannot be opened."""
     return _look(path).format
 
 
@@ -140,12 +141,12 @@ def _look(path: Path) -> _Look:
                 return known
         kind = sniff_file(path)
     except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        raise read_error(path, error) from error
     try:
         look = _Look(now, kind, peek(path, kind))
     except ModelFileError as error:
-        look = _Look(now, kind, None, str(error))
-        if isinstance(error.__cause__, (OSError, ImportError)):
+        look = _Look(now, kind, None, error)
+        if isinstance(error, UnreadableFileError):
             return look  # not cached: the file may be readable the next time
     _keep(_looks, name, look, MOST_FILES)
     return look

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..errors import ModelFileError
+from ..errors import ModelFileError, UnreadableFileError
 from .entries import ModelEntry, known_models, other_files, recognise
 from .fingerprints import look_into, sha256_of
 from .peek import Peeked
@@ -26,7 +26,8 @@ class IdentifiedFile:
         models: the models that it may be: several if its tensors fit several, none if it is unknown.
         told_by: how it was identified.
         remark: what the file is, if it is known but not a model of this package, else "".
-        damaged: why the file cannot be read, else "".
+        fault: "damaged"; or "unreadable", because of its permissions, the disk or a missing package; else "".
+        damaged: the fault with its reason and remedy, else "".
         content: its content; None if it cannot be read.
     """
 
@@ -35,6 +36,7 @@ class IdentifiedFile:
     told_by: Literal["name", "tensors", "hash", ""]
     remark: str = ""
     damaged: str = ""
+    fault: Literal["damaged", "unreadable", ""] = ""
     content: Peeked | None = field(default=None, compare=False, repr=False)
 
 
@@ -51,7 +53,9 @@ def identify(path: Path, by_hash: bool = False) -> IdentifiedFile:
     try:
         content = look_into(path)
     except ModelFileError as error:
-        return IdentifiedFile(path, (), "", damaged=str(error).removeprefix(f"{path}: "))
+        reason = str(error).removeprefix(f"{path}: ")
+        fault: Literal["damaged", "unreadable"] = "unreadable" if isinstance(error, UnreadableFileError) else "damaged"
+        return IdentifiedFile(path, (), "", damaged=reason, fault=fault)
     fitting = recognise(content.shapes)
     # A model without tensors in the catalogue is recognised by its name and format only.
     named = tuple(

@@ -27,11 +27,13 @@ class Inventory:
         folders: the folders, in the order in which they were searched; downloads go to the first.
         files: all model files in them, identified, in a stable order.
         paths: whether `find` also takes the path of any other file.
+        closed: a sentence for each folder, also inside these, that cannot be opened, so that its files are not seen.
     """
 
     folders: tuple[Path, ...]
     files: tuple[IdentifiedFile, ...]
     paths: bool = True
+    closed: tuple[str, ...] = ()
 
     def installed(self, kind: Kind | None = "restorer") -> dict[str, Path]:
         """Paths of the installed models of a kind by id, the best first; the built-in restorer is last.
@@ -119,6 +121,7 @@ class Inventory:
             f"model {entry.id} is not installed: put its file {entry.files[0]} into {self.folders[0]}, "
             f"get it with `facerestore models download {entry.id}`, or choose "
             + ("model auto." if entry.kind == "restorer" else "another.")
+            + "".join(f" {sentence}" for sentence in self.closed)
         )
 
     @cached_property
@@ -145,8 +148,13 @@ def refuse_path(name: str, option: str = "model") -> None:
         raise OptionError(f"{option}: {shown(name)} is a path; give an id, or a file's name without its folder.")
 
 
+def misfit_state(file: IdentifiedFile) -> str:
+    """In a word what a file is that has a model's name but is not that model: damaged, unreadable, or another file."""
+    return file.fault or "another file"
+
+
 def misfit_message(file: IdentifiedFile) -> str:
-    """The message for a file that has a model's name but is damaged or something else."""
+    """The message for a file that has a model's name but is damaged, unreadable or something else."""
     what = " or ".join(entry.id for entry in file.models) or "something else"
     return f"{file.path}: {file.damaged or f'is {what}, in spite of its name; get it again.'}"
 

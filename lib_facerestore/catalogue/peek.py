@@ -12,6 +12,7 @@ This module also has the keys and prefixes under which public files keep their t
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pickle
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import ModelFileError
+from ..errors import ModelFileError, UnreadableFileError
 from ..wording import pip_install
 
 WRAPPING_KEYS = (
@@ -41,7 +42,7 @@ Format = Literal["safetensors", "zip", "pickle", "onnx", "web page", "pointer", 
 Shapes = dict[str, tuple[int, ...]]
 
 NEEDS_SAFETENSORS = (
-    f"cannot be read, because the package safetensors is missing; install it with `{pip_install('safetensors')}`."
+    f"unreadable, because the package safetensors is missing; install it with `{pip_install('safetensors')}`."
 )
 _ONNX_GRAPH = 7  # number of the field of ModelProto that holds the network
 _HEADER_LIMIT = 100 * 2**20  # most bytes of a description of tensors; a longer one could fill the memory
@@ -102,8 +103,8 @@ def peek(path: Path, kind: Format | None = None) -> Peeked:
         kind: result of `sniff_file`, if it is known.
 
     Raises:
-        ModelFileError: the file is missing, damaged, cut off or of another format; or the package safetensors is needed
-            and missing.
+        UnreadableFileError: the file is missing or cannot be read; or the package safetensors is needed and missing.
+        ModelFileError: it is damaged, cut off or of another format.
     """
     try:
         kind = kind or sniff_file(path)
@@ -118,12 +119,27 @@ def peek(path: Path, kind: Format | None = None) -> Peeked:
                 _walk_onnx(file)
                 return Peeked({}, format=kind)
     except ImportError as error:
-        raise ModelFileError(f"{path}: {NEEDS_SAFETENSORS}") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise UnreadableFileError(f"{path}: {NEEDS_SAFETENSORS}") from error
+    except OSError as error:
+        raise read_error(path, error) from error
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise ModelFileError(f"{path}: damaged, or cut off ({error}); get it again.") from error
     except Exception as error:  # an unknown pickle can raise anything
-        raise ModelFileError(f"{path}: not a checkpoint ({type(error).__name__}: {error}); get it again.") from error
-    raise ModelFileError(f"{path}: not a checkpoint ({describe(kind)}); get it again.")
+        raise ModelFileError(f"{path}: damaged, or not a checkpoint ({_named(error)}); get it again.") from error
+    raise ModelFileError(f"{path}: damaged, or not a checkpoint ({describe(kind)}); get it again.")
+
+
+def read_error(path: Path, error: OSError) -> ModelFileError:
+    """The error for a model file at which reading failed: it is unreadable, or so damaged that a position is wrong."""
+    if error.errno in (None, errno.EINVAL) and not isinstance(error, PermissionError):
+        return ModelFileError(f"{path}: damaged, or cut off ({error}); get it again.")
+    if error.errno == errno.ENOENT:
+        return UnreadableFileError(f"{path}: unreadable, because there is no such file; check the path.")
+    return UnreadableFileError(f"{path}: unreadable ({error.strerror or error}); check its permissions and the disk.")
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def describe(kind: Format) -> str:

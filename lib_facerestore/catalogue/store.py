@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import FaceRestoreError
+from ..system.walk import walk
 from ..wording import pip_install
 from .fingerprints import same_content
 from .identify import identify
@@ -54,13 +57,14 @@ def default_models_folder() -> Path:
 
 
 def webui_folders(root: Path) -> tuple[Path, ...]:
-    """The existing sub-folders of a WebUI's models folder that may hold models for faces.
+    """The existing sub-folders of a WebUI's models folder that may hold models for faces, also those that cannot be
+    opened.
 
     The first is this extension's own folder, whether it exists or not.
     """
     own = root / OWN_FOLDER
     try:
-        there = {child.name.casefold(): child for child in root.iterdir() if os.path.isdir(child)}
+        there = {child.name.casefold(): child for child in root.iterdir() if _may_be(child, stat.S_ISDIR)}
     except OSError:
         there = {}
     others = [there[name.casefold()] for name in WEBUI_FOLDERS[1:] if name.casefold() in there]
@@ -82,27 +86,43 @@ class Store:
 
     def __init__(self, folders: Sequence[Path] | None = None, webui: Path | None = None, *, paths: bool = True) -> None:
         self.paths = paths
+        self._webui = webui
         wanted = list(folders or ())
         wanted += webui_folders(webui) if webui else ()
         self.folders: tuple[Path, ...] = tuple(dict.fromkeys(wanted)) or (default_models_folder(),)
 
     def files(self) -> list[Path]:
         """All model files in the folders, in a stable order. They are not opened."""
-        found: dict[Path, None] = {}
-        for folder in self.folders:
-            paths = [Path(place, name) for place, _, names in os.walk(folder) for name in names if _is_model(name)]
-            found.update(dict.fromkeys(path for path in sorted(paths) if os.path.isfile(path)))
-        return list(found)
+        return self._search()[0]
 
     def scan(self) -> Inventory:
         """Search the folders and identify their files. A file is read only if it was not read before in this run."""
-        return Inventory(self.folders, tuple(identify(path) for path in self.files()), self.paths)
+        files, closed = self._search()
+        return Inventory(self.folders, tuple(identify(path) for path in files), self.paths, closed)
+
+    def _search(self) -> tuple[list[Path], tuple[str, ...]]:
+        """The model files, and a sentence for each folder that cannot be opened."""
+        found: dict[Path, None] = {}
+        closed: list[OSError] = []
+        visited: set[str] = set()
+        for folder in self.folders:
+            inside = walk(folder, closed, visited=visited)
+            paths = [place / name for place, names in inside for name in names if _is_model(name)]
+            found.update(dict.fromkeys(path for path in sorted(paths) if _may_be(path, stat.S_ISREG)))
+        if self._webui is not None:
+            try:
+                os.scandir(self._webui).close()
+            except OSError as error:
+                closed.append(error)
+        refused = (error for error in closed if not isinstance(error, (FileNotFoundError, NotADirectoryError)))
+        return list(found), tuple(dict.fromkeys(_closed(error) for error in refused))
 
     def duplicates(self) -> list[list[Path]]:
         """Groups of files with the same content; links to one file are counted once."""
         by_size: dict[int, list[Path]] = {}
         for path in self.files():
-            by_size.setdefault(path.stat().st_size, []).append(path)
+            with contextlib.suppress(OSError):  # unreadable, as `scan` says
+                by_size.setdefault(path.stat().st_size, []).append(path)
         groups: list[list[Path]] = []
         for paths in by_size.values():
             of_size: list[list[Path]] = []
@@ -123,6 +143,21 @@ def inventory_of(models: Inventory | Sequence[Path]) -> Inventory:
     if isinstance(models, Inventory):
         return models
     return Store(models).scan() if models else Inventory((), ())
+
+
+def _closed(error: OSError) -> str:
+    reason = error.strerror or error
+    return f"{error.filename}: cannot be opened ({reason}), so its models are not seen; check its permissions."
+
+
+def _may_be(path: Path, kind: Callable[[int], bool]) -> bool:
+    """Whether the path is of a kind, such as `stat.S_ISREG`. True if that is unknown: opening it raises the error."""
+    try:
+        return kind(os.stat(path).st_mode)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):  # a broken link, a circle of links
+        return False
 
 
 def _is_model(name: str) -> bool:

@@ -89,6 +89,11 @@ def _device(name: str) -> Finding:
     return Finding("device", "ok", f"{device} ({what}), precision float32")
 
 
+def _closed(sentence: str) -> Finding:
+    detail, _, remedy = sentence.rstrip(".").rpartition("; ")
+    return Finding("model folder", "broken", detail, remedy)
+
+
 def _models(store: Store) -> list[Finding]:
     folder = store.folders[0]
     exists = os.path.isdir(folder)
@@ -96,6 +101,7 @@ def _models(store: Store) -> list[Finding]:
     findings = [Finding("model folder", "ok" if exists else "note", f"{folder}", remedy)]
     try:
         inventory = store.scan()
+        findings += [_closed(sentence) for sentence in inventory.closed]
         installed = inventory.installed(None)
     except (FaceRestoreError, ImportError) as error:
         return [*findings, Finding("restorers", "broken", str(error), "install lib_facerestore again")]
@@ -118,5 +124,7 @@ def _models(store: Store) -> list[Finding]:
             findings.append(Finding(subject, "note", f"not installed: {otherwise}", remedy))
     for name, misfit in misfits.items():
         remedy = f"move it away, then `facerestore models download {name}`"
+        if misfit.fault == "unreadable":
+            remedy = misfit.damaged.rpartition("; ")[2].rstrip(".")
         findings.append(Finding(f"{FILE_OF}{name}", "note", misfit_message(misfit), remedy))
     return findings

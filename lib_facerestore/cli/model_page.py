@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..catalogue import BUILT_IN, IdentifiedFile, ModelEntry, Store, identify, known_models, package_is_there
+from ..catalogue import (
+    BUILT_IN,
+    IdentifiedFile,
+    ModelEntry,
+    Store,
+    identify,
+    known_models,
+    misfit_message,
+    misfit_state,
+    package_is_there,
+)
 from ..catalogue.terms import COMMERCIAL_USE
 
 _HEADINGS = {
@@ -35,6 +46,8 @@ class Survey:
         others: the other model files.
         duplicates: groups of files with the same content.
         families: families of those `others` that are restorers outside the catalogue.
+        misfits: by id of a model that is not installed, a file with its name that is damaged or something else.
+        closed: a sentence for each folder that cannot be opened.
     """
 
     folders: tuple[Path, ...]
@@ -42,12 +55,15 @@ class Survey:
     others: tuple[IdentifiedFile, ...]
     duplicates: tuple[tuple[Path, ...], ...]
     families: dict[Path, str]
+    misfits: dict[str, IdentifiedFile]
+    closed: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "folders": [str(folder) for folder in self.folders],
-            "models": [_row(entry, path) for entry, path in self.models],
+            "closed": list(self.closed),
+            "models": [_row(entry, path, self.misfits.get(entry.id)) for entry, path in self.models],
             "other_files": [str(found.path) for found in self.others],
             "others": [
                 {
@@ -72,7 +88,9 @@ def survey(store: Store) -> Survey:
     others = tuple(identify(file.path, by_hash=True) for file in there.others())
     duplicates = tuple(tuple(group) for group in store.duplicates())
     unknown = [found for found in others if not found.models and not found.remark]
-    return Survey(store.folders, models, others, duplicates, _families(unknown))
+    return Survey(
+        store.folders, models, others, duplicates, _families(unknown), there.misfits(None), tuple(there.closed)
+    )
 
 
 def _families(unknown: list[IdentifiedFile]) -> dict[Path, str]:
@@ -90,16 +108,18 @@ def _families(unknown: list[IdentifiedFile]) -> dict[Path, str]:
     return found
 
 
-def _state(entry: ModelEntry, path: Path | None) -> str:
+def _state(entry: ModelEntry, path: Path | None, misfit: IdentifiedFile | None) -> str:
     if entry.id == BUILT_IN:
         return "built in"
     if path is None:
-        return "not installed"
+        return misfit_state(misfit) if misfit else "not installed"
     return "incomplete" if entry.lacking(path) else "installed"
 
 
-def _row(entry: ModelEntry, path: Path | None) -> dict[str, Any]:
-    return entry.as_json() | {"state": _state(entry, path), "file": str(path) if path else None}
+def _row(entry: ModelEntry, path: Path | None, misfit: IdentifiedFile | None) -> dict[str, Any]:
+    fault = misfit_message(misfit) if misfit else None
+    state = _state(entry, path, misfit)
+    return entry.as_json() | {"state": state, "file": str(path) if path else None, "fault": fault}
 
 
 def megabytes(count: int) -> str:
@@ -129,12 +149,18 @@ def _mark(encoding: str) -> str:
 
 
 def _lines(survey: Survey, everything: bool, width: int, mark: str) -> Iterator[str]:
-    yield f"Model folder: {survey.folders[0]}{'' if survey.folders[0].is_dir() else '  (does not exist yet)'}"
+    yield f"Model folder: {survey.folders[0]}{'' if os.path.lexists(survey.folders[0]) else '  (does not exist yet)'}"
     for folder in survey.folders[1:]:
         yield f"Also searched: {folder}"
+    for sentence in survey.closed:
+        yield from textwrap.wrap(f"NOT SEARCHED: {sentence}", width, break_long_words=False, break_on_hyphens=False)
     for group, heading in _HEADINGS.items():
         rows = [(entry, path) for entry, path in survey.models if _group(entry) == group]
-        shown = [row for row in rows if everything or row[1] or (row[0].used and group != "onnx")]
+        shown = [
+            row
+            for row in rows
+            if everything or row[1] or row[0].id in survey.misfits or (row[0].used and group != "onnx")
+        ]
         hidden = len([row for row in rows if row not in shown and (row[0].used or group == "onnx")])
         if not shown and not hidden:
             continue
@@ -143,7 +169,7 @@ def _lines(survey: Survey, everything: bool, width: int, mark: str) -> Iterator[
         count = len([row for row in rows if row[0].used or row[1]])
         yield f"{heading}  ({here} of {count} here{_BESIDES.get(group, '')})"
         for entry, path in sorted(shown, key=lambda row: row[1] is None):
-            yield from _model(entry, path, survey.folders, width, mark)
+            yield from _model(entry, path, survey, width, mark)
         if hidden:
             yield f"  {hidden} more; `facerestore models list --all` shows them."
     yield from _rest(survey, width)
@@ -157,7 +183,7 @@ def _group(entry: ModelEntry) -> str:
     return "onnx" if entry.kind == "restorer" and entry.needs == "onnxruntime" else entry.kind
 
 
-def _model(entry: ModelEntry, path: Path | None, folders: tuple[Path, ...], width: int, mark: str) -> Iterator[str]:
+def _model(entry: ModelEntry, path: Path | None, survey: Survey, width: int, mark: str) -> Iterator[str]:
     crop = f"{entry.size} px" if entry.size else ""
     head = f"  {mark if path else ' '} {entry.id:<21} {crop:>7} {_size(entry, path):>13}"
     terms = f"{entry.licence}, {COMMERCIAL_USE[entry.commercial]}"
@@ -171,12 +197,16 @@ def _model(entry: ModelEntry, path: Path | None, folders: tuple[Path, ...], widt
     if entry.id == BUILT_IN:
         return
     if path:
-        yield f"      {_short(path, folders)}"
+        yield f"      {_short(path, survey.folders)}"
         lacking = entry.lacking(path)
         if lacking:
             names = f"{lacking[0]} and {len(lacking) - 1} more" if lacking[1:] else lacking[0]
             folder = f"; copy its folder {entry.beside_folder} there" if entry.beside_folder else ""
             yield from _indented(f"INCOMPLETE: its folder lacks {names}{folder}", width)
+    elif entry.id in survey.misfits:
+        misfit = survey.misfits[entry.id]
+        how = misfit_message(misfit).removeprefix(f"{misfit.path}: ")
+        yield from _indented(f"CANNOT BE USED: {_short(misfit.path, survey.folders)}: {how}", width)
     else:
         hint = "" if any(file.urls for file in entry.published) else f"; get it by hand from {entry.page}"
         yield from _indented(f"not installed, needs {entry.files[0]}{hint}", width)
@@ -214,7 +244,8 @@ def _short(path: Path, folders: tuple[Path, ...]) -> str:
 
 def _rest(survey: Survey, width: int) -> Iterator[str]:
     copies = {path for group in survey.duplicates for path in group[1:]}
-    others = [found for found in survey.others if found.path not in copies]
+    said = {misfit.path for misfit in survey.misfits.values() if misfit.fault}
+    others = [found for found in survey.others if found.path not in copies | said]
     if others:
         yield ""
         yield "Other files in these folders"

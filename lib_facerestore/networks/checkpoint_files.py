@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from ..catalogue.fingerprints import format_of, look_into
-from ..catalogue.peek import NEEDS_SAFETENSORS, describe, unwrap
-from ..errors import ModelFileError
+from ..catalogue.peek import NEEDS_SAFETENSORS, describe, read_error, unwrap
+from ..errors import ModelFileError, UnreadableFileError
 
 State = Mapping[str, torch.Tensor]
 
@@ -78,6 +78,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         raise
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from error
+    except OSError as error:
+        raise read_error(path, error) from error
     except Exception as error:  # a pickle that is cut off or altered can raise anything; it always means damage
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TruncatedFileError(f"{path}: damaged, cut off, or not a checkpoint ({reason}); get it again.") from error
@@ -138,7 +140,7 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
-        raise ModelFileError(f"{path}: {NEEDS_SAFETENSORS}") from error
+        raise UnreadableFileError(f"{path}: {NEEDS_SAFETENSORS}") from error
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}
@@ -191,6 +193,8 @@ def _refused(path: Path, error: pickle.UnpicklingError) -> ModelFileError:
     """The error for a pickle that weights-only loading refused: it needs classes or functions, or it is damaged."""
     try:
         asks_for = look_into(path).asks_for
+    except UnreadableFileError as unreadable:
+        return unreadable
     except ModelFileError:
         return TruncatedFileError(f"{path}: damaged, cut off, or not a checkpoint; get it again.")
     reason = ", ".join(asks_for[:4]) or (str(error).splitlines() or ["unreadable pickle"])[0]

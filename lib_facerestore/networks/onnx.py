@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..catalogue.fingerprints import format_of
 from ..errors import InputError, ModelFileError
 from ..wording import pip_install
 from .archs.family import Restorer
@@ -167,7 +168,7 @@ def load_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxRestorer:
         device: a CUDA device is used if the installed onnxruntime supports CUDA; otherwise the CPU is used.
 
     Raises:
-        ModelFileError: the file is missing, damaged or no restorer, or onnxruntime is not installed.
+        ModelFileError: the file is missing, unreadable, damaged or no restorer, or onnxruntime is not installed.
     """
     if not path.is_file():
         raise ModelFileError(f"{path}: there is no such model file; check the path, or see `facerestore models list`.")
@@ -178,6 +179,7 @@ def load_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxRestorer:
             f"{path}: an .onnx file needs the package onnxruntime; install it with `{pip_install('onnxruntime')}`, or "
             "choose another model."
         ) from error
+    format_of(path)  # tells an unreadable file from a damaged one
     settings = runtime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()
     settings.log_severity_level = 3

@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 def walk(
-    folder: Path, closed: list[OSError], enter: Callable[[Path], bool] | None = None
+    folder: Path,
+    closed: list[OSError],
+    enter: Callable[[Path], bool] | None = None,
+    visited: set[str] | None = None,
 ) -> Iterator[tuple[Path, list[str]]]:
     """Walk through a folder and its sub-folders.
 
@@ -19,11 +22,12 @@ def walk(
         folder: where to begin; it may be a link, and need not exist.
         closed: gets the errors of the folders that cannot be opened; `filename` of each is the folder.
         enter: asked for each sub-folder; false leaves it out.
+        visited: real paths of folders that were visited before, and are left out now; those visited now are added.
 
     Yields:
         Each folder with the names of the files in it, in no particular order.
     """
-    visited: set[str] = set()
+    visited = set() if visited is None else visited
     waiting = [Path(folder)]
     for start in waiting:  # which grows meanwhile
         for place, folders, names in os.walk(start, onerror=closed.append):

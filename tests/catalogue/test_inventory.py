@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from lib_facerestore.catalogue import Store, fingerprints, inventory_of, known_model, known_models, peek
+from lib_facerestore.catalogue import Store, fingerprints, inventory_of, known_model, known_models, misfit_state, peek
 from lib_facerestore.checks.doctor import examine
 from lib_facerestore.cli.arguments import existing_folder
-from lib_facerestore.errors import FaceRestoreError, ModelFileError, OptionError
+from lib_facerestore.errors import FaceRestoreError, ModelFileError, OptionError, UnreadableFileError
+from lib_facerestore.networks.checkpoint_files import read_state
 from lib_facerestore.wording import pip_install
 
 from .test_catalogue import empty_file, onnx_file, shapes_of
@@ -107,7 +108,7 @@ def test_a_file_that_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypa
     path = empty_file(tmp_path / "a.safetensors", shapes_of("codeformer"))
     with monkeypatch.context() as locked:
         locked.setattr(peek, "_safetensors_shapes", lambda _: (_ for _ in ()).throw(PermissionError("locked")))
-        with pytest.raises(ModelFileError, match="locked"):
+        with pytest.raises(UnreadableFileError, match=r"unreadable \(locked\); check its permissions"):
             fingerprints.look_into(path)
     assert "codeformer" in Store([tmp_path]).scan().installed()
 
@@ -167,7 +168,7 @@ def test_without_safetensors_such_files_are_there_and_say_what_to_install(
     assert "codeformer" in Store([tmp_path]).scan().installed(), "seen once the package is there"
 
 
-def test_what_may_not_be_looked_at_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_not_be_looked_at_is_said_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that may be read but not entered, and a link to a closed one beside others."""
     for name in ("GFPGAN", "Codeformer"):
         (tmp_path / name).mkdir()
@@ -182,12 +183,80 @@ def test_what_may_not_be_looked_at_is_passed_over(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "stat", locked)
     store = Store(webui=tmp_path)
-    assert store.files() == [path]
-    assert store.folders == (tmp_path / "facerestore", tmp_path / "Codeformer")
+    assert store.files() == [path, path.with_name("locked.pth")]
+    assert store.folders == (tmp_path / "facerestore", tmp_path / "GFPGAN", tmp_path / "Codeformer")
+    (unreadable,) = store.scan().others()
+    assert unreadable.damaged == "unreadable (Permission denied); check its permissions and the disk."
     assert store.duplicates() == []
     with pytest.raises(argparse.ArgumentTypeError, match="is not a folder"):
         existing_folder(str(tmp_path / "GFPGAN"))
     assert examine(Store([tmp_path / "GFPGAN"]), "cpu")[-1].subject
+
+
+def close(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+    """As if these folders could not be listed."""
+    real = os.scandir
+
+    def closed(path: str | Path = ".") -> object:
+        if Path(path) in folders:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+
+
+def test_closed_folders_are_said_and_missing_ones_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shut, inner, webui = tmp_path / "shut", tmp_path / "open" / "inner", tmp_path / "webui"
+    for folder in (shut, inner, webui):
+        folder.mkdir(parents=True)
+    close(monkeypatch, shut, inner, webui)
+    there = Store([shut, inner.parent, tmp_path / "absent"], webui).scan()
+    assert [sentence.partition(": ")[0] for sentence in there.closed] == [str(shut), str(inner), str(webui)]
+    said = f"{shut}: cannot be opened (Permission denied), so its models are not seen; check its permissions."
+    assert there.closed[0] == said
+    with pytest.raises(ModelFileError, match=r"codeformer is not installed: .*shut: cannot be opened \(Permission"):
+        there.find("codeformer")
+    rows = [finding for finding in examine(Store([shut]), "cpu") if finding.status == "broken"]
+    assert [(row.subject, row.remedy) for row in rows] == [("model folder", "check its permissions")]
+
+
+def test_models_behind_links_are_found_once(tmp_path: Path) -> None:
+    path = empty_file(tmp_path / "GFPGAN" / "mine.pth", shapes_of("codeformer"))
+    own = tmp_path / "facerestore"
+    own.mkdir()
+    (own / "theirs").symlink_to(path.parent, target_is_directory=True)
+    (own / "circle").symlink_to(own, target_is_directory=True)
+    assert Store([own]).files() == [own / "theirs" / "mine.pth"]
+    assert Store(webui=tmp_path).files() == [own / "theirs" / "mine.pth"]
+
+
+def test_a_file_is_damaged_or_unreadable_or_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "GFPGANv1.4.pth").write_bytes(b"hello")
+    empty_file(tmp_path / "restoreformer.pth", shapes_of("gfpgan-1.4"))
+    locked = empty_file(tmp_path / "codeformer.pth", shapes_of("codeformer"))
+    real = peek.sniff_file
+
+    def sniff(path: Path) -> peek.Format:
+        if path == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(fingerprints, "sniff_file", sniff)
+    there = Store([tmp_path]).scan()
+    states = {name: misfit_state(file) for name, file in there.misfits().items()}
+    assert states == {"gfpgan-1.4": "damaged", "codeformer": "unreadable", "restoreformer": "another file"}
+    for name, message in (
+        ("gfpgan-1.4", r"GFPGANv1\.4\.pth: damaged, or not a checkpoint \(it has no format.*\); get it again"),
+        ("codeformer", r"codeformer\.pth: unreadable \(Permission denied\); check its permissions"),
+        ("restoreformer", r"restoreformer\.pth: is .*gfpgan-1\.4.*, in spite of its name"),
+    ):
+        with pytest.raises(ModelFileError, match=message):
+            there.find(name)
+    with pytest.raises(UnreadableFileError, match=r"unreadable \(Permission denied\)"):
+        read_state(locked)
+    found = {row.subject: row for row in examine(Store([tmp_path]), "cpu")}
+    assert found["file of codeformer"].remedy == "check its permissions and the disk"
+    assert "unreadable (Permission denied)" in found["file of codeformer"].detail
 
 
 def test_without_platformdirs_a_folder_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from lib_facerestore.cli import model_page
 from lib_facerestore.networks.archs.dfdnet_parts import DICTIONARY_FILES, DICTIONARY_FOLDER
 
 from ..catalogue.test_catalogue import empty_file, shapes_of
+from ..catalogue.test_inventory import close
 
 
 def test_list_fits_narrow_and_plain_terminals(models: Path) -> None:
@@ -46,7 +47,20 @@ def test_the_page_keeps_to_its_width(models: Path, width: int) -> None:
     fixed = text.splitlines()[1:]  # the first names a folder, whose length is its own
     assert [line for line in fixed if len(line) > width] == []
     assert "here, and the built-in one)" in text and "size unknown" not in text.partition("onnxruntime")[0]
-    assert "cannot be used: not a checkpoint" in text
+    assert "CANNOT BE USED: GFPGANv1.4.pth: damaged, or not a checkpoint" in " ".join(text.split())
+    assert text.count("GFPGANv1.4.pth") == 1  # not among the other files too
+
+
+def test_the_json_says_damaged_and_names_closed_folders(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (models / "GFPGANv1.4.pth").write_bytes(b"hello")
+    (models / "shut").mkdir()
+    close(monkeypatch, models / "shut")
+    survey = model_page.survey(Store([models]))
+    shown = survey.to_dict()
+    (row,) = (row for row in shown["models"] if row["id"] == "gfpgan-1.4")
+    assert (row["state"], row["file"]) == ("damaged", None) and "GFPGANv1.4.pth: damaged, or" in row["fault"]
+    (closed,) = shown["closed"]
+    assert "NOT SEARCHED: " + closed in " ".join(model_page.page(survey).split())
 
 
 def test_a_missing_package_is_named_and_no_other(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...catalogue.peek import read_error
 from ...errors import ModelFileError
 from ...faces.alignment import PixelBox
 
@@ -95,7 +96,9 @@ def read_dictionaries(folder: str | Path) -> dict[str, torch.Tensor]:
         try:
             array = np.load(folder / name, allow_pickle=False)  # a pickled array could run code
             found[name] = torch.from_numpy(np.asarray(array, np.float32))
-        except (OSError, ValueError, TypeError, EOFError) as error:
+        except OSError as error:
+            raise read_error(folder / name, error) from error
+        except (ValueError, TypeError, EOFError) as error:
             raise ModelFileError(f"{folder / name}: damaged, or not a plain array ({error}); get it again.") from error
     return found
 

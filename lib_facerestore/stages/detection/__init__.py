@@ -112,7 +112,7 @@ def _named(name: str, there: Inventory, device: str | torch.device) -> Detector:
         looked = ", ".join(str(folder) for folder in there.folders) or "no folder was given"
         raise ModelFileError(
             f"detector {name}: {FILES[name]} is not installed (looked in: {looked}); put it into one of these folders, "
-            "or choose the detector lite."
+            "or choose the detector lite." + "".join(f" {sentence}" for sentence in there.closed)
         )
     from .verified import verified
 

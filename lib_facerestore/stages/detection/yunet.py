@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...catalogue.fingerprints import format_of
 from ...errors import ModelFileError
 from ...faces.face import Face
 from .pieces import first_look
@@ -25,7 +26,7 @@ class YuNetDetector:
         path: the .onnx file.
 
     Raises:
-        ModelFileError: this OpenCV has no FaceDetectorYN, or cannot read the file.
+        ModelFileError: this OpenCV has no FaceDetectorYN, or the file is unreadable or damaged.
     """
 
     name = "yunet"
@@ -40,7 +41,10 @@ class YuNetDetector:
         try:
             self._network = create(str(path), "", (LONG_SIDE, LONG_SIDE), 0.5, 0.3, 5000)
         except cv2.error as error:
-            raise ModelFileError(f"{path}: OpenCV cannot read it ({error.err}); get it again.") from error
+            format_of(path)  # raises an error of its own for an unreadable file
+            raise ModelFileError(
+                f"{path}: damaged, or not a file that OpenCV can load ({error.err}); get it again."
+            ) from error
 
     def detect(self, images: Sequence[NDArray[np.uint8]], confidence: float = 0.5) -> list[list[Face]]:
         """See `Detector.detect`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...catalogue import ModelEntry, Store, known_models
+from ...catalogue import IdentifiedFile, ModelEntry, Store, known_models, misfit_message
 from ...catalogue.terms import licence_text
 from ...errors import ModelFileError
 from ...options.spec import OptionSpec, Scope
@@ -30,20 +30,27 @@ class Choice(Protocol):
 def list_models(store: Store, choices: Sequence[Choice], downloads: DownloadManager) -> ModelList:
     """Every model that this package can use, restorers first, and the files that the user has added."""
     inventory = store.scan()
-    installed = inventory.installed(None)
-    found = [_known(entry, installed.get(entry.id), downloads) for entry in known_models(None) if entry.used]
+    installed, misfits = inventory.installed(None), inventory.misfits(None)
+    found = [
+        _known(entry, installed.get(entry.id), misfits.get(entry.id), downloads)
+        for entry in known_models(None)
+        if entry.used
+    ]
     ids = {"auto", *(one.id for one in found)}
     sizes = {path.name: _bytes(path) for path in (file.path for file in inventory.files)}
     own = [_own(choice, sizes.get(choice.id)) for choice in choices if choice.id not in ids]
-    return ModelList(models=[*own, *found])
+    return ModelList(models=[*own, *found], closed=list(inventory.closed))
 
 
-def _known(entry: ModelEntry, path: Path | None, downloads: DownloadManager) -> ModelInfo:
+def _known(
+    entry: ModelEntry, path: Path | None, misfit: IdentifiedFile | None, downloads: DownloadManager
+) -> ModelInfo:
     state = downloads.state(entry.id)
     return ModelInfo(
         **entry.as_json()
         | {
             "installed": path is not None,
+            "fault": fault_of(misfit) if misfit else None,
             "file": path.name if path else entry.files[0] if entry.files else "",
             "bytes": _bytes(path) if path else entry.bytes or None,
             "download": shown_state(state) if state else None,
@@ -51,12 +58,19 @@ def _known(entry: ModelEntry, path: Path | None, downloads: DownloadManager) -> 
     )
 
 
+def fault_of(misfit: IdentifiedFile) -> str:
+    """What is wrong with a file that has a model's name, e.g. "x.pth: damaged, …", without the path of its folder."""
+    return misfit.path.name + misfit_message(misfit).removeprefix(str(misfit.path))
+
+
 def _own(choice: Choice, size: int | None) -> ModelInfo:
     """A restorer that the user has added, of which no more is known than its file says."""
     note = "A file of your own: its licence is not known here."
     knobs = tuple(choice.knobs)
     entry = ModelEntry(choice.id, 0, (choice.id,), family=choice.family, knobs=knobs, licence_note=note)
-    return ModelInfo(**entry.as_json() | {"installed": True, "file": choice.id, "bytes": size, "download": None})
+    return ModelInfo(
+        **entry.as_json() | {"installed": True, "fault": None, "file": choice.id, "bytes": size, "download": None}
+    )
 
 
 def _bytes(path: Path | None) -> int | None:

@@ -19,6 +19,7 @@ from ...options.table import SPECS, Options, specs_in
 from ...wording import did_you_mean, shown, with_article
 from .. import data_url
 from .guard import Limits, RefusedError
+from .models import fault_of
 
 _ADDRESS = re.compile(r"(?:https?|ftp|file|s3)://", re.ASCII | re.IGNORECASE)
 _FILE_NAMES = ("model", "upscaler")  # options whose value may name a file
@@ -114,7 +115,7 @@ def check_model(name: str, store: Store, option: str = "model") -> None:
     """Check that a name is the id of an installed model or the bare name of a file in the model folders.
 
     Raises OptionError for a path (see `refuse_path`); RefusedError for an unknown name (404), and for a model that is
-    not installed (409).
+    not installed, or whose file is damaged or unreadable (409).
     """
     if name == SPECS[option].default:
         return
@@ -129,6 +130,9 @@ def check_model(name: str, store: Store, option: str = "model") -> None:
         if entry.kind != kind:
             raise RefusedError(422, f"{option}: {entry.id} is {with_article(entry.kind)}, not {with_article(kind)}.")
         how = f"POST models/{entry.id}/download gets it, once its licence is accepted"
+        misfit = inventory.misfits(kind).get(entry.id)
+        if misfit is not None:
+            raise RefusedError(409, f"{option}: {entry.id}: {fault_of(misfit)} First move that file away; then {how}.")
         raise RefusedError(409, f"{option}: {entry.id} is not installed; {how}.")
     files = [file.path for file in inventory.files]
     if any(name in (path.name, path.stem) for path in files):

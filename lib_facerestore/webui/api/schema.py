@@ -149,6 +149,9 @@ class ModelInfo(BaseModel):
     family: str = Field(description="Its architecture.")
     size: int | None = Field(description="Side of its crop in pixels; null where any size will do.")
     installed: bool
+    fault: str | None = Field(
+        description="What is wrong with a file that has its name: damaged, unreadable or another file; else null."
+    )
     file: str = Field(description="Name of its file.")
     wanted: list[str] = Field(description="Every name that its file may have, the usual one first.")
     bytes: int | None = Field(description="Size of the file; null where it is not published.")
@@ -169,6 +172,7 @@ class ModelList(BaseModel):
     """Every model that is known here."""
 
     models: list[ModelInfo]
+    closed: list[str] = Field(description="A sentence for each model folder that cannot be opened.")
 
 
 class OptionInfo(BaseModel):

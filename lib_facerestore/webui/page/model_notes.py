@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from ...catalogue import known_model
+from ...catalogue import IdentifiedFile, ModelEntry, known_model, misfit_message
 from ...errors import FaceRestoreError, OptionError
 from ...options.table import SPECS
 from ...wording import did_you_mean
@@ -32,7 +32,12 @@ def model_note(model: object) -> str:
         return f"auto is {chosen} now." if chosen else ""
     if choice is not None:
         return f"{name} cannot be used: {choice.fault}" if choice.fault else ""
-    if known_model(name):
+    entry = known_model(name)
+    if entry:
+        misfit = _misfit(entry)
+        if misfit is not None:
+            again = "" if misfit.fault == "unreadable" else " Move it away first; the tab Face Restore downloads it."
+            return f"{name} cannot be used: {misfit_message(misfit)}{again}"
         return f"{name} is not installed. It can be downloaded in the tab Face Restore."
     try:
         service.store().scan().find(name)
@@ -53,6 +58,14 @@ def _models() -> list[service.ModelChoice]:
     except Exception:  # the page must open even where a model folder is damaged
         logger.exception("the models cannot be listed")
         return []
+
+
+def _misfit(entry: ModelEntry) -> IdentifiedFile | None:
+    try:
+        return service.store().scan().misfits(entry.kind).get(entry.id)
+    except Exception:  # as in _models
+        logger.exception("the model folders cannot be read")
+        return None
 
 
 def model_ids() -> list[str]:

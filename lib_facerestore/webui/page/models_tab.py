@@ -13,7 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...catalogue import BUILT_IN, ModelEntry, known_model, known_models, package_is_there
+from ...catalogue import (
+    BUILT_IN,
+    IdentifiedFile,
+    Inventory,
+    ModelEntry,
+    known_model,
+    known_models,
+    misfit_message,
+    misfit_state,
+    package_is_there,
+)
 from ...catalogue.terms import licence_text
 from ...errors import FaceRestoreError
 from .. import host, packages, service
@@ -63,8 +73,8 @@ def _build(events: _Events, queued: bool) -> None:
     """The components and their events."""
     import gradio
 
-    installed = _installed()
-    ids = _offered(installed)
+    there = _scan()
+    ids = _offered(there.installed(None))
     first = ids[0] if ids else None
     note = packages.note("download") or "Nothing is downloaded unless you ask for it here."
     gradio.Markdown(f"Models that restore faces. {note}")
@@ -78,7 +88,7 @@ def _build(events: _Events, queued: bool) -> None:
         start = gradio.Button("Download", variant="primary", elem_id="facerestore_models_download")
         cancel = gradio.Button("Cancel", elem_id="facerestore_models_cancel")
     state = gradio.HTML(states_html(events.downloads), elem_id="facerestore_models_state")
-    table = gradio.HTML(table_html(installed), elem_id="facerestore_models_table")
+    table = gradio.HTML(table_html(there), elem_id="facerestore_models_table")
     for component in (model, accept, start, cancel):
         gradio_compat.not_saved(component)
     outputs = [table, model, state]
@@ -97,12 +107,12 @@ class _Events:
 
     def refresh(self, name: str | None) -> tuple[Any, ...]:
         """The table, the models that can be downloaded, and the downloads."""
-        installed = _installed()
-        offered = _offered(installed)
+        there = _scan()
+        offered = _offered(there.installed(None))
         if name not in offered:  # it is installed now; gradio 4 refuses a value that is not among the choices
             name = offered[0] if offered else None
         choice = gradio_compat.update(choices=offered, value=name)
-        return table_html(installed), choice, states_html(self.downloads)
+        return table_html(there), choice, states_html(self.downloads)
 
     def choose(self, name: str | None) -> tuple[Any, ...]:
         """The licence of the model, which is yet to be accepted."""
@@ -151,12 +161,12 @@ def _active(downloads: DownloadManager, name: str) -> bool:
     return state is not None and state.active
 
 
-def _installed() -> dict[str, Path]:
+def _scan() -> Inventory:
     try:
-        return service.store().scan().installed(None)
+        return service.store().scan()
     except Exception:  # a damaged model folder must not hide what can be downloaded
         logger.exception("the model folders cannot be read")
-        return {}
+        return Inventory((), ())
 
 
 def _listed(installed: dict[str, Path]) -> list[ModelEntry]:
@@ -174,21 +184,34 @@ def _offered(installed: dict[str, Path]) -> list[str]:
     return [one.id for one in entries if one.id not in installed and any(file.urls for file in one.published)]
 
 
-def table_html(installed: dict[str, Path]) -> str:
-    """All models that can be used here, and which are installed: one table with a heading for each kind."""
+def table_html(there: Inventory) -> str:
+    """All models that can be used here, and which are installed: one table with a heading for each kind.
+
+    Above it are the folders that cannot be opened, and the files that have a model's name and cannot be used.
+    """
+    installed, misfits = there.installed(None), there.misfits(None)
     rows = ["<table><thead><tr>" + "".join(f"<th>{title}</th>" for title in _TITLES) + "</tr></thead><tbody>"]
     entries = _listed(installed)
     for kind, heading in KINDS.items():
         rows.append(f'<tr><th colspan="{len(_TITLES)}">{heading}</th></tr>')
-        rows += [_row(entry, installed.get(entry.id)) for entry in entries if entry.kind == kind]
+        of_kind = [entry for entry in entries if entry.kind == kind]
+        rows += [_row(entry, installed.get(entry.id), misfits.get(entry.id)) for entry in of_kind]
     rows.append(f"</tbody></table><p>Downloads go to {html.escape(str(download_folder()))}</p>")
-    return "".join(rows)
+    shown = {entry.id for entry in entries}
+    faults = [_fault(misfit) for name, misfit in misfits.items() if name in shown]
+    return "".join([*(_note(text, "error") for text in (*there.closed, *faults)), *rows])
+
+
+def _fault(misfit: IdentifiedFile) -> str:
+    """What is wrong with a file that has a model's name, with the remedy."""
+    again = "" if misfit.fault == "unreadable" else " Move it away, then download it here."
+    return misfit_message(misfit) + again
 
 
 _TITLES = ("Model", "Good for", "Installed", "Size", "Licence", "Commercial use")
 
 
-def _row(entry: ModelEntry, path: Path | None) -> str:
+def _row(entry: ModelEntry, path: Path | None, misfit: IdentifiedFile | None) -> str:
     count = entry.bytes
     if path is not None:
         try:
@@ -197,6 +220,8 @@ def _row(entry: ModelEntry, path: Path | None) -> str:
             count = 0
     size = f"{count / 2**20:.0f} MB" if count >= 2**20 else "under 1 MB" if count else "not stated"
     state = "built in" if entry.id == BUILT_IN else "yes" if path is not None else "no"
+    if path is None and misfit is not None:
+        state = misfit_state(misfit)
     cells = [html.escape(cell) for cell in (entry.id, entry.good_for, state, size, entry.licence, entry.commercial)]
     if state == "no" and entry.page and not any(file.urls for file in entry.published):
         cells[2] = f'no, <a href="{html.escape(entry.page)}" target="_blank" rel="noopener">by hand</a>'

@@ -65,5 +65,5 @@ def test_an_opencv_without_it_and_a_bad_file_are_named(monkeypatch: pytest.Monke
     monkeypatch.undo()
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"no network")
-    with pytest.raises(ModelFileError, match=r"bad\.onnx: OpenCV cannot read it .*get it again"):
+    with pytest.raises(ModelFileError, match=r"bad\.onnx: damaged, or not a file that OpenCV can load .*get it again"):
         yunet.YuNetDetector(bad)

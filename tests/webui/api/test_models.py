@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi")
@@ -12,7 +15,8 @@ from fastapi.testclient import TestClient
 from lib_facerestore.catalogue import known_model
 from lib_facerestore.options.table import PER_FACE, specs_in
 
-from .helpers import V1, refused
+from ...catalogue.test_inventory import close
+from .helpers import V1, b64, png, refused
 
 
 def test_options(client: TestClient) -> None:
@@ -46,11 +50,26 @@ def test_models_have_the_keys_and_values_of_the_command_lines_json(client: TestC
             assert row["id"] == "small.safetensors" and row["licence_note"].startswith("A file of your own")
             continue
         known = entry.as_json()
-        assert row.keys() == known.keys() | {"installed", "file", "download"}
+        assert row.keys() == known.keys() | {"installed", "fault", "file", "download"}
         assert {key: row[key] for key in known if key != "bytes"} == {
             key: known[key] for key in known if key != "bytes"
         }
     assert len({frozenset(row) for row in rows}) == 1
+
+
+def test_damaged_files_and_closed_folders(
+    client: TestClient, models: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (models / "GFPGANv1.4.pth").write_bytes(b"hello")
+    (models / "shut").mkdir()
+    close(monkeypatch, models / "shut")
+    reply = client.get(f"{V1}/models").json()
+    (closed,) = reply["closed"]
+    assert "shut: cannot be opened (Permission denied)" in closed
+    row = {row["id"]: row for row in reply["models"]}["gfpgan-1.4"]
+    assert not row["installed"] and row["fault"].startswith("GFPGANv1.4.pth: damaged, or not a checkpoint (")
+    body = {"image": b64(png(photo)), "options": {"model": "gfpgan-1.4"}}
+    refused(client.post(f"{V1}/restore", json=body), 409, "GFPGANv1.4.pth: damaged", "move that file away", "/download")
 
 
 def test_download_errors(client: TestClient) -> None:

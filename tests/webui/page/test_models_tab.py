@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from lib_facerestore.catalogue import Store
 from lib_facerestore.errors import DownloadError
+from lib_facerestore.webui import service
 from lib_facerestore.webui.downloads import DownloadManager
-from lib_facerestore.webui.page import models_tab
+from lib_facerestore.webui.page import model_notes, models_tab
 
+from ...catalogue.test_inventory import close
 from ..double import Host
 from ..download_script import Script, ended
 
@@ -53,6 +56,21 @@ def test_the_tab_offers_what_is_not_there(panel: SimpleNamespace) -> None:
     assert "S-Lab License 1.0" in table and "built in" in table and "by hand" in table and "facerestore" in table
     assert "Apache-2.0, with exceptions" in find(panel.blocks, "facerestore_models_licence").value
     assert find(panel.blocks, "facerestore_models_accept").value is False
+
+
+def test_the_tab_says_what_is_damaged_and_which_folder_is_closed(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "GFPGANv1.4.pth").write_bytes(b"hello")
+    (tmp_path / "shut").mkdir()
+    close(monkeypatch, tmp_path / "shut")
+    table = models_tab.table_html(Store([tmp_path]).scan())
+    assert "<td>damaged</td>" in table and "GFPGANv1.4.pth: damaged, or not a checkpoint" in table
+    assert "Move it away, then download it here." in table
+    assert "shut: cannot be opened (Permission denied), so its models are not seen" in table
+    monkeypatch.setattr(service, "store", lambda: Store([tmp_path]))
+    note = model_notes.model_note("gfpgan-1.4")
+    assert note.startswith("gfpgan-1.4 cannot be used: ") and "damaged" in note and "not installed" not in note
 
 
 def test_another_model_shows_its_licence_and_takes_the_consent_back(panel: SimpleNamespace) -> None:
