@@ -13,7 +13,7 @@
         return parts.page.make(...args);
     }
 
-    /** The numbers of the faces that the text in the Faces box takes in. What cannot be read takes in none. */
+    /** The numbers of the faces that the text in the Faces box takes in: "none", and what cannot be read, take in none. */
     function included(text, faces) {
         const numbers = faces.map((face) => face.number);
         const word = text.trim().toLowerCase();
@@ -32,8 +32,9 @@
         return chosen;
     }
 
-    /** The text for the Faces box; "" for no face at all, for which the box has no text. */
+    /** The text for the Faces box. */
     function toText(chosen, faces) {
+        if (chosen.size === 0) return "none";
         if (faces.every((face) => chosen.has(face.number))) return "all";
         return Array.from(chosen).sort((one, other) => one - other).join(",");
     }
@@ -95,7 +96,7 @@
         const plain = {type: "button", class: "facerestore-button"};
         const detect = make("button", {...plain, id: `facerestore_${tab}_detect`, text: "Detect faces"});
         const all = make("button", {...plain, text: "All", hidden: "", title: "Restore every face"});
-        const none = make("button", {...plain, text: "None", hidden: "", title: "Leave every face out, to pick a few"});
+        const none = make("button", {...plain, text: "None", hidden: "", title: "Restore no face, or pick a few then"});
         const status = make("span", {class: "facerestore-status", role: "status"});
         const element = make(
             "div", {class: "facerestore facerestore-strip", id: `facerestore_${tab}_picker`},

@@ -13,6 +13,7 @@
 
     const PATIENCE = 120000; // milliseconds until "Detect faces" gives up waiting for an answer
     const SETTLE = 250; // milliseconds in which a page or a gallery may go on changing before it is looked at
+    const INPUT = "Input picture";
     const SAME_PICTURE = 12; // mean difference, in levels, below which two small pictures show the same
     const tabs = new Map();
 
@@ -26,7 +27,7 @@
             last: `facerestore_${name}_strip_last`,
         };
         const state = {
-            faces: [], nothing: false, stamp: "", run: "", pictures: [], index: -1, sources: new Set(),
+            faces: [], stamp: "", run: "", pictures: [], index: -1, sources: new Set(),
             signature: "", gallery: null, source: "", timer: 0, waiting: 0, turn: Promise.resolve(),
         };
         const strip = parts.faces.createStrip(name, {
@@ -44,7 +45,7 @@
         }
 
         function chosen(faces) {
-            return state.nothing ? new Set() : parts.faces.included(page.text(ids.faces), faces);
+            return parts.faces.included(page.text(ids.faces), faces);
         }
 
         function press() {
@@ -53,16 +54,17 @@
         }
 
         function describe() {
-            if (state.nothing) strip.say("No face is chosen, so the Faces box is left as it was: pick at least one.");
-            else if (state.faces.length) strip.say(state.source, "·", "faces:", String(state.faces.length));
+            const {source, faces} = state;
+            if (!source) strip.say();
+            else if (!faces.length) strip.say(source, "·", "no face was found");
+            else if (chosen(faces).size) strip.say(source, "·", "faces:", String(faces.length));
+            else strip.say(source, "·", "faces:", String(faces.length), "·", "none is chosen");
         }
 
-        /** Put some of all faces into the Faces box; no face at all cannot be written there, so it is only shown. */
+        /** Put some of all faces into the Faces box. */
         function write(faces, all) {
             const numbers = new Set(faces.map((face) => face.number));
-            state.nothing = numbers.size === 0;
-            const written = state.nothing || page.setText(ids.faces, parts.faces.toText(numbers, all));
-            if (written) describe();
+            if (page.setText(ids.faces, parts.faces.toText(numbers, all))) describe();
             else strip.say("The Faces box is not on the page yet: open the section that it is in."); // gradio 6
             press();
         }
@@ -76,7 +78,6 @@
         function setFaces(faces, source) {
             state.faces = faces;
             state.source = source;
-            state.nothing = false;
             strip.fill(faces);
             describe();
             press();
@@ -94,6 +95,7 @@
         function detect() {
             const found = page.pictureToSearch(name);
             if (!found.image) {
+                setFaces([], "");
                 strip.say("There is no picture here yet.");
                 return;
             }
@@ -172,6 +174,7 @@
             state.index = -1;
             state.sources.clear();
             panel.hide();
+            if (state.source !== INPUT) setFaces([], ""); // they were those of a picture that is gone
         }
 
         /** The gallery has changed, and the server has answered about the last run with restored faces. */
@@ -260,7 +263,6 @@
             },
             typed(target) {
                 if (!target.closest || !target.closest("#" + CSS.escape(ids.faces))) return;
-                state.nothing = false;
                 describe();
                 press();
             },

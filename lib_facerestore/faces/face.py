@@ -204,11 +204,12 @@ def select_faces(faces: Sequence[Face], options: Options) -> list[tuple[Face, st
         by_size = remaining()
         for index in by_size[1:]:
             reasons[index] = f"faces largest chose face {faces[by_size[0]].number}"
-    elif options.face_numbers:
-        wanted = set(options.face_numbers)
+    elif options.faces != "all":
+        wanted = set(options.face_numbers)  # empty for "none"
         for index in remaining():
             if faces[index].number not in wanted:
-                reasons[index] = f"not among faces {options.faces}"
+                none = options.faces == "none"
+                reasons[index] = "faces none chose no face" if none else f"not among faces {options.faces}"
     if options.max_faces:
         for index in remaining()[options.max_faces :]:
             reasons[index] = f"left out by max_faces {options.max_faces}"
@@ -219,7 +220,7 @@ def select_faces(faces: Sequence[Face], options: Options) -> list[tuple[Face, st
 
 
 def missing_numbers(faces: Iterable[Face], options: Options) -> list[int]:
-    """The numbers in `options.faces` that no face has, ascending; empty for "all" and "largest"."""
+    """The numbers in `options.faces` that no face has, ascending; empty for a word."""
     present = {face.number for face in faces}
     return [number for number in options.face_numbers if number not in present]
 

@@ -17,7 +17,7 @@ from ..wording import did_you_mean, shown
 from .spec import EVERYWHERE, OUTSIDE_WEBUI, Kind, OptionSpec, Scope, Value
 
 DetectorName = Literal["auto", "retinaface-resnet50", "retinaface-mobilenet", "yunet", "lite"]
-FacesWord = Literal["all", "largest"]
+FacesWord = Literal["all", "none", "largest"]
 Order = Literal["left-right", "top-bottom", "large-small", "confidence"]
 MaskKind = Literal["parsing", "ellipse", "box"]
 Part = Literal["eyes", "mouth", "teeth", "glasses", "hair"]
@@ -114,7 +114,7 @@ class Options(_KnownNames):
     )
     faces: str = _option(
         "all", "Faces", "Face restore faces",
-        "Which faces to restore: all, largest, or their numbers, such as 1,3 or 2-4.",
+        "Which faces to restore: all, none, largest, or their numbers, such as 1,3 or 2-4.",
         kind="faces", choices=get_args(FacesWord),
     )
     order: Order = _option(  # noqa: RUF009
@@ -188,7 +188,7 @@ class Options(_KnownNames):
 
     @property
     def face_numbers(self) -> tuple[int, ...]:
-        """The numbers in `faces`, ascending; empty for "all" and "largest"."""
+        """The numbers in `faces`, ascending; empty for a word."""
         return () if self.faces in get_args(FacesWord) else tuple(map(int, self.faces.split(",")))
 
     @property

@@ -44,7 +44,7 @@ some_options = st.builds(
     lambda low, high, faces, most: Options(min_face=min(low, high or low), max_face=high, faces=faces, max_faces=most),
     low=st.sampled_from([0, 8, 9, 20]),
     high=st.sampled_from([0, 20, 64]),
-    faces=st.sampled_from(["all", "largest", "1", "2,4", "1-3,9"]),
+    faces=st.sampled_from(["all", "none", "largest", "1", "2,4", "1-3,9"]),
     most=st.integers(0, 3),
 )
 
@@ -217,12 +217,13 @@ def test_faces_by_number_and_the_numbers_that_do_not_exist() -> None:
     faces = row(10, 20, 30)
     assert reasons(faces, faces="3,1,7") == ["", "face 2: skipped, not among faces 1,3,7", ""]
     assert missing_numbers(faces, Options(faces="7,1,3,5")) == [5, 7]
-    assert missing_numbers(faces, Options()) == missing_numbers([], Options(faces="largest")) == []
+    assert missing_numbers(faces, Options()) == missing_numbers([], Options(faces="none")) == []
 
 
 def test_largest_is_chosen_among_the_faces_that_fit() -> None:
     expected = ["face 1: skipped, faces largest chose face 2", "", "face 3: skipped, 90 px is above max_face 50"]
     assert reasons(row(10, 20, 90), faces="largest", max_face=50) == expected
+    assert reasons(row(20, 20), faces="none") == [f"face {n}: skipped, faces none chose no face" for n in (1, 2)]
     assert reasons(row(20, 20), faces="largest") == ["", "face 2: skipped, faces largest chose face 1"]
 
 

@@ -293,7 +293,7 @@ def test_faces_are_canonical(given_faces: Any, canonical: str) -> None:
 def test_faces_refuses(bad: Any) -> None:
     message = message_of(faces=bad)
     assert message.startswith("faces: ")
-    assert "all, largest, or face numbers from 1" in message
+    assert "all, none, largest, or face numbers from 1" in message
 
 
 @given(st.lists(st.integers(1, 300), min_size=1))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import FaceRestoreError, OptionError
 from .. import host, infotext
+from ..page_words import in_page_words
 from ..request import Request, is_wanted, request_from_args
 from .pixels import OUTSIDE, blend, touches
 
@@ -163,7 +164,7 @@ def report(p: Any, job: Job, message: str) -> None:
     host.notify(message)
     comment = getattr(p, "comment", None)
     if callable(comment):
-        comment(f"Face Restore: {message}")
+        comment(f"Face Restore: {message if getattr(p, 'is_api', False) else in_page_words(message)}")
 
 
 def run(p: Any, job: Job, images: Sequence[Any], masks: Sequence[Any], apply_mask: bool, tab: str) -> list[Done] | None:

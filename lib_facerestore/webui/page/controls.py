@@ -17,6 +17,7 @@ from ...errors import OptionError
 from ...options.spec import number_choices
 from ...options.table import SPECS, OptionSpec
 from .. import copies, settings
+from ..page_words import in_page_words
 from ..request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
 from . import gradio_compat as compat
 from . import saved_defaults
@@ -267,7 +268,7 @@ def on_text_change(*values: object) -> Any:
     try:
         request_from_values(dict(zip(_CHECKED, values, strict=True)))
     except OptionError as error:
-        return _say(str(error))
+        return _say(in_page_words(str(error)))
     return _say("")
 
 

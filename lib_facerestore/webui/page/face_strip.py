@@ -23,6 +23,7 @@ from ...errors import FaceRestoreError, InputError
 from ...faces.face import Face, FaceReport, select_faces
 from ...options.table import Options
 from .. import data_url, service
+from ..page_words import in_page_words
 from . import gradio_compat
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def detect_answer(message: str, values: Mapping[str, object]) -> str:
         note = "" if found else "No face was found. A lower Confidence finds more."
         return _answer("detect", faces=faces, message=note or _left_out(len(found)))
     except FaceRestoreError as error:
-        return _answer("detect", faces=[], message=str(error))
+        return _answer("detect", faces=[], message=in_page_words(str(error)))
     except Exception as error:  # an event that raises shows the user an empty "Error"
         logger.exception("finding the faces failed")
         return _answer("detect", faces=[], message=f"Finding the faces failed: {error}")
@@ -173,7 +174,7 @@ def _picture(picture: service.RunPicture, side: int) -> dict[str, object]:
     return {
         "before": encode_picture(picture.before, side), "after": encode_picture(picture.after, side), "faces": faces,
         "width": round(width / picture.scale), "height": round(height / picture.scale),
-        "message": "; ".join(picture.notes),
+        "message": in_page_words("; ".join(picture.notes)),
     }  # fmt: skip
 
 
@@ -187,7 +188,7 @@ def _row(face: Face, side: float, reason: str, size: tuple[int, int], scale: flo
     shares = [min(max(value * scale / span, 0.0), 1.0) for value, span in zip(face.box, spans, strict=True)]
     return {
         "number": face.number, "side": round(side), "area": round(face.area, 1),
-        "box": [round(share, 4) for share in shares], "reason": _OPENING.sub("", reason),
+        "box": [round(share, 4) for share in shares], "reason": in_page_words(_OPENING.sub("", reason)),
     }  # fmt: skip
 
 

@@ -89,6 +89,7 @@ def make_tab(tab: str, with_input: bool) -> None:
             generate = gr.Button("Generate", elem_id=f"{tab}_generate")
             plain = gr.Button("Generate without", elem_id=f"{tab}_generate_plain")
             silent = gr.Button("Generate without, the last run stays known", elem_id=f"{tab}_generate_known")
+            empty = gr.Button("Generate without a face", elem_id=f"{tab}_generate_faceless")
     count = iter(range(10_000))
 
     shifts: list[int] = [0]
@@ -107,6 +108,12 @@ def make_tab(tab: str, with_input: bool) -> None:
         service.remember(tab, [])
         return [drawing(50 + next(count))]
 
+    def faceless() -> list[PIL.Image.Image]:
+        image = drawing(80 + next(count))
+        service.remember(tab, [service.RunPicture(image, image, (), notes=("no face was found",))])
+        return [image]
+
+    gradio_compat.listen(empty.click, faceless, [], [gallery])
     gradio_compat.listen(generate.click, restored, [made.by_name["faces"]], [gallery, seen])
     gradio_compat.listen(plain.click, untouched, [], [gallery])
     gradio_compat.listen(silent.click, alike, [], [gallery])

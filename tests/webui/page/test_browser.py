@@ -105,14 +105,24 @@ def test_none_all_and_typing(page: Callable[..., Page]) -> None:
     it.detect()
     _, all_, none = it.all("#facerestore_txt2img_picker .facerestore-button")
     none.click()
-    assert it.chosen() == "" and it.faces == "all" and it.status().startswith("No face is chosen,")
+    assert it.chosen() == it.chosen("compare") == "" and it.faces == "none" and "none is chosen" in it.status()
     it.click(it.face(2))
     assert it.chosen() == "2" and it.faces == "2"
     it.click(it.face(2))
-    assert it.chosen() == "" and it.faces == "2"
+    assert it.chosen() == "" and it.faces == "none"
+    it.click("#txt2img_generate")
+    until(lambda: it.one("#txt2img_seen textarea, #txt2img_seen input").get_property("value") == "none", "the server")
     all_.click()
     assert it.chosen() == "123" and it.faces == "all"
-    for typed, chosen in (("largest", "2"), ("2-3", "23"), (" 3 , 1", "13"), ("nonsense", ""), ("", "123"), ("7", "")):
+    for typed, chosen in (
+        ("largest", "2"),
+        ("2-3", "23"),
+        (" 3 , 1", "13"),
+        ("nonsense", ""),
+        (" None", ""),
+        ("", "123"),
+        ("7", ""),
+    ):
         it.js("arguments[0].value = arguments[1];"
               "arguments[0].dispatchEvent(new Event('input', {bubbles: true}))", it.box, typed)  # fmt: skip
         assert it.chosen() == chosen, typed
@@ -179,8 +189,11 @@ def test_faces_of_the_run(page: Callable[..., Page]) -> None:
     for number, pictures in ((1, 2), (2, 2), (3, 1)):
         assert len(it.all(it.face(number, "compare") + " img")) == pictures
     skipped = it.one(it.face(3, "compare"))
-    assert "50 px is below min_face 64" in skipped.text
-    assert skipped.get_attribute("aria-label") == "Face 3, 50 px, 50 px is below min_face 64"
+    assert "50 px is below Smallest face 64" in skipped.text
+    assert skipped.get_attribute("aria-label") == "Face 3, 50 px, 50 px is below Smallest face 64"
+    ticks = [it.js("return getComputedStyle(document.querySelector(arguments[0]), '::before').content",
+                   f"{it.face(number)} .facerestore-number") for number in (1, 3)]  # fmt: skip
+    assert "✓" in ticks[0] and "✓" not in ticks[1]
     outline = it.one("#facerestore_txt2img_compare .facerestore-outline")
     assert not outline.is_displayed()
     it.js("arguments[0].focus()", it.one(it.face(2, "compare")))
@@ -196,10 +209,15 @@ def test_a_run_without_restoration_hides_the_panel(page: Callable[..., Page]) ->
     it.generate()
     it.click("#txt2img_generate_plain")
     until(lambda: not it.panel_shown(), "the panel to go")
+    assert it.pressed() == {} and it.status() == ""
     it.generate()
     it.click("#txt2img_generate_known")
     until(lambda: not it.panel_shown(), "the panel to go from a picture that only looks the same")
+    assert it.pressed() == {} and it.status() == ""
     it.generate()
+    it.click("#txt2img_generate_faceless")
+    until(lambda: it.pressed() == {}, "the faces to go")
+    assert it.status().split("\n") == ["Last run", "·", "no face was found"]
 
 
 def test_a_run_of_before_the_page_was_opened_is_not_shown(page: Callable[..., Page]) -> None:
@@ -226,6 +244,11 @@ def test_input_picture(page: Callable[..., Page], tmp_path: Path) -> None:
     until(lambda: it.js(loaded), "the upload")
     it.detect()
     assert it.status().startswith("Input picture")
+    it.js("document.querySelector('#img2img_image').style.display = 'none'")  # another tab, such as Batch
+    it.click("#facerestore_img2img_detect")
+    assert it.status() == "There is no picture here yet." and it.pressed() == {}
+    it.js("document.querySelector('#img2img_image').style.display = ''")
+    it.detect()
     assert "900 px" in it.one(it.face(1)).text  # sizes are those of the full picture
     it.click(it.face(1))
     assert it.faces == "2,3"
@@ -241,7 +264,7 @@ def test_controls_decide_what_is_found(page: Callable[..., Page]) -> None:
 
     def skipped() -> bool:
         it.detect()  # again, where gradio had not taken the number yet
-        return "below min_face 64" in it.one(it.face(3)).text
+        return "below Smallest face 64" in it.one(it.face(3)).text
 
     until(skipped, "the reason")
 

@@ -238,10 +238,10 @@ def test_a_saved_default_of_grain_that_cannot_be_used_is_named(host: Host, saved
     [
         (("all", 0, 0, "auto", ""), ""),
         (("all", 0, 0, "0.5", ""), ""),
-        (("all", 0, 0, "much", ""), "grain: &#x27;much&#x27; is not allowed; give auto, or a number from 0 to 1."),
+        (("all", 0, 0, "much", ""), "Grain: &#x27;much&#x27; is not allowed; give auto, or a number from 0 to 1."),
         (("1,3", 0.0, None, None, '{"2": {"skip": true}}'), ""),
-        (("first", 0, 0, "auto", ""), "faces: &#x27;first&#x27; is not allowed"),
-        (("all", 300, 200, "auto", ""), "min_face: 300 is above max_face 200"),
+        (("first", 0, 0, "auto", ""), "Faces: &#x27;first&#x27; is not allowed"),
+        (("all", 300, 200, "auto", ""), "Smallest face: 300 is above Largest face 200"),
         (("all", 0, 0, "auto", "{"), "is not valid JSON"),
         (("all", 0, 0, "auto", '{"2": {"fidellity": 1}}'), "Did you mean fidelity?"),
     ],

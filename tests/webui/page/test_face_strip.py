@@ -99,13 +99,13 @@ class TestDetect:
         answer = read(face_strip.detect_answer(url(picture()), values))
         asked = found[0][1]
         assert (asked.detector, asked.confidence, asked.order, asked.faces) == ("lite", 0.7, "large-small", "all")
-        assert [row["reason"] for row in answer["faces"]] == ["", "10 px is below min_face 16"]
+        assert [row["reason"] for row in answer["faces"]] == ["", "10 px is below Smallest face 16"]
 
     def test_sizes_are_those_of_the_full_picture(self, found: Asked) -> None:
         message = json.dumps({"image": url(picture(), "JPEG"), "width": 800, "height": 400})
         answer = read(face_strip.detect_answer(message, {"max_face": 100}))
         assert [row["side"] for row in answer["faces"]] == [160, 40]
-        assert answer["faces"][0]["reason"] == "160 px is above max_face 100"
+        assert answer["faces"][0]["reason"] == "160 px is above Largest face 100"
         assert answer["faces"][0]["box"] == [0.1, 0.3, 0.3, 0.7]
 
     def test_no_face(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ class TestDetect:
         assert message in answer["message"] and answer["faces"] == []
 
     def test_a_value_that_is_not_allowed_is_shown(self, found: Asked) -> None:
-        assert "confidence" in read(face_strip.detect_answer(url(picture()), {"confidence": 7}))["message"]
+        assert "Confidence: 7" in read(face_strip.detect_answer(url(picture()), {"confidence": 7}))["message"]
         assert not found
 
 
