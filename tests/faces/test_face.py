@@ -246,7 +246,8 @@ def test_selection_partitions_the_faces(faces: list[Face], options: Options, ord
     for face, reason in result:
         assert not reason or re.match(rf"face {face.number}: skipped, \S", reason)
     fitting = [face for face in numbered if face.side >= options.min_face and face.side <= (options.max_face or 1e9)]
-    named = [face for face in fitting if not options.face_numbers or face.number in options.face_numbers]
+    anyone = options.faces in ("all", "largest")
+    named = [face for face in fitting if anyone or face.number in options.face_numbers]
     limit = 1 if options.faces == "largest" else options.max_faces or len(named)
     assert len(chosen) == min(limit, len(named))
     assert set(chosen) <= set(named)
