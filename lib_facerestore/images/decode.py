@@ -19,6 +19,7 @@ from . import jpeg_parts, png_parts
 from .encode import TIFF_STRUCTURE
 from .metadata import (
     CREDENTIALS_LOST,
+    ONLY_FIRST,
     exif_orientation,
     exif_upright,
     strip_exif_prefix,
@@ -71,7 +72,7 @@ def decode_picture(data: bytes) -> Picture:
 def _further(image: Image.Image, things: str) -> tuple[str, ...]:
     """The loss of all frames, pages or pictures but the first, if a file holds several."""
     count = getattr(image, "n_frames", 1)
-    return (f"only the first of its {count} {things} is kept",) if count > 1 else ()
+    return (f"{ONLY_FIRST} {count} {things} is kept",) if count > 1 else ()
 
 
 def _finish(fields: dict[str, Any], exif: bytes | None, xmp: bytes | None, orientation: int) -> Picture:

@@ -19,6 +19,7 @@ from .atomic_write import check_target, write_atomically
 from .decode import decode_picture
 from .encode import encode_picture
 from .losses import losses_in
+from .metadata import ONLY_FIRST
 from .modes import from_pil, to_pil
 from .picture import Encoded, Picture, TextItem, from_array, replace_pixels, to_array
 
@@ -38,6 +39,7 @@ __all__ = [
     "to_array",
     "to_bytes",
     "to_pil",
+    "unseen",
     "write_picture",
 ]
 
@@ -155,10 +157,27 @@ def write_picture(
     return own is not None
 
 
-def left_out(picture: Picture, path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """What is lost if the picture is written to a file with this name: sentences that name the file."""
+def unseen(picture: Picture) -> tuple[str, ...]:
+    """Those of `Picture.losses` that also matter if nothing is written: further frames, pages or pictures."""
+    return tuple(loss for loss in picture.losses if f": {ONLY_FIRST} " in loss)
+
+
+def left_out(picture: Picture, path: str | os.PathLike[str], format: str | None = None) -> tuple[str, ...]:
+    """What is lost if the picture is written to a file with this name: sentences that name the file.
+
+    They are about what this format has no place for; `Picture.losses` says what no format keeps. Nothing is lost where
+    `write_picture` writes the content of the file that was read.
+
+    Args:
+        picture: the picture.
+        path: the file; need not exist.
+        format: as for `write_picture`.
+
+    Raises:
+        InputError: the format cannot be written.
+    """
     target = Path(os.fspath(path))
-    kind = _format_name(target, None)
+    kind = _format_name(target, format)
     by_remedy: dict[str, list[str]] = {}
     for what, remedy in losses_in(picture, kind):
         by_remedy.setdefault(remedy, []).append(what)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .metadata import CREDENTIALS_LOST, EXIF_MARK, EXTENDED_XMP_MARK, XMP_MARK
+from .metadata import CREDENTIALS_LOST, EXIF_MARK, EXTENDED_XMP_MARK, ONLY_FIRST, XMP_MARK
 from .xmp_claims import GAIN_MAP_NAMESPACE, without_pictures
 
 COMMENT, IPTC = 0xFFFE, 0xFFED
@@ -62,7 +62,7 @@ def read_parts(data: bytes) -> JpegParts:
             losses.append("its HDR gain map, which fits the old pixels only, is left out")
             pictures -= 1
         if pictures:
-            losses.append(f"only the first of its {pictures + 1} pictures is kept")
+            losses.append(f"{ONLY_FIRST} {pictures + 1} pictures is kept")
         xmp = xmp and without_pictures(xmp)
     comments = tuple(payload for marker, payload in found if marker == COMMENT)
     # Zeros only fill a block up.

@@ -16,6 +16,7 @@ XMP_KEY = "XML:com.adobe.xmp"
 EXIF_MARK = b"Exif\0\0"
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 EXTENDED_XMP_MARK = b"http://ns.adobe.com/xmp/extension/\0"
+ONLY_FIRST = "only the first of its"
 CREDENTIALS_LOST = "its content credentials (C2PA), which sign the old pixels, are left out"
 CARRIED_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs")
 _TEXT_LIMIT = 64 * 2**20  # most bytes of a text chunk after decompression

@@ -197,6 +197,14 @@ def test_frames_that_are_lost_are_noted_once(
     assert outcome.notes.count(f"{source}: only the first of its 2 frames is kept") == 1
 
 
+def test_detection_notes_frames_and_nothing_that_only_matters_for_a_new_file(models: Path, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"save_all": True, "append_images": [Image.new("RGB", (8, 8), "red")]}
+    source = saved(tmp_path / "in" / "a.gif", Image.new("RGB", (8, 8)), comment=b"by hand", **more)
+    restorer = FaceRestorer(models, "cpu", detector=KnownFaces())
+    ((_, _, notes, error),) = batch_folder.detect_files(restorer, find_pictures([source]).pictures, SMALL)
+    assert (notes, error) == ((f"{source}: only the first of its 2 frames is kept",), "")
+
+
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...catalogue import Store
 from ...errors import InputError
 from ...faces.face import Face, select_faces
-from ...images.files import Picture, to_bytes
+from ...images.files import Picture, left_out, to_bytes
 from ...options.per_face import OverridesLike
 from ...options.spec import Scope
 from ...options.table import Options
@@ -155,7 +155,12 @@ class Work:
                 if send
             ]
         shown = [
-            _picture(result, data_url.encode(files[index]) if send else None, format_name)
+            _picture(
+                result,
+                data_url.encode(files[index]) if send else None,
+                format_name,
+                _lost(pictures[index], result.image, files[index], format_name, sent.names[index]) if send else (),
+            )
             for index, result in enumerate(results)
         ]
         applied = [face.applied for result in shown for face in result.faces]
@@ -199,7 +204,14 @@ def _check_format(picture: Picture, format_name: str, name: str) -> None:
         raise InputError(f"{name}: has transparency, which jpeg cannot hold; ask for png or webp.")
 
 
-def _picture(result: Result[Picture], image: str | None, format_name: Format) -> RestoredPicture:
+def _lost(picture: Picture, result: Picture, data: bytes, format_name: Format, name: str) -> tuple[str, ...]:
+    """What the file of a result (its content is `data`) lacks of the picture's file, beside what the result notes."""
+    if result.encoded is not None and data is result.encoded.data:  # the file that was sent
+        return ()
+    return (*(picture.losses if result is picture else ()), *left_out(result, name, format_name))
+
+
+def _picture(result: Result[Picture], image: str | None, format_name: Format, lost: tuple[str, ...]) -> RestoredPicture:
     return RestoredPicture(
         image=image,
         format=format_name,
@@ -208,6 +220,6 @@ def _picture(result: Result[Picture], image: str | None, format_name: Format) ->
         changed=bool(result.changed),
         model=result.model,
         faces=[RestoredFace(**report.to_dict()) for report in result.faces],
-        notes=[*result.notes, *result.hints, *result.failures],
+        notes=[*result.notes, *lost, *result.hints, *result.failures],
         timings={stage: round(float(seconds), 4) for stage, seconds in result.timings.items()},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -260,3 +261,21 @@ def test_older_states_take_no_title_and_others_fail(host: Host, monkeypatch: pyt
         with webui_turn("job"):
             events.append("work")
     assert events == ["begin", "work", "end", "work"]
+
+
+@pytest.mark.parametrize("skip", [False, True], ids=["changed", "unchanged"])
+def test_what_the_answer_lacks_of_the_sent_file_is_noted(client: TestClient, photo: np.ndarray, skip: bool) -> None:
+    stream = io.BytesIO()
+    PIL.Image.fromarray(photo).save(
+        stream, "JPEG", comment=b"by hand", extra=b"\xff\xeb\0\x1aJP\0\1\0\0\0\1\0\0\0\x14jumb____c2pa"
+    )
+    body = {"image": b64(stream.getvalue() + b"video"), "options": SMALL}
+    body |= {"overrides": {"1": {"skip": True}, "2": {"skip": True}}} if skip else {}
+    told = {}
+    for asked in ("png", "jpeg"):
+        [result] = client.post(f"{V1}/restore", json=body | {"format": asked}).json()["results"]
+        assert result["changed"] is not skip
+        told[asked] = " ".join(result["notes"])
+    assert "PNG has no place for the JPEG comment, the 5 bytes after its end: left out" in told["png"]
+    assert told["png"].count("content credentials (C2PA)") == 1
+    assert "left out; write" not in told["jpeg"] and told["jpeg"].count("C2PA") == (0 if skip else 1)
