@@ -6,11 +6,29 @@ import difflib
 import sys
 from collections.abc import Iterable
 
+SIMILAR = 0.6
+"""Least similarity of words, 0 to 1 (`difflib`), at which one is suggested for the other."""
+_LEAST_BEGINNING = 3
 
-def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """A sentence that suggests the word of `known` most similar to `text`, after a space; "" if none is similar."""
-    near = difflib.get_close_matches(text.strip().lower(), list(known), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]}?" if near else ""
+
+def did_you_mean(text: str, known: Iterable[str], prefix: str = "") -> str:
+    """A sentence that suggests a word of `known` in place of `text`, after a space; "" if none is similar.
+
+    Upper and lower case are the same. If words begin with `text`, the first of them is suggested, else the most similar
+    one, and of equal ones the first: so `known` should begin with the most usual word.
+
+    Args:
+        text: what was given.
+        known: the words.
+        prefix: what is shown before the word, such as "--".
+    """
+    given, words = text.strip().lower(), list(known)
+    begun = [word for word in words if len(given) >= _LEAST_BEGINNING and word.lower().startswith(given)]
+    if begun:
+        return f" Did you mean {prefix}{begun[0]}?"
+    likeness = [difflib.SequenceMatcher(None, word.lower(), given).ratio() for word in words]
+    best = max(likeness, default=0.0)
+    return f" Did you mean {prefix}{words[likeness.index(best)]}?" if best >= SIMILAR else ""
 
 
 def pip_install(*arguments: str) -> str:

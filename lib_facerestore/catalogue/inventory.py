@@ -102,8 +102,9 @@ class Inventory:
             refuse_path(model)
         elif os.path.isfile(model):  # unlike Path, no error for a name that is too long
             return Path(model)
-        ids = [*self.installed(kind), *(file.path.name for file in self.files)]
-        near = did_you_mean(model, [*ids, *(entry.id for entry in known_models(kind))])
+        of_kind = (one for one in self.files if not one.models or any(kind in (None, two.kind) for two in one.models))
+        ids = [*self.installed(kind), *(file.path.name for file in of_kind)]
+        near = did_you_mean(model, [*(entry.id for entry in known_models(kind)), *ids])
         there = ", ".join(dict.fromkeys(ids)) or "none"
         raise ModelFileError(f"model {model} is not known.{near} Installed: {there}.")
 

@@ -13,7 +13,10 @@ OPTIONS = ("detector", "confidence", "order")
 def add_command(commands: Commands) -> None:
     """Add `detect` to the command line."""
     parser = commands.add_parser(
-        "detect", help="find the faces without changing anything", parents=[common(detector=True)]
+        "detect",
+        help="find the faces without changing anything",
+        parents=[common(detector=True)],
+        epilog="Example: `facerestore detect photo.jpg`.",
     )
     add_inputs(parser)
     add_options(parser, OPTIONS)

@@ -7,7 +7,6 @@ interrupted.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import warnings
@@ -15,9 +14,9 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import FaceRestoreError
-from ..wording import did_you_mean
 from . import bench, detect, doctor, models, restore
 from .output import FAILED, INTERRUPTED, OK, USAGE, discard_output, escape_unencodable, print_error, streams
+from .parser import Parser
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The argument parser with all commands; the options of `restore` and `detect` come from the table of options."""
-    parser = argparse.ArgumentParser(
-        prog="facerestore", description="Find the faces in pictures, restore them, and paste them back seamlessly."
+    parser = Parser(
+        prog="facerestore",
+        description="Find the faces in pictures, restore them, and paste them back seamlessly.",
+        epilog=restore.EXAMPLES,
     )
     parser.add_argument("--version", action="version", version=f"facerestore {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -57,13 +58,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    parser = build_parser()
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given:
+        parser.print_help(sys.stderr)
+        return USAGE
+    if unknown := parser.unknown(given):
+        print_error(unknown)
+        return USAGE
     try:
-        settings, unknown = build_parser().parse_known_args(arguments)
+        settings = parser.parse_args(given)
     except SystemExit as stop:  # argparse has printed the reason
         return int(stop.code or 0)
-    if unknown:
-        print_error(_not_known(unknown[0], settings))
-        return USAGE
     level = logging.DEBUG if settings.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
     # Pillow's warning about large pictures is for servers; pictures beyond its limit are an error here.
@@ -91,10 +97,3 @@ def _run(arguments: Sequence[str] | None) -> int:
         logger.debug("failed", exc_info=True)
         print_error(f"the package {package.name} is missing; it is needed for {package.purpose}: {package.install}")
         return FAILED
-
-
-def _not_known(argument: str, settings: argparse.Namespace) -> str:
-    flags = [name.removeprefix("option_").replace("_", "-") for name in vars(settings)]
-    # Compared without the dashes, which would make all names look similar.
-    near = did_you_mean(argument.partition("=")[0].lstrip("-"), flags).replace("mean ", "mean --")
-    return f"{argument} is not known.{near} See `facerestore {settings.command} --help`."

@@ -21,6 +21,7 @@ from ..catalogue import (
     package_is_there,
 )
 from ..catalogue.terms import COMMERCIAL_USE
+from ..wording import with_article
 
 _HEADINGS = {
     "restorer": "Restorers",
@@ -252,7 +253,8 @@ def _rest(survey: Survey, width: int) -> Iterator[str]:
     for found in others:
         ids = " or ".join(entry.id for entry in found.models)
         if found.path in survey.families:
-            what = f"a {survey.families[found.path]} restorer that is not in the catalogue; choose it by its name"
+            restorer = with_article(f"{survey.families[found.path]} restorer")
+            what = f"{restorer} that is not in the catalogue; choose it by its name"
         elif ids:
             what = f"{ids}, recognised by its {found.told_by}"
         elif found.damaged:

@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     from ..options.table import Options
 
 
+EXAMPLES = (
+    "Examples: `facerestore restore photo.jpg -o restored.jpg` restores one picture, `facerestore restore photos -o "
+    "restored` a folder."
+)
+
+
 def add_command(commands: Commands) -> None:
     """Add `restore` to the command line."""
     parser = commands.add_parser(
-        "restore", help="restore the faces in pictures or folders", parents=[common(detector=True)]
+        "restore", help="restore the faces in pictures or folders", parents=[common(detector=True)], epilog=EXAMPLES
     )
     add_inputs(parser)
     parser.add_argument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -167,6 +168,37 @@ def test_a_misspelt_option_is_named_with_the_one_that_was_meant(capsys: pytest.C
     assert cli.main(["restore", "a.png", "-o", "b.png", "--visibilty", "0.5"]) == cli.USAGE
     said = capsys.readouterr().err
     assert "--visibilty is not known. Did you mean --visibility? See `facerestore restore --help`" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["restore", "--input_path", "a", "--output_path", "b"], "Pictures and folders are named without an option."),
+        (["restore", "-i", "a", "-o", "b"], "restore photo.jpg -o restored.jpg` restores one picture"),
+        (["restore", "a", "--output_path", "b"], "Did you mean --output? See `facerestore restore --help`"),
+        (["restore", "a", "-o", "b", "-w", "0.5"], "Did you mean --fidelity?"),
+        (["restore", "a", "-o", "b", "--bg_upsampler", "realesrgan"], "Did you mean --upscaler?"),
+        (["detect", "a", "--inptus"], "--inptus is not known. See `facerestore detect --help`"),
+        (["models", "lst"], "Did you mean list?"),
+        (["restor", "a"], "Did you mean restore?"),
+        (["photo.jpg"], "`facerestore restore photo.jpg -o restored.jpg` restores one picture"),
+        (["restore", "a"], "`facerestore restore photos -o restored` a folder"),
+    ],
+)
+def test_what_is_suggested_exists(given: list[str], meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(given) == cli.USAGE
+    said = capsys.readouterr().err
+    assert meant in said
+    assert "--inputs" not in said.replace("--inptus", "") and "usage:" not in said
+    words = [one.rstrip("?") for one in re.findall(r"Did you mean (--\S+)", said)]
+    help_text = " ".join(cli.build_parser()._commands()["restore"].format_help().split())
+    assert all(word in help_text for word in words)
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == cli.USAGE
+    said = " ".join(capsys.readouterr().err.split())
+    assert "restore the faces in pictures or folders" in said and "restore photos -o restored" in said
 
 
 @pytest.mark.parametrize("command", [["restore", "a.png", "-o", "b.png"], ["bench"], ["doctor"], ["models", "list"]])

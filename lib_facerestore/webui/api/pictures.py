@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import PIL.Image
 
-from ...catalogue import Kind, Store, known_model, refuse_path
+from ...catalogue import Kind, Store, known_model, known_models, refuse_path
 from ...errors import InputError, OptionError
 from ...images import files as image_files
 from ...images.files import Picture
@@ -138,7 +138,7 @@ def check_model(name: str, store: Store, option: str = "model") -> None:
     if any(name in (path.name, path.stem) for path in files):
         return
     ids = list(dict.fromkeys([*installed, *(path.name for path in files)]))
-    near = did_you_mean(name, ids)
+    near = did_you_mean(name, [*(entry.id for entry in known_models(kind)), *ids])
     raise RefusedError(404, f"{option}: {shown(name)} is not known.{near} Installed: {', '.join(ids) or 'none'}.")
 
 

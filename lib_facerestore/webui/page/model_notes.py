@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from ...catalogue import IdentifiedFile, ModelEntry, known_model, misfit_message
+from ...catalogue import IdentifiedFile, ModelEntry, known_model, known_models, misfit_message
 from ...errors import FaceRestoreError, OptionError
 from ...options.table import SPECS
 from ...wording import did_you_mean
@@ -45,7 +45,7 @@ def model_note(model: object) -> str:
         return str(error)
     except Exception as error:
         logger.debug("model %s: %s", name, error)
-        return f"There is no model {name}.{did_you_mean(name, choices)}"
+        return f"There is no model {name}.{did_you_mean(name, [*(entry.id for entry in known_models()), *choices])}"
     return ""
 
 

@@ -1,0 +1,36 @@
+"""What is suggested for a misspelt word."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib_facerestore.catalogue import known_models
+from lib_facerestore.options.table import SPECS
+from lib_facerestore.wording import did_you_mean
+
+RESTORERS = [entry.id for entry in known_models()]
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "meant"),
+    [
+        ("gfpgan", RESTORERS, "gfpgan-1.4"),
+        ("GFPGAN", RESTORERS, "gfpgan-1.4"),
+        ("gfpgan-1.5", RESTORERS, "gfpgan-1.4"),
+        ("gfpgan1.3", RESTORERS, "gfpgan-1.3"),
+        ("gpen", RESTORERS, "gpen-512"),
+        ("vqfr", RESTORERS, "vqfr-2"),
+        ("codefromer", RESTORERS, "codeformer"),
+        ("restorformer++", RESTORERS, "restoreformer++"),
+        ("mine.pht", ["Mine.pth"], "Mine.pth"),
+        ("visiblity", SPECS, "visibility"),
+        ("fid", SPECS, "fidelity"),
+    ],
+)
+def test_the_usual_one_of_several_is_suggested(text: str, known: list[str], meant: str) -> None:
+    assert did_you_mean(text, known) == f" Did you mean {meant}?"
+
+
+def test_nothing_is_suggested_for_what_is_like_nothing() -> None:
+    assert did_you_mean("zzz", RESTORERS) == did_you_mean("", RESTORERS) == did_you_mean("x", []) == ""
+    assert did_you_mean("fidelty", SPECS, "--") == " Did you mean --fidelity?"
