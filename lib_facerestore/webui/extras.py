@@ -142,6 +142,7 @@ def _restore(pp: Any, request: Request) -> None:
             _add_original(pp, before)
         pp.image = result.image
     pp.info.update(infotext.write(request, [result], service.knobs_of_run([result])))
+    pp.info.update(infotext.note_line(result.hints))
     if result.failures:
         _report(pp, "; ".join(result.failures))
     _remember(before, result)

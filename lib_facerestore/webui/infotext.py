@@ -29,6 +29,9 @@ Text = TypeVar("Text", bound="CallableText")
 PREFIX = "Face restore"
 RESULT = f"{PREFIX} result"
 ERROR = f"{PREFIX} error"
+NOTE = f"{PREFIX} note"
+"""In Extras, which has no other place for them: options that had no effect."""
+
 KEYS: Mapping[str, str] = {name: SPECS[name].infotext for name in OPTION_NAMES} | {
     "enabled": f"{PREFIX} enabled",  # never written: a run has a model
     "stage": f"{PREFIX} stage",
@@ -37,7 +40,7 @@ KEYS: Mapping[str, str] = {name: SPECS[name].infotext for name in OPTION_NAMES} 
 }
 """The infotext key of every argument."""
 
-ALL_KEYS: tuple[str, ...] = (*KEYS.values(), RESULT, ERROR)
+ALL_KEYS: tuple[str, ...] = (*KEYS.values(), RESULT, NOTE, ERROR)
 
 _ALWAYS = ("model", "visibility", "grain")
 _MOST_REASONS = 3
@@ -96,6 +99,11 @@ def describe(results: Sequence[Result[Any]]) -> str:
 def error_line(message: str) -> dict[str, LineValue]:
     """The line of a run that failed."""
     return {ERROR: _guarded(without_folders(message))}
+
+
+def note_line(hints: Sequence[str]) -> dict[str, LineValue]:
+    """The line with the hints of a run; {} where there are none."""
+    return {NOTE: _guarded(without_folders("; ".join(hints)))} if hints else {}
 
 
 def without_folders(message: str) -> str:
@@ -198,6 +206,6 @@ PASTE_FIELD_NAMES: list[str] = list(PASTE_KEYS.values())
 """`Script.paste_field_names`: what "Send to img2img" takes along."""
 
 __all__ = [
-    "ALL_KEYS", "ERROR", "KEYS", "PASTE_FIELD_NAMES", "RESULT", "CallableText", "describe", "error_line",
-    "paste_fields", "pasted", "without_folders", "write",
+    "ALL_KEYS", "ERROR", "KEYS", "NOTE", "PASTE_FIELD_NAMES", "RESULT", "CallableText", "describe", "error_line",
+    "note_line",    "paste_fields", "pasted", "without_folders", "write",
 ]  # fmt: skip

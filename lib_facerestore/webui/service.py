@@ -11,7 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
+MODELS_TAB = "Face Restore models"
+"""The title of the tab in which models are downloaded; messages name it."""
+
 _COMMAND = re.compile(r"with `facerestore models download [^`]*`")
 _PIP = re.compile(r"install (?:it|them) with `[^`]*pip install [^`]*`(?!, then restart)")
 
@@ -146,6 +149,10 @@ def restore(
             stop=host.interrupted,
             leave_alone=leave_alone,
         )
+    if host.kind():
+        results = [
+            replace(result, hints=_of_page(result.hints), failures=_of_page(result.failures)) for result in results
+        ]
     done = sum(report.applied for result in results for report in result.faces)
     logger.info("%s: %d faces restored in %d pictures", origin or "restore", done, len(results))
     return results
@@ -238,6 +245,12 @@ def call_after_reset(call: Callable[[], None]) -> None:
         _after_reset.append(call)
 
 
+def _of_page(messages: Sequence[str]) -> tuple[str, ...]:
+    """Messages with the remedies that the page offers; see `_remedies_of_the_page`."""
+    named = [_COMMAND.sub(f"in the tab {MODELS_TAB}", message) for message in messages]
+    return tuple(_PIP.sub(lambda found: found[0] + packages.RESTART, message) for message in named)
+
+
 @contextlib.contextmanager
 def _remedies_of_the_page() -> Iterator[None]:
     """Where there is a page, messages name its tab in place of the command line's `models download`, and say that the
@@ -245,10 +258,7 @@ def _remedies_of_the_page() -> Iterator[None]:
     try:
         yield
     except (ModelFileError, InputError) as error:
-        message = str(error)
-        if host.kind():
-            message = _COMMAND.sub("in the tab Face Restore", message)
-            message = _PIP.sub(lambda found: found[0] + packages.RESTART, message)
+        message = _of_page([str(error)])[0] if host.kind() else str(error)
         if message == str(error):
             raise
         raise type(error)(message) from error
@@ -299,7 +309,7 @@ def _by_family(path: Path, content: Peeked) -> ModelChoice | None:
 
 
 __all__ = [
-    "AUTO", "BUILT_IN", "ModelChoice", "RunPicture", "call_after_reset", "detect", "folders", "knobs_of",
+    "AUTO", "BUILT_IN", "MODELS_TAB", "ModelChoice", "RunPicture", "call_after_reset", "detect", "folders", "knobs_of",
     "knobs_of_run", "last_run", "model_ids", "models", "remember", "reset", "restore", "restorer", "store",
     "with_default_model",
 ]  # fmt: skip

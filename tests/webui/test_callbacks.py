@@ -32,7 +32,7 @@ def test_everything_is_registered(host: Host, named: bool) -> None:
     module.fire("ui_settings")
     module.fire("before_ui")
     [[(_, title, elem_id)]] = module.fire("ui_tabs")
-    assert (title, elem_id) == ("Face Restore", "facerestore")
+    assert (title, elem_id) == ("Face Restore models", "facerestore")
     for page in (None, object()):
         app = fastapi.FastAPI()
         module.fire("app_started", page, app)

@@ -64,6 +64,13 @@ def test_the_api_gives_none_for_everything_which_means_off(tab: Host, image: PIL
     assert np.array_equal(pixels(done.image), pixels(image)) and done.info == {}
 
 
+def test_an_option_without_effect_is_told(tab: Host, image: PIL.Image.Image) -> None:
+    (done,) = tab.extras([image], {NAME: ON | {"fidelity": 0.9}})
+    assert lines(done)[infotext.NOTE] == "fidelity 0.9 has no effect: small has no such knob"
+    (done,) = tab.extras([image], {NAME: ON})
+    assert infotext.NOTE not in lines(done)
+
+
 def test_on_restores_and_tells(tab: Host, image: PIL.Image.Image) -> None:
     (done,) = tab.extras([image], {NAME: ON})
     assert not np.array_equal(pixels(done.image), pixels(image))

@@ -113,8 +113,22 @@ def test_an_interrupt_leaves_the_faces_alone(
 
 
 def test_a_missing_model_is_to_be_had_in_the_tab(host: Host, small: Path, photo: np.ndarray) -> None:
-    with pytest.raises(ModelFileError, match="/facerestore, get it in the tab Face Restore, or choose model auto"):
+    with pytest.raises(
+        ModelFileError, match="/facerestore, get it in the tab Face Restore models, or choose model auto"
+    ):
         service.restore([photo], Options(model="codeformer"))
+
+
+def test_hints_name_the_tab_too(host: Host, small: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(monkeypatch, (60, 70, 60))
+    shared = service.restorer()
+    fault = "no parser; get it with `facerestore models download bisenet`."
+    monkeypatch.setattr(shared.loaded, "parser", lambda there: (None, fault))
+    result = service.restore([photo], Options(model="small", fidelity=0.9))[0]
+    assert result.hints == (
+        "fidelity 0.9 has no effect: small has no such knob",
+        "no parser; get it in the tab Face Restore models.",
+    )
 
 
 @pytest.mark.parametrize("unload", [False, True])

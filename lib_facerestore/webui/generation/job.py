@@ -110,6 +110,7 @@ class Job:
         args, cell: what the request was read from: the Script's arguments and the values of the X/Y/Z axes.
         request: None where the arguments are not allowed.
         problem: the last message to the user, "" if there was none.
+        told: what was said below the picture.
         decoded: what was done after decoding, by the place in the batch.
         decoded_in: the batch in which that was, -1 for none yet.
         mask, crop: the inpaint mask of the picture in hand, and where the picture lies in it if it is only a part.
@@ -122,6 +123,7 @@ class Job:
     cell: dict[str, object]
     request: Request | None = None
     problem: str = ""
+    told: set[str] = field(default_factory=set)
     decoded: dict[int, Done] = field(default_factory=dict)
     decoded_in: int = -1
     mask: Any = None
@@ -162,6 +164,14 @@ def report(p: Any, job: Job, message: str) -> None:
         return
     job.problem = message
     host.notify(message)
+    tell(p, job, message)
+
+
+def tell(p: Any, job: Job, message: str) -> None:
+    """Show a message below the picture, once for each generation."""
+    if message in job.told:
+        return
+    job.told.add(message)
     comment = getattr(p, "comment", None)
     if callable(comment):
         comment(f"Face Restore: {message if getattr(p, 'is_api', False) else in_page_words(message)}")
@@ -199,6 +209,8 @@ def run(p: Any, job: Job, images: Sequence[Any], masks: Sequence[Any], apply_mas
             if result.changed and apply_mask and mask is not None:
                 after = blend(image, after, mask)
             made.append(Done(image, after, replace(result, image=None)))
+        for hint in dict.fromkeys(hint for result in results for hint in result.hints):
+            tell(p, job, hint)
         for failure in dict.fromkeys(failure for result in results for failure in result.failures):
             report(p, job, failure)
         return made
@@ -308,4 +320,5 @@ __all__ = [
     "put_lines",
     "report",
     "run",
+    "tell",
 ]

@@ -21,7 +21,7 @@ from ..page_words import in_page_words
 from ..request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
 from . import gradio_compat as compat
 from . import saved_defaults
-from .model_notes import knobs, model_ids, model_note
+from .model_notes import detector_choices, knobs, model_ids, model_note
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +169,8 @@ def _component(
     common: dict[str, Any] = {
         "label": spec.label, "info": spec.help, "elem_id": f"{prefix}_{spec.name}", "visible": visible,
     }  # fmt: skip
+    if spec.name == "detector":
+        return gradio.Dropdown(choices=detector_choices(), value=spec.default, **common)
     if spec.kind == "choice":
         return gradio.Dropdown(choices=list(spec.choices), value=spec.default, **common)
     if spec.kind == "number":
@@ -243,7 +245,7 @@ def _listen(controls: Controls, refresh: Any) -> None:
     model, fidelity = controls.by_name["model"], controls.by_name["fidelity"]
     outputs = [fidelity, controls.note]
     compat.listen(model.change, on_model_change, [model], outputs)
-    compat.listen(refresh.click, on_refresh, [model], [model, *outputs])
+    compat.listen(refresh.click, on_refresh, [model], [model, *outputs, controls.by_name["detector"]])
     checked = [controls.by_name[name] for name in _CHECKED]
     for component in checked:
         compat.listen(component.change, on_text_change, checked, [controls.problem])
@@ -254,9 +256,9 @@ def on_model_change(model: object) -> tuple[Any, Any]:
     return compat.update(visible="fidelity" in knobs(model)), _say(model_note(model))
 
 
-def on_refresh(model: object) -> tuple[Any, Any, Any]:
-    """The models that can be chosen now, then as `on_model_change`."""
-    return compat.update(choices=model_ids()), *on_model_change(model)
+def on_refresh(model: object) -> tuple[Any, Any, Any, Any]:
+    """The models that can be chosen now, then as `on_model_change`, then the detectors."""
+    return compat.update(choices=model_ids()), *on_model_change(model), compat.update(choices=detector_choices())
 
 
 _CHECKED = ("faces", "min_face", "max_face", "grain", "overrides")

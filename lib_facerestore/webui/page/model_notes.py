@@ -15,6 +15,9 @@ from .. import packages, service, settings
 
 logger = logging.getLogger(__name__)
 
+NOT_INSTALLED = "not installed"
+"""What the label of a choice says whose file is not there."""
+
 
 def model_note(model: object) -> str:
     """What the user should know about the model that is chosen, as one sentence; "" if there is nothing to say."""
@@ -36,9 +39,13 @@ def model_note(model: object) -> str:
     if entry:
         misfit = _misfit(entry)
         if misfit is not None:
-            again = "" if misfit.fault == "unreadable" else " Move it away first; the tab Face Restore downloads it."
+            again = (
+                ""
+                if misfit.fault == "unreadable"
+                else f" Move it away first; the tab {service.MODELS_TAB} downloads it."
+            )
             return f"{name} cannot be used: {misfit_message(misfit)}{again}"
-        return f"{name} is not installed. It can be downloaded in the tab Face Restore."
+        return f"{name} is not installed. It can be downloaded in the tab {service.MODELS_TAB}."
     try:
         service.store().scan().find(name)
     except OptionError as error:  # a path
@@ -83,3 +90,18 @@ def knobs(model: object) -> frozenset[str]:
     except Exception:  # as in _models; a slider too many does no harm
         logger.exception("the knobs of %s are not known", model)
         return frozenset({"fidelity"})
+
+
+def detector_choices() -> list[tuple[str, str]]:
+    """Labels and values for the list of detectors; the label of one whose file is not there says so.
+
+    A detector that a user has saved as default has its plain name as label again once its file is there, and the WebUI
+    compares labels.
+    """
+    try:
+        there = {service.AUTO, service.BUILT_IN, *service.store().scan().installed("detector")}
+    except Exception:  # as in _models; then nothing is marked
+        logger.exception("the detectors cannot be listed")
+        return [(name, name) for name in SPECS["detector"].choices]
+    names = SPECS["detector"].choices
+    return [(name if name in there else f"{name} ({NOT_INSTALLED})", name) for name in names]

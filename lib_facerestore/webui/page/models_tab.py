@@ -32,7 +32,7 @@ from . import gradio_compat
 
 logger = logging.getLogger(__name__)
 
-TITLE, ELEM_ID = "Face Restore", "facerestore"
+TITLE, ELEM_ID = service.MODELS_TAB, "facerestore"
 KINDS = {
     "restorer": "Restorers", "detector": "Detectors: find the faces", "parser": "Parsers: say what is skin, eye, hair",
     "upscaler": "Upscalers: enlarge what is no face",

@@ -221,6 +221,14 @@ def test_a_network_that_fails_on_a_face_is_told_and_the_others_are_restored(
     assert not equal(done.images[0], photo())
 
 
+def test_an_option_without_effect_is_told_below_the_picture_once(host: Host, known: Known) -> None:
+    start(host)
+    done = host.run("txt2img", args=args(fidelity=0.9), decoded=[photo(), photo(1)], batch_size=2)
+    told = "Face Restore: fidelity 0.9 has no effect: small.safetensors has no such knob"
+    assert done.comments.count(told) == 1
+    assert infotext.NOTE not in keys(done.infotexts[0])
+
+
 def test_other_scripts_may_copy_p_at_any_time(host: Host, known: Known) -> None:
     from modules import scripts
 

@@ -12,7 +12,7 @@ import pytest
 from lib_facerestore.options.table import SPECS
 from lib_facerestore.webui import infotext, service
 from lib_facerestore.webui.page import controls, face_strip, gradio_compat, saved_defaults
-from lib_facerestore.webui.page.model_notes import model_note
+from lib_facerestore.webui.page.model_notes import detector_choices, model_note
 from lib_facerestore.webui.request import ARGUMENTS, OPTION_NAMES, Request, request_from_args
 
 from ..double import Host
@@ -170,7 +170,7 @@ def test_refresh_finds_files_that_were_added(host: Host, models: Path, made: con
     added.mkdir(parents=True)
     (models / "small.safetensors").rename(added / "small.safetensors")
     host.shared.cmd_opts.facerestore_models_path = str(added)
-    choices, _, note = controls.on_refresh("small.safetensors")
+    choices, _, note, _ = controls.on_refresh("small.safetensors")
     assert choices["choices"] == ["auto", "small.safetensors", "lite"]
     assert note["value"] == "" and model_note("small") == ""
 
@@ -305,3 +305,11 @@ def test_events_run_outside_of_a_webui() -> None:
     events = page.fns.values() if isinstance(page.fns, dict) else page.fns
     listeners: list[Callable[..., Any]] = [event.fn for event in events]
     assert controls.on_model_change in listeners and controls.on_refresh in listeners
+
+
+def test_a_detector_that_is_not_there_is_marked_in_the_list(made: controls.Controls) -> None:
+    marked = dict(detector_choices())
+    assert marked["auto"] == "auto" and marked["lite"] == "lite" and marked["yunet (not installed)"] == "yunet"
+    detector = made.by_name["detector"]
+    assert detector.value == "auto" and ("yunet (not installed)", "yunet") in detector.choices
+    assert controls.on_refresh("auto")[3]["choices"] == detector_choices()
