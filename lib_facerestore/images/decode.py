@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..wording import pip_install
 from . import jpeg_parts, png_parts
 from .encode import TIFF_STRUCTURE
+from .exif_check import is_whole
 from .metadata import (
     CREDENTIALS_LOST,
     ONLY_FIRST,
@@ -144,7 +145,9 @@ def _decode_tiff(data: bytes, image: Image.Image) -> Picture:
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     losses += tuple(loss for tag, loss in _LOST_TAGS.items() if tag in tags)
     orientation = exif_orientation(data)
-    exif = _tiff_exif(image)
+    exif, damaged = _tiff_exif(image)
+    if damaged or (data[2:4] in (b"*\0", b"\0*") and not is_whole(data)):
+        losses += ("damaged tags are left out",)
     xmp, profile = tags.get(700), image.info.get("icc_profile") or None
     dpi = dpi_in(image) if 282 in tags and 283 in tags else None  # without these tags Pillow reports 1 dpi
     bits, photometric = tags.get(258, (1,)), tags.get(262)
@@ -181,8 +184,8 @@ def _deep_tiff(data: bytes, tags: Any) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
-def _tiff_exif(image: Image.Image) -> bytes | None:
-    """The descriptive tags of a TIFF with its EXIF and GPS directories, as an EXIF stream."""
+def _tiff_exif(image: Image.Image) -> tuple[bytes | None, bool]:
+    """The descriptive tags of a TIFF with its EXIF and GPS directories, as an EXIF stream; and if they are lost."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         source, kept = image.getexif(), Image.Exif()
@@ -194,9 +197,9 @@ def _tiff_exif(image: Image.Image) -> bytes | None:
             if inner:
                 kept[tag] = inner
         if not len(kept):
-            return None
+            return None, False
         try:
-            return strip_exif_prefix(kept.tobytes())
+            return strip_exif_prefix(kept.tobytes()), False
         except (ValueError, TypeError, struct.error, OverflowError) as error:
             logger.warning("EXIF data of a TIFF cannot be kept (%s)", error)
-            return None
+            return None, True

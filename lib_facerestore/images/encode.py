@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from ..errors import InputError
-from .jpeg_parts import COMMENT
+from .jpeg_parts import COMMENT, IPTC
 from .metadata import EXIF_MARK, PNG_SIGNATURE, XMP_KEY, XMP_MARK, exif_for, png_chunk, png_insert, text_chunk
 from .modes import GREY, array_in_mode, array_to_pil, settle_mode
+from .photoshop import without_thumbnails
 from .picture import JpegSettings, Picture, TextItem
-from .xmp_claims import kept_trailer, true_xmp
+from .xmp_claims import kept_trailer, shows_as_read, true_xmp
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +81,7 @@ def profile_for(picture: Picture, mode: str) -> bytes | None:
 
 def exif_stream(picture: Picture) -> bytes | None:
     """The EXIF stream with the picture's present size. The thumbnail is kept only if the picture has not changed."""
-    as_read = picture.encoded is not None and picture.orientation == 1
-    return picture.exif and exif_for(picture.exif, picture.width, picture.height, thumbnail=as_read)
+    return picture.exif and exif_for(picture.exif, picture.width, picture.height, thumbnail=shows_as_read(picture))
 
 
 def _encode_png(picture: Picture, mode: str, quality: int | None) -> bytes:
@@ -158,6 +158,8 @@ def _encode_jpeg(picture: Picture, mode: str, quality: int | None) -> bytes:
 
 def _jpeg_segments(picture: Picture, source: JpegSettings | None) -> bytes:
     segments = list(source.segments) if source else []
+    if not shows_as_read(picture):
+        segments = [(marker, without_thumbnails(block) if marker == IPTC else block) for marker, block in segments]
     xmp = true_xmp(picture, "JPEG")
     if xmp and fits_jpeg(XMP_MARK, xmp):
         segments.insert(0, (0xFFE1, XMP_MARK + xmp))
@@ -263,7 +265,9 @@ def _copy_exif(stream: bytes, directory: TiffImagePlugin.ImageFileDirectory_v2) 
     try:
         exif.load(b"Exif\0\0" + stream)
         for tag, value in exif.items():
-            if tag not in TIFF_STRUCTURE and tag not in (0x8769, 0x8825):
+            if tag == 34377 and isinstance(value, bytes):
+                directory[tag] = without_thumbnails(value)
+            elif tag not in TIFF_STRUCTURE and tag not in (0x8769, 0x8825):
                 directory[tag] = value
         for tag in (0x8769, 0x8825):
             inner = {key: value for key, value in exif.get_ifd(tag).items() if key != 0xA005}

@@ -11,8 +11,8 @@ from .xmp_claims import GAIN_MAP_NAMESPACE, without_pictures
 
 COMMENT, IPTC = 0xFFFE, 0xFFED
 _APP0, _APP1, _APP2, _APP11, _APP14 = 0xFFE0, 0xFFE1, 0xFFE2, 0xFFEB, 0xFFEE
-# No stuffed byte, no fill byte and no restart marker.
-_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+# No stuffed byte, no fill byte, and none of the markers without a payload (TEM, restart, SOI) but the last one, EOI.
+_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
 _NEXT_PICTURE = re.compile(rb"\0*(?=\xff\xd8\xff)")
 # What is written anew from fields of the Picture or by the encoder (Adobe's segment tells how the colours are coded),
 # and small copies of the old picture (JFXX).
@@ -86,8 +86,6 @@ def scan_jpeg(data: bytes, start: int = 0) -> tuple[list[tuple[int, bytes]], int
         code, offset = match[1][0], match.end()
         if code == 0xD9:
             return found, offset
-        if code in (0x01, 0xD8):  # these two have no payload
-            continue
         end = offset + max(2, int.from_bytes(data[offset : offset + 2], "big"))
         if end > len(data):
             break

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..errors import InputError
 from .encode import HELD, exif_stream, fits_jpeg, profile_for
+from .exif_check import is_whole
 from .jpeg_parts import segment_names
 from .metadata import EXIF_MARK, XMP_MARK, exif_has_resolution
 from .modes import settle_mode
@@ -34,6 +35,8 @@ def losses_in(picture: Picture, format_name: str) -> Iterator[tuple[str, str]]:
         yield from _profile(picture, format_name)
     if format_name == "JPEG":
         yield from _too_large(picture)
+    if format_name == "TIFF" and picture.exif and not is_whole(picture.exif):
+        yield "the damaged part of EXIF", ".png"
     if format_name == "WEBP" and picture.dpi and not exif_has_resolution(picture.exif):
         yield "the resolution", ".png"
     if format_name != "PNG":

@@ -34,13 +34,12 @@ def true_xmp(picture: Picture, format_name: str) -> bytes | None:
         return xmp
     extended = format_name == "JPEG" and has_extended_xmp(picture)
     follows = kept_trailer(picture, format_name)
-    as_read = picture.encoded is not None and picture.orientation == 1
 
     def goes(space: str, name: str, value: str) -> bool:
         if space in _GAIN_MAPS or (name == "provenance" and "self#jumbf" in value):
             return True
         if name == "Thumbnails":
-            return not as_read
+            return not shows_as_read(picture)
         if name == "HasExtendedXMP":
             return not extended
         if name.startswith(("MotionPhoto", "MicroVideo")):
@@ -60,6 +59,11 @@ def has_extended_xmp(picture: Picture) -> bool:
     return picture.jpeg is not None and any(
         b"/xmp/extension/\0" in payload[:40] for _, payload in picture.jpeg.segments
     )
+
+
+def shows_as_read(picture: Picture) -> bool:
+    """Whether a thumbnail in the file that the picture was read from still is that of the picture."""
+    return picture.encoded is not None and picture.orientation == 1
 
 
 def kept_trailer(picture: Picture, format_name: str) -> bytes:

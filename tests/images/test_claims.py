@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from lib_facerestore.images.exif_check import is_whole
 from lib_facerestore.images.files import from_array, from_bytes, left_out, read_picture, to_bytes
 from lib_facerestore.images.jpeg_parts import read_parts, scan_jpeg
+from lib_facerestore.images.photoshop import without_thumbnails
 from lib_facerestore.images.xmp_claims import true_xmp
 
 from .blocks import (
@@ -30,7 +32,7 @@ from .blocks import (
     ultra_hdr,
     xmp_segment,
 )
-from .samples import touched
+from .samples import exif_bytes, touched
 
 
 def written(data: bytes, target: str = ".jpg") -> bytes:
@@ -183,3 +185,51 @@ def test_only_the_last_of_two_packets_is_kept() -> None:
     twice = jpeg(xmp_segment("a='1'"), xmp_segment("a='2'"))
     assert from_bytes(twice, "a").losses == ("a: an XMP packet before its last one is left out",)
     assert b"a='2'" in written(twice)
+
+
+def resource(number: int, content: bytes, name: bytes = b"") -> bytes:
+    named = bytes([len(name)]) + name
+    named += b"\0" * (len(named) % 2)
+    return (
+        struct.pack(">4sH", b"8BIM", number)
+        + named
+        + struct.pack(">L", len(content))
+        + content
+        + b"\0" * (len(content) % 2)
+    )
+
+
+def test_photoshops_thumbnail_of_the_old_pixels_goes_and_iptc_stays() -> None:
+    iptc, thumbnail = resource(0x0404, b"\x1c\x02\x50\0\x03Ann", b"a name"), resource(0x040C, b"old pixels")
+    block = b"Photoshop 3.0\0" + iptc + thumbnail + resource(0x0425, b"x" * 16)
+    after = written(jpeg(segment(0xFFED, block)))
+    assert iptc + resource(0x0425, b"x" * 16) in after and b"old pixels" not in after
+    same = dataclasses.replace(from_bytes(jpeg(segment(0xFFED, block))), dpi=(300.0, 300.0))
+    assert b"old pixels" in to_bytes(same, ".jpg"), "the pixels are not others"
+    assert without_thumbnails(iptc + thumbnail) == iptc
+    for cut in range(15, len(block)):
+        assert b"Ann" in without_thumbnails(block[:cut]) or b"Ann" not in block[:cut]
+    for odd in (b"", b"Photoshop 3.0\0", b"other", block[:-9]):
+        assert without_thumbnails(odd) == odd
+
+
+def test_exif_that_a_tiff_can_only_take_in_part_is_named() -> None:
+    whole = exif_bytes()
+    for cut in (len(whole), len(whole) - 3, 150, 90, 60):
+        picture = from_bytes(jpeg(segment(0xFFE1, whole[:cut])))
+        assert bool(left_out(picture, "a.tif")) is (cut < len(whole))
+        assert not left_out(picture, "a.png")
+    assert left_out(picture, "a.tif") == (
+        "a.tif: TIFF has no place for the damaged part of EXIF: left out; write .png to keep it",
+    )
+    assert not is_whole(b"") and not is_whole(b"II*\0\xff\xff\xff\xff") and not is_whole(b"no EXIF stream")
+
+
+def test_a_tiff_with_damaged_tags_says_so() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "TIFF", description="words of a description", software="program")
+    data = stream.getvalue()
+    assert not from_bytes(data).losses
+    at = next(at for at in range(8, len(data)) if data[at : at + 4] == struct.pack("<HH", 0x010E, 2))
+    damaged = data[: at + 2] + b"\x63" + data[at + 3 :]  # of a type that there is not
+    assert from_bytes(damaged, "a").losses == ("a: damaged tags are left out",)
