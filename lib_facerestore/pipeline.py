@@ -374,8 +374,8 @@ def _result(
     faces = [reports[number] for number in sorted(reports)]
     output = give_back(image, work.picture, work.canvas, faces, options)
     notes = notes_on(work.faces or [], work.plan, options, work.stopped)
-    if output is not image and isinstance(image, Picture):
-        notes += image.losses
+    if isinstance(image, Picture):
+        notes += image.faults if output is image else (*image.faults, *image.losses)
     timings = add_timings(work.detecting, faces)
     return Result(output, as_given(faces, image, work.picture), model, notes, timings, hints)
 

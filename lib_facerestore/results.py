@@ -34,7 +34,7 @@ class Result(Generic[ImageT]):
         image: the picture, with the type, mode, size and depth of the input (larger if `upscale` is above 1).
         faces: reports on all detected faces, in the order of their numbers.
         model: id of the model that the options name, or that auto has chosen.
-        notes: remarks on the whole picture, e.g. that no face was found.
+        notes: remarks on the whole picture, e.g. that no face was found, or that the end of its file is missing.
         timings: seconds by stage; the time of a batch is divided evenly among its faces.
         hints: options that had no effect, or not the usual one, and why.
         failures: models that failed on faces of the picture, which were left alone, and why.

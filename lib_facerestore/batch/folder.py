@@ -229,7 +229,7 @@ def detect_files(
         try:
             if not error:
                 picture = image_files.read_picture(one.source)
-                faces, notes = restorer.detect(picture, options), image_files.unseen(picture)
+                faces, notes = restorer.detect(picture, options), (*picture.faults, *image_files.unseen(picture))
         except (ModelFileError, OptionError):  # not about this file: all others would fail too
             raise
         except Exception as problem:

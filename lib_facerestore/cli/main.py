@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 from collections.abc import Sequence
 
 from .. import __version__
@@ -72,8 +71,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         return int(stop.code or 0)
     level = logging.DEBUG if settings.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    # Pillow's warning about large pictures is for servers; pictures beyond its limit are an error here.
-    warnings.filterwarnings("ignore", r"Image size \(.* pixels\) exceeds limit")
     try:
         return int(settings.run(settings))
     except FaceRestoreError as error:

@@ -12,7 +12,7 @@ import os
 import struct
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from ..errors import InputError
 from .atomic_write import check_target, write_atomically
@@ -21,6 +21,7 @@ from .encode import encode_picture
 from .losses import losses_in
 from .metadata import ONLY_FIRST
 from .modes import from_pil, to_pil
+from .opening import pixels_allowed, strict, unlimited
 from .picture import Encoded, Picture, TextItem, from_array, replace_pixels, to_array
 
 __all__ = [
@@ -61,6 +62,8 @@ WRITABLE_EXTENSIONS: frozenset[str] = frozenset(_FORMATS)
 LOSSY_EXTENSIONS: frozenset[str] = frozenset(suffix for suffix, name in _FORMATS.items() if name in ("JPEG", "WEBP"))
 """Those of the formats that have a quality."""
 PICTURE_EXTENSIONS: frozenset[str] = WRITABLE_EXTENSIONS | {".gif"}
+_DAMAGED = (OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, EOFError, ArithmeticError, struct.error)
+"""What Pillow, OpenCV and tifffile raise for data that they cannot read."""
 
 
 def is_picture_file(path: str | os.PathLike[str]) -> bool:
@@ -76,31 +79,37 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
             that is not supported; names the file and the remedy.
     """
     file = Path(os.fspath(path))
-    return from_bytes(_read_file(file), str(file))
+    with unlimited():
+        return _decoded(_read_file(file), str(file), None)
 
 
 def from_bytes(data: bytes, name: str = "picture") -> Picture:
-    """As `read_picture`, for the content of a file; `name` is its name in messages."""
+    """As `read_picture`, for the content of a file; `name` is its name in messages.
+
+    The data may come from anywhere, so Pillow's limit for the number of pixels holds. `read_picture` does not have it:
+    whoever names a file wants it read, and only the memory sets a limit.
+    """
+    return _decoded(data, name, pixels_allowed())
+
+
+def _decoded(data: bytes, name: str, most_pixels: int | None) -> Picture:
     if not data:
         raise InputError(f"{name}: is empty (0 bytes); get the file again")
     try:
-        picture = decode_picture(data)
-        losses = tuple(f"{name}: {loss}" for loss in picture.losses)
-        for loss in losses:
-            logger.info(loss)
-        # A GIF is never written, so its content is not kept.
-        encoded = None if picture.format == "GIF" else Encoded(data, picture.digest())
-        return dataclasses.replace(picture, losses=losses, encoded=encoded)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{name}: has too many pixels to open safely ({error}); make it smaller first") from error
+        with strict(name):
+            picture = decode_picture(data, most_pixels)
     except UnidentifiedImageError as error:
         raise InputError(f"{name}: is not a picture that can be read; use PNG, JPEG, WebP, TIFF, BMP or GIF") from error
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     except MemoryError as error:
         raise InputError(f"{name}: is too large for this machine's memory; make it smaller first") from error
-    except (OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, EOFError, struct.error) as error:
+    except _DAMAGED as error:
         raise InputError(f"{name}: is truncated or damaged ({error}); get the file again") from error
+    losses, faults = (tuple(f"{name}: {one}" for one in some) for some in (picture.losses, picture.faults))
+    for one in (*losses, *faults):
+        logger.info(one)
+    return dataclasses.replace(picture, losses=losses, faults=faults, encoded=Encoded(data, picture.digest()))
 
 
 def to_bytes(picture: Picture, format: str, quality: int | None = None, name: str = "picture") -> bytes:

@@ -84,6 +84,7 @@ class Picture:
         encoded: content of the file it was read from, until its pixels are replaced. An unchanged picture is written
             as this content, with everything that a Picture cannot hold.
         losses: what the file holds and the Picture does not, such as further frames; each names the file.
+        faults: what is wrong with the file although the Picture could be read from it; each names the file.
 
     Raises:
         InputError: pixels or alpha have another shape or dtype.
@@ -108,6 +109,7 @@ class Picture:
     info: Mapping[str, Any] = field(default_factory=dict, repr=False)
     encoded: Encoded | None = field(default=None, repr=False)
     losses: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_pixels(self.pixels, "pixels")
@@ -137,7 +139,7 @@ class Picture:
         return tuple(
             _checksum(getattr(self, one.name))
             for one in dataclasses.fields(self)
-            if one.name not in ("info", "encoded", "losses")
+            if one.name not in ("info", "encoded", "losses", "faults")
         )
 
 

@@ -7,14 +7,14 @@ Faces that run in parallel use that time. A GPU gets the whole batch at once ins
 from __future__ import annotations
 
 import functools
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import torch
+
+from ..system.memory import CGROUP, free_memory
 
 Restore = Callable[[torch.Tensor], torch.Tensor]
 Todo = SimpleQueue[tuple[torch.Tensor, torch.Tensor]]
@@ -26,9 +26,6 @@ batch takes up to 10 % longer than its faces one by one."""
 
 PIXELS = 2 * 2048**2
 """Most pixels of faces in work at the same time, on all threads together: it limits the memory that is used."""
-
-CGROUP = Path("/sys/fs/cgroup")
-"""Folder in which a Linux container finds its own limits."""
 
 PIXELS_UNSEEN = 2 * 1024**2
 """Used in place of `PIXELS` if the amount of free memory is not known."""
@@ -76,32 +73,8 @@ def run_on_cpu(network: Restore, faces: torch.Tensor, most: int, bytes_a_pixel: 
 
 def pixels_that_fit(bytes_a_pixel: int) -> int:
     """How many pixels of faces may be in work at the same time, given the memory that is free now."""
-    try:
-        import psutil
-
-        free = psutil.virtual_memory().available
-    except Exception:  # psutil is not installed, or does not support this system
-        return PIXELS_UNSEEN
-    return min(PIXELS, min(free, free_in_container(CGROUP)) // bytes_a_pixel)
-
-
-def free_in_container(group: Path) -> int:
-    """Bytes that this process's container may still allocate.
-
-    Args:
-        group: folder of a Linux control group, version 2 (Documentation/admin-guide/cgroup-v2.rst, "Memory").
-
-    Returns:
-        The number of bytes, or `sys.maxsize` if there is no limit or it cannot be read.
-    """
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        lines = (line.split() for line in (group / "memory.stat").read_text().splitlines())
-        files = sum(int(count) for name, count in lines if name == "inactive_file")  # cache, freed on demand
-    except (OSError, ValueError):  # the text "max" means that there is no limit
-        return sys.maxsize
-    return max(0, limit - used + files)
+    free = free_memory(CGROUP)
+    return PIXELS_UNSEEN if free is None else min(PIXELS, free // bytes_a_pixel)
 
 
 def schedule(parts: int, at_once: int, threads: int) -> list[tuple[int, int]]:

@@ -364,3 +364,20 @@ def test_any_error_is_that_files_alone(models: Path, tmp_path: Path, photo: np.n
     missing = FaceRestorer(models, "cpu", detector=tmp_path / "none.pth")
     with pytest.raises(ModelFileError):
         list(batch_folder.detect_files(missing, find_pictures([tmp_path / "in"]).pictures, SMALL))
+
+
+def test_a_file_without_its_end_is_copied_or_restored_and_it_is_said(
+    models: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
+    source = saved(tmp_path / "in" / "a.jpg", Image.fromarray(photo))
+    source.write_bytes(source.read_bytes()[:-2])
+    said = f"{source}: the file ends before its end mark; no pixel of the JPEG is missing"
+    for name, finder in (("same", KnownFaces()), ("other", KnownFaces(*PLACES))):
+        (outcome,) = restored(finder, models, [source], tmp_path / name)
+        assert said in outcome.notes and outcome.copied is (name == "same")
+    rows = list(
+        batch_folder.detect_files(
+            FaceRestorer(models, "cpu", detector=KnownFaces()), find_pictures([source]).pictures, SMALL
+        )
+    )
+    assert [notes for _, _, notes, _ in rows] == [(said,)]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lib_facerestore.errors import InputError
 from lib_facerestore.images import files as image_files
+from lib_facerestore.images import room
 from lib_facerestore.images.files import from_array, is_picture_file, read_picture, replace_pixels, write_picture
 from lib_facerestore.images.metadata import png_chunk
 
@@ -75,7 +76,11 @@ def test_read_errors_name_file_and_remedy(tmp_path: Path, monkeypatch: pytest.Mo
     header = png_chunk(b"IHDR", struct.pack(">LLBBBBB", 60000, 60000, 8, 2, 0, 0, 0))
     bomb = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(b"")) + png_chunk(b"IEND", b"")
     (tmp_path / "bomb.png").write_bytes(bomb)
-    says("bomb.png", "too many pixels")
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "free_memory", lambda: 3 * 2**30)
+        says("bomb.png", "has 60000×60000 pixels, for which about 60.3 GiB of memory are needed, and 3.0 GiB are free")
+    with pytest.raises(InputError, match=r"picture: has too many pixels .*60000×60000, more than 179 megapixels"):
+        image_files.from_bytes(bomb)
     data = bytearray((tmp_path / "whole1.png").read_bytes())
     data[len(data) // 2] ^= 255
     (tmp_path / "flipped.png").write_bytes(data)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from lib_facerestore.errors import FaceRestoreError
 from lib_facerestore.networks import cpu_batches
 from lib_facerestore.networks import load as loading
+from lib_facerestore.system import memory
 
 from ..conftest import small_lite
 
@@ -119,18 +120,18 @@ def test_without_psutil_the_fixed_limit_holds(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert cpu_batches.free_in_container(tmp_path) == sys.maxsize  # no control groups
+    assert memory.free_in_container(tmp_path) == sys.maxsize  # no control groups
     for name, text in (("max", "max"), ("current", "3000"), ("stat", "anon 1500\ninactive_file 500\nslab 9")):
         (tmp_path / f"memory.{name}").write_text(text + "\n")
-    assert cpu_batches.free_in_container(tmp_path) == sys.maxsize
+    assert memory.free_in_container(tmp_path) == sys.maxsize
     (tmp_path / "memory.max").write_text("4000\n")
-    assert cpu_batches.free_in_container(tmp_path) == 1500
+    assert memory.free_in_container(tmp_path) == 1500
     monkeypatch.setattr(cpu_batches, "CGROUP", tmp_path)
     assert cpu_batches.pixels_that_fit(10) == 150
     (tmp_path / "memory.max").write_text("2000\n")
     assert cpu_batches.pixels_that_fit(10) == 0
     (tmp_path / "memory.stat").unlink()
-    assert cpu_batches.free_in_container(tmp_path) == sys.maxsize
+    assert memory.free_in_container(tmp_path) == sys.maxsize
 
 
 def test_faces_too_large_for_any_memory_are_not_in_work_together() -> None:
