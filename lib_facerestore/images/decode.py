@@ -27,6 +27,7 @@ from .room import check_room
 from .tiff import decode_tiff
 from .tiff_kinds import is_tiff
 from .webp_parts import losses_of_webp
+from .xmp_regions import turned_regions
 
 
 def decode_picture(data: bytes, most_pixels: int | None = None) -> Picture:
@@ -80,7 +81,7 @@ def _further(count: int, things: str) -> tuple[str, ...]:
 
 
 def _finish(fields: dict[str, Any], exif: bytes | None, xmp: bytes | None, orientation: int) -> Picture:
-    exif, xmp = exif and exif_upright(exif), xmp and xmp_upright(xmp)
+    exif, xmp = exif and exif_upright(exif), xmp and turned_regions(xmp_upright(xmp), orientation)
     return Picture(**fields, exif=exif or None, xmp=xmp or None, orientation=orientation)
 
 

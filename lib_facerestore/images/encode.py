@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -263,17 +264,19 @@ def _copy_exif(stream: bytes, directory: TiffImagePlugin.ImageFileDirectory_v2) 
     """Copy the tags of an EXIF stream, including its EXIF and GPS directories, to a TIFF directory."""
     exif = Image.Exif()
     try:
-        exif.load(b"Exif\0\0" + stream)
-        for tag, value in exif.items():
-            if tag == 34377 and isinstance(value, bytes):
-                directory[tag] = without_thumbnails(value)
-            elif tag not in TIFF_STRUCTURE and tag not in (0x8769, 0x8825):
-                directory[tag] = value
-        for tag in (0x8769, 0x8825):
-            inner = {key: value for key, value in exif.get_ifd(tag).items() if key != 0xA005}
-            if inner:
-                directory.tagtype[tag] = 4
-                directory[tag] = inner
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `losses_in` names damage
+            exif.load(EXIF_MARK + stream)
+            for tag, value in exif.items():
+                if tag == 34377 and isinstance(value, bytes):
+                    directory[tag] = without_thumbnails(value)
+                elif tag not in TIFF_STRUCTURE and tag not in (0x8769, 0x8825):
+                    directory[tag] = value
+            for tag in (0x8769, 0x8825):
+                inner = {key: value for key, value in exif.get_ifd(tag).items() if key != 0xA005}
+                if inner:
+                    directory.tagtype[tag] = 4
+                    directory[tag] = inner
     except (SyntaxError, KeyError, TypeError, ValueError, struct.error) as error:
         logger.warning("damaged EXIF data: only a part is kept (%s)", error)
 

@@ -120,19 +120,20 @@ def exif_for(tiff: bytes, width: int, height: int, *, thumbnail: bool) -> bytes:
 
     Args:
         tiff: the stream.
-        width: width in pixels, for PixelXDimension if that is present.
-        height: height in pixels, for PixelYDimension if that is present.
+        width: width in pixels, for PixelXDimension and ImageWidth if they are present.
+        height: height in pixels, for PixelYDimension and ImageLength if they are present.
         thumbnail: whether to keep the thumbnail; otherwise the directory that holds it is unlinked.
     """
     order, stream = _byte_order(tiff), bytearray(tiff)
     if not order:
         return tiff
     first = _first_directory(tiff)
-    for pointer, _, _, inner in _slots(tiff, first):
-        for tag, offset, form, _ in _slots(tiff, inner) if pointer == 0x8769 else ():
-            value = {0xA002: width, 0xA003: height}.get(tag)
-            if value is not None and value < 256 ** struct.calcsize(form):
-                struct.pack_into(form, stream, offset, value)
+    slots = list(_slots(tiff, first))
+    inner = [slot for tag, _, _, place in slots if tag == 0x8769 for slot in _slots(tiff, place)]
+    for tag, offset, form, _ in (*slots, *inner):
+        value = {0x0100: width, 0x0101: height, 0xA002: width, 0xA003: height}.get(tag)
+        if value is not None and value < 256 ** struct.calcsize(form):
+            struct.pack_into(form, stream, offset, value)
     if not thumbnail and first + 2 <= len(tiff):
         link = first + 2 + 12 * struct.unpack_from(order + "H", tiff, first)[0]
         if link + 4 <= len(tiff):

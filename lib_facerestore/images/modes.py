@@ -26,6 +26,7 @@ from .metadata import (
 )
 from .picture import Picture, luma
 from .pil_info import bytes_in, dpi_in, transparency_in
+from .xmp_regions import turned_regions
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def from_pil(image: Image.Image, *, upright: bool = True) -> Picture:
     fields = decode_mode(image, orientation if upright else 1)
     if upright:
         exif = exif and exif_upright(exif)
-        xmp = xmp and xmp_upright(xmp)
+        xmp = xmp and turned_regions(xmp_upright(xmp), orientation)
     return Picture(
         **fields,
         format=image.format or "",

@@ -67,7 +67,7 @@ class Picture:
         icc_profile: ICC profile of the *original* mode. The pixels of a CMYK picture are sRGB, its profile is CMYK.
         exif: TIFF stream without the prefix "Exif\\0\\0". Its orientation tag is set to 1, because the pixels are
             upright; all other bytes are those of the file.
-        xmp: XMP packet, its orientation set to 1, without entries for further pictures of the file.
+        xmp: XMP packet, its orientation set to 1 and its regions turned, without entries for further pictures.
         text: PNG text chunks in file order, including "parameters"; XMP is in `xmp` instead.
         dpi: resolution (x, y) in pixels per inch, or None.
         orientation: original value of the EXIF or XMP orientation, 1 to 8.

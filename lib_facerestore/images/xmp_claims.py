@@ -1,17 +1,13 @@
-"""What an XMP packet says of the file around it, such as a video that follows: removed where it is not true.
-
-A packet that is no XML is not changed, since no reader of XMP can read it.
-"""
+"""What an XMP packet says of the file around it, such as a video that follows: removed where it is not true."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from xml.dom import expatbuilder
-from xml.dom.minidom import Attr, Document, Element, Node
-from xml.parsers.expat import ExpatError
+from collections.abc import Callable
+from xml.dom.minidom import Element
 
 from .picture import Picture
+from .xmp_edit import Properties, Spaces, edited, elements, local_name, properties_in, remove, split, text_of, value_in
 
 GAIN_MAP_NAMESPACE = b"hdr-gain-map"
 _GAIN_MAPS = ("http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.apple.com/HDRGainMap/1.0/")
@@ -19,17 +15,19 @@ _CONTAINER = "http://ns.google.com/photos/1.0/container/"
 _CLAIMS = re.compile(
     rb"hdr-gain-map|HDRGainMap|MotionPhoto|MicroVideo|[Cc]ontainer|HasExtendedXMP|self#jumbf|Thumbnails"
 )
+_SIZE = re.compile(rb"((?:exif:Pixel([XY])Dimension|tiff:Image(Width|Length))(?:=[\"']|>)\s*)\d+")
 _Named = Callable[[str, str, str], bool]
 """Whether a property goes, from its namespace, its name without the prefix, and its value ("" for an element's)."""
 
 
 def true_xmp(picture: Picture, format_name: str) -> bytes | None:
-    """The picture's XMP packet, without what is not true of a file that is written anew in this format.
+    """The picture's XMP packet, without what is not true of a file that is written anew in this format,
+    and with the size that is written.
 
     These claims go: a gain map, content credentials in the file, and a thumbnail of other pixels; extended XMP, and a
     video or other data after the picture's end, unless they go along.
     """
-    xmp = picture.xmp
+    xmp = picture.xmp and _with_size(picture.xmp, picture.width, picture.height)
     if not xmp or not _CLAIMS.search(xmp):
         return xmp
     extended = format_name == "JPEG" and has_extended_xmp(picture)
@@ -46,12 +44,19 @@ def true_xmp(picture: Picture, format_name: str) -> bytes | None:
             return b"ftyp" not in follows
         return name == "Directory" and space == _CONTAINER and not follows
 
-    return _edited(xmp, goes, _primary_has_no_length)
+    return _without(xmp, goes, _primary_has_no_length)
+
+
+def _with_size(xmp: bytes, width: int, height: int) -> bytes:
+    """The packet with this size, where it tells one; no other byte changes."""
+    return _SIZE.sub(
+        lambda found: found[1] + b"%d" % (width if found[2] == b"X" or found[3] == b"Width" else height), xmp
+    )
 
 
 def without_pictures(xmp: bytes) -> bytes:
     """The packet without its entries (Container:Directory) for pictures after the first one of the file."""
-    return _edited(xmp, lambda space, name, value: False, _drop_pictures) if b"ontainer" in xmp else xmp
+    return _without(xmp, lambda space, name, value: False, _drop_pictures) if b"ontainer" in xmp else xmp
 
 
 def has_extended_xmp(picture: Picture) -> bool:
@@ -77,122 +82,57 @@ def claims_video(picture: Picture) -> bool:
     return b"ftyp" in head or (b"ftyp" in picture.trailer and (b"MotionPhoto" in xmp or b"MicroVideo" in xmp))
 
 
-def _edited(xmp: bytes, goes: _Named, change: Callable[[Element], bool]) -> bytes:
+def _without(xmp: bytes, goes: _Named, change: Callable[[Element], bool]) -> bytes:
     """The packet without the properties that go, its directory changed by `change`; the same bytes if nothing is."""
-    if b"<!DOCTYPE" in xmp:  # it may define entities without end
-        return xmp
-    try:
-        document = expatbuilder.parseString(xmp.strip(b"\0"), namespaces=False)
-        if not _change(document, goes, change):
-            return xmp
-        return "\n".join(node.toxml() for node in document.childNodes).encode("utf-8", "replace")
-    except (ExpatError, ValueError, LookupError, RecursionError):
-        return xmp
 
-
-def _change(document: Document, goes: _Named, change: Callable[[Element], bool]) -> bool:
-    """Do to the document what `_edited` does to the packet; returns whether anything changed."""
-    spaces = _namespaces(document)
-    changed = False
-    for element in list(_elements(document)):
+    def apply(element: Element, spaces: Spaces) -> bool:
+        changed = False
         for attribute in list(element.attributes.values()):
             declared = attribute.name.startswith("xmlns:")
             if (declared and attribute.value in _GAIN_MAPS and goes(attribute.value, "", "")) or (
-                not declared and goes(*_split(attribute.name, spaces), attribute.value)
+                not declared and goes(*split(attribute.name, spaces), attribute.value)
             ):
-                element.removeAttribute(attribute.name)
+                remove(attribute)
                 changed = True
-        space, name = _split(element.tagName, spaces)
-        if goes(space, name, _text(element)):
-            _remove(element)
-            changed = True
-        elif name == "Directory" and space == _CONTAINER:
-            changed = change(element) or changed
-    return changed
+        space, name = split(element.tagName, spaces)
+        if goes(space, name, text_of(element)):
+            remove(element)
+            return True
+        if name == "Directory" and space == _CONTAINER:
+            return change(element) or changed
+        return changed
 
-
-def _namespaces(document: Document) -> dict[str, str]:
-    """The namespaces of all prefixes that the packet declares."""
-    names: dict[str, str] = {}
-    for element in _elements(document):
-        for attribute in element.attributes.values():
-            if attribute.name.startswith("xmlns:"):
-                names[attribute.name[6:]] = attribute.value
-    return names
-
-
-def _split(name: str, spaces: dict[str, str]) -> tuple[str, str]:
-    prefix, _, local = name.rpartition(":")
-    return spaces.get(prefix, ""), local
-
-
-def _local(name: str) -> str:
-    return name.rpartition(":")[2]
-
-
-def _elements(node: Node) -> Iterator[Element]:
-    yield from node.getElementsByTagName("*")  # type: ignore[attr-defined]
-
-
-def _text(element: Element) -> str:
-    return "".join(node.data for node in element.childNodes if node.nodeType == Node.TEXT_NODE)
-
-
-def _remove(element: Element) -> None:
-    if element.parentNode is not None:
-        element.parentNode.removeChild(element)
-
-
-def _item_values(item: Element) -> dict[str, list[Attr | Element]]:
-    """The properties of an entry of a directory by their names without the prefix."""
-    values: dict[str, list[Attr | Element]] = {}
-    for element in (item, *_elements(item)):
-        values.setdefault(_local(element.tagName), []).append(element)
-        for attribute in element.attributes.values():
-            values.setdefault(_local(attribute.name), []).append(attribute)
-    return values
-
-
-def _value(values: dict[str, list[Attr | Element]], name: str) -> str:
-    for node in values.get(name, []):
-        return (node.value if isinstance(node, Attr) else _text(node)).strip()
-    return ""
-
-
-def _drop_properties(values: dict[str, list[Attr | Element]], *names: str) -> bool:
-    found = [node for name in names for node in values.get(name, [])]
-    for node in found:
-        if isinstance(node, Attr):
-            node.ownerElement.removeAttribute(node.name)  # type: ignore[union-attr]
-        else:
-            _remove(node)
-    return bool(found)
+    return edited(xmp, apply)
 
 
 def _items(directory: Element) -> list[Element]:
-    return [element for element in _elements(directory) if _local(element.tagName) == "li"]
+    return [element for element in elements(directory) if local_name(element.tagName) == "li"]
+
+
+def _drop(found: Properties, *names: str) -> bool:
+    nodes = [node for name in names for node in found.get(name, [])]
+    for node in nodes:
+        remove(node)
+    return bool(nodes)
 
 
 def _primary_has_no_length(directory: Element) -> bool:
     """The first picture is written with another length, which need not be told."""
-    changed = False
-    for item in _items(directory):
-        values = _item_values(item)
-        if _value(values, "Semantic") == "Primary":
-            changed = _drop_properties(values, "Length") or changed
-    return changed
+    items = [properties_in(item) for item in _items(directory)]
+    dropped = [_drop(item, "Length") for item in items if value_in(item, "Semantic") == "Primary"]
+    return any(dropped)
 
 
 def _drop_pictures(directory: Element) -> bool:
     left = 0
     for item in _items(directory):
-        values = _item_values(item)
-        if _value(values, "Semantic") == "Primary":
-            _drop_properties(values, "Length", "Padding")  # the padding was before the second picture
-        elif _value(values, "Mime").startswith("image/") or _value(values, "Semantic") == "GainMap":
-            _remove(item)
+        found = properties_in(item)
+        if value_in(found, "Semantic") == "Primary":
+            _drop(found, "Length", "Padding")  # the padding was before the second picture
+        elif value_in(found, "Mime").startswith("image/") or value_in(found, "Semantic") == "GainMap":
+            remove(item)
         else:
             left += 1
     if not left:
-        _remove(directory)
+        remove(directory)
     return True

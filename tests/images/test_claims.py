@@ -13,10 +13,12 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from lib_facerestore.images.exif_check import is_whole
-from lib_facerestore.images.files import from_array, from_bytes, left_out, read_picture, to_bytes
+from lib_facerestore.images.files import from_array, from_bytes, left_out, read_picture, replace_pixels, to_bytes
 from lib_facerestore.images.jpeg_parts import read_parts, scan_jpeg
+from lib_facerestore.images.metadata import upright
 from lib_facerestore.images.photoshop import without_thumbnails
 from lib_facerestore.images.xmp_claims import true_xmp
+from lib_facerestore.images.xmp_regions import turned_regions
 
 from .blocks import (
     CAMERA,
@@ -233,3 +235,52 @@ def test_a_tiff_with_damaged_tags_says_so() -> None:
     at = next(at for at in range(8, len(data)) if data[at : at + 4] == struct.pack("<HH", 0x010E, 2))
     damaged = data[: at + 2] + b"\x63" + data[at + 3 :]  # of a type that there is not
     assert from_bytes(damaged, "a").losses == ("a: damaged tags are left out",)
+
+
+AREA = 'xmlns:stArea="http://ns.adobe.com/xmp/sType/Area#" xmlns:mwg-rs="http://www.metadataworkinggroup.com/schemas/regions/"'
+REGIONS = (
+    '<mwg-rs:AppliedToDimensions stDim:w="32" stDim:h="24" stDim:unit="pixel"/>'
+    '<mwg-rs:Area stArea:x="{x}" stArea:y="{y}" stArea:w="0.25" stArea:h="0.5" stArea:unit="normalized"/>'
+    "<mwg-rs:Area><stArea:x>0.5</stArea:x><stArea:y>{y}</stArea:y></mwg-rs:Area>"
+)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_regions_of_faces_turn_with_the_picture(orientation: int) -> None:
+    pixels = np.zeros((24, 32, 3), np.uint8)
+    pixels[6, 4] = 255  # the middle of this pixel is the middle of the region
+    xmp = xmp_segment(AREA, REGIONS.format(x=4.5 / 32, y=6.5 / 24))
+    picture = from_bytes(jpeg(segment(0xFFE1, exif_bytes(orientation)), xmp, pixels=pixels))
+    after = to_bytes(touched(picture), ".png")
+    y, x = np.unravel_index(int(upright(pixels, orientation)[:, :, 0].argmax()), (picture.height, picture.width))
+    place = [float(number) for number in re.findall(rb'stArea:[xy]="([0-9.]+)"', after)]
+    assert place == pytest.approx([(x + 0.5) / picture.width, (y + 0.5) / picture.height], abs=1e-5)
+    sides = (b'w="0.5" stArea:h="0.25"', b'w="24" stDim:h="32"')
+    assert all((side in after) is (orientation > 4) for side in sides)
+    assert len(re.findall(rb"<stArea:[xy]>[0-9.]+</stArea:[xy]>", after)) == 2
+
+
+def test_odd_regions_stay() -> None:
+    for inner in (
+        '<a:Area stArea:x="some" stArea:y="1"/>',
+        '<a:Area stArea:x="3" stArea:y="4" stArea:unit="pixel"/>',
+        "<a:Area/>",
+    ):
+        assert turned_regions(packet(AREA, inner), 6) == packet(AREA, inner)
+
+
+def test_xmp_and_exif_tell_the_size_that_is_written() -> None:
+    told = (
+        'exif:PixelXDimension="32" exif:PixelYDimension="24" tiff:ImageWidth="32"',
+        "<tiff:ImageLength>24</tiff:ImageLength>",
+    )
+    exif = Image.Exif()
+    exif[0x0100], exif[0x0101], exif[0x0112] = 32, 24, 6
+    picture = from_bytes(jpeg(segment(0xFFE1, exif.tobytes()), xmp_segment(*told)))
+    larger = replace_pixels(picture, np.zeros((64, 48, 3), np.uint8))
+    for target in (".jpg", ".png", ".webp"):
+        after = to_bytes(larger, target)
+        for one in (b'PixelXDimension="48"', b'PixelYDimension="64"', b'ImageWidth="48"', b"<tiff:ImageLength>64<"):
+            assert one in after
+        found = Image.open(io.BytesIO(after)).getexif()
+        assert (found[0x0100], found[0x0101]) == (48, 64)
