@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
 import platform
+from dataclasses import replace
 
 from ..catalogue import Store, default_models_folder, known_model, known_models, misfit_message
 from ..errors import FaceRestoreError
+from ..system.torch_versions import reinstall_torchvision
 from ..wording import pip_install
 from .findings import FILE_OF, Finding
-from .packages import PACKAGES, Package
+from .installs import PARTS_ONLY, clashes, explain, too_new_a_python, torch_build, version
+from .packages import PACKAGES, Package, package_of_module
 from .verdict import verdict
 
 _HELPERS = (
@@ -23,23 +25,19 @@ _HELPERS = (
 """Models that are used if they are installed, and what is used otherwise."""
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def examine(store: Store | None, device: str = "auto") -> list[Finding]:
+def examine(store: Store | None, device: str = "auto", everything: bool = True) -> list[Finding]:
     """Examine this machine. Faults are not raised but reported as findings; the last one is the verdict.
 
     Args:
         store: the model folders; None if they cannot be found.
         device: name of the device.
+        everything: whether packages that only comparisons with the original networks use get a line each.
     """
     system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     findings = [Finding("system", "ok", system)]
-    findings += [_package(package) for package in PACKAGES]
+    findings += [_package(package) for package in PACKAGES if everything or not package.compared]
+    findings += [] if everything else [_compared()]
+    findings += clashes()
     findings.append(_device(device))
     findings += _models(store) if store else [_no_folder()]
     return [*findings, verdict(findings, store, device)]
@@ -54,26 +52,63 @@ def _no_folder() -> Finding:
         return Finding("model folder", "broken", str(error), remedy)
 
 
+def _compared() -> Finding:
+    """One line for all packages that only comparisons use."""
+    missing = [package.name for package in PACKAGES if package.compared and not version(package.name)]
+    what = f"not here: {', '.join(missing)}" if missing else "all here"
+    return Finding("for comparisons only", "ok", f"{what}; `facerestore doctor --all` says more")
+
+
 def _package(package: Package) -> Finding:
     """Whether a package is installed and can be imported."""
-    version = _version(package.name)
-    if version and not package.tried:
-        return Finding(package.name, "ok", version)
+    name = next((name for name in (package.name, *package.others) if version(name)), package.name)
+    there = version(name)
+    if there and not package.tried:
+        return Finding(package.name, "ok", _shown(package, name, there))
     try:
         if package.torchvision:
             from ..system import facexlib_import
 
             facexlib_import.prepare()
         found = importlib.import_module(package.module)
+        if getattr(found, "__file__", "") is None:  # a folder without code, which a failed pip leaves
+            raise ImportError(PARTS_ONLY)
     except Exception as error:  # a broken package may raise anything
-        if version:
-            remedy = f"{package.install} --force-reinstall"
-            return Finding(
-                package.name, "broken", f"cannot be imported ({error}); needed for {package.purpose}", remedy
-            )
+        absent = isinstance(error, ModuleNotFoundError) and error.name == package.module
+        if there or not absent:
+            return _broken(replace(package, name=name), error)
         detail = f"needed for {package.purpose}" + (f"; without it, {package.without}" if package.without else "")
-        return Finding(package.name, "missing" if package.role == "required" else "note", detail, package.install)
-    return Finding(package.name, "ok", version or str(getattr(found, "__version__", "version unknown")))
+        remedy = package.install + too_new_a_python()
+        return Finding(package.name, "missing" if package.role == "required" else "note", detail, remedy)
+    return Finding(package.name, "ok", _shown(package, name, there or str(getattr(found, "__version__", "no version"))))
+
+
+def _shown(package: Package, name: str, version: str) -> str:
+    return version if name == package.name else f"{version} ({name})"
+
+
+def _broken(package: Package, error: Exception) -> Finding:
+    if isinstance(error, FaceRestoreError):  # of `prepare`
+        detail = f"cannot be imported, because torchvision cannot be; needed for {package.purpose}"
+        return Finding(package.name, "broken", detail, reinstall_torchvision())
+    what, remedy = explain(error, package)
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    if "torchvision::" in str(error) and _can_be_prepared():
+        detail = f"{what} ({reason}); Face Restore works around it, other programs may not"
+        return Finding(package.name, "note", detail, remedy)
+    remedy = remedy or (package.again if package.module in ("torch", "torchvision") else "")
+    detail = f"cannot be imported{': ' + what if what else ''} ({reason}); needed for {package.purpose}"
+    return Finding(package.name, "broken", detail, remedy or f"{package.install} --force-reinstall")
+
+
+def _can_be_prepared() -> bool:
+    from ..system import facexlib_import
+
+    try:
+        facexlib_import.prepare()
+    except Exception:  # as in `_package`
+        return False
+    return True
 
 
 def _device(name: str) -> Finding:
@@ -82,11 +117,15 @@ def _device(name: str) -> Finding:
 
         device = choose_device(name)
     except Exception as error:  # as in `_package`: torch may be broken
-        return Finding("device", "broken", str(error), "choose --device cpu")
+        package = package_of_module("torch")
+        what, remedy = explain(error, package) if package else ("", "")
+        return Finding("device", "broken", f"{what} ({error})" if what else str(error), remedy or "choose --device cpu")
     import torch
 
     what = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    return Finding("device", "ok", f"{device} ({what}), precision float32")
+    why, remedy = torch_build(torch.version.cuda, torch.version.hip, torch.cuda.is_available())
+    detail = f"{device} ({what}), precision float32"
+    return Finding("device", "note" if why else "ok", f"{detail}; {why}" if why else detail, remedy)
 
 
 def _closed(sentence: str) -> Finding:

@@ -15,6 +15,7 @@ def add_command(commands: Commands) -> None:
     help_text = "show what is installed, what is missing, and how to get it"
     ends = "Exit code: 0 if faces can be restored and nothing that is needed or installed is missing or broken, else 1."
     parser = commands.add_parser("doctor", help=help_text, parents=[common()], epilog=ends)
+    parser.add_argument("--all", action="store_true", help="also each package that only comparisons use")
     parser.set_defaults(run=run)
 
 
@@ -28,7 +29,7 @@ def run(settings: argparse.Namespace) -> int:
     store = None
     with contextlib.suppress(FaceRestoreError):  # `examine` says why
         store = store_of(settings)
-    *findings, verdict = examine(store, settings.device)
+    *findings, verdict = examine(store, settings.device, settings.all)
     if settings.json:
         print_json([vars(finding) for finding in (*findings, verdict)])
     else:

@@ -85,12 +85,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         logger.debug("failed", exc_info=True)
         print_error(error)
         return FAILED
-    except ModuleNotFoundError as error:
-        from ..checks.packages import package_of
+    except ImportError as error:
+        from ..checks.installs import explained_import
 
-        package = package_of(error)
-        if package is None:
+        explained = explained_import(error)
+        if not explained:
             raise
         logger.debug("failed", exc_info=True)
-        print_error(f"the package {package.name} is missing; it is needed for {package.purpose}: {package.install}")
+        print_error(explained)
         return FAILED

@@ -257,9 +257,12 @@ def load_upscaler(source: str | Path | State, device: str | torch.device = "cpu"
 def _import_spandrel(name: str) -> ModuleType:
     try:
         facexlib_import.prepare()  # spandrel imports torchvision, which fails on some machines without this
+    except FaceRestoreError as error:  # it has the remedy; spandrel itself may be well
+        raise ModelFileError(f"{name}: upscalers need torchvision, and {error}, or choose upscaler none.") from error
+    try:
         return importlib.import_module("spandrel")
     except Exception as error:  # a broken optional package may raise anything at import
-        if not isinstance(error, (ImportError, FaceRestoreError)):
+        if not isinstance(error, ImportError):
             logger.debug("spandrel fails at import", exc_info=True)
         raise ModelFileError(
             f"{name}: upscalers are read by the package spandrel, which cannot be imported ({error}); install it with "

@@ -26,6 +26,7 @@ import torch
 
 from ..errors import FaceRestoreError
 from ..wording import pip_install
+from .torch_versions import reinstall_torchvision
 
 logger = logging.getLogger(__name__)
 
@@ -108,12 +109,14 @@ def _import_torchvision() -> types.ModuleType:
         return importlib.import_module("torchvision")
     except ImportError as error:
         raise FaceRestoreError(
-            f"torchvision cannot be imported ({error}); install the torchvision that belongs to torch "
-            f"{torch.__version__}, see https://pytorch.org"
+            f"torchvision cannot be imported ({error}); install the one that belongs to torch {torch.__version__}: "
+            f"`{reinstall_torchvision()}`"
         ) from error
     except RuntimeError as error:
         if "torchvision::" not in str(error):
-            raise FaceRestoreError(f"torchvision fails at import: {error}") from error
+            raise FaceRestoreError(
+                f"torchvision cannot be imported ({error}); install it again: `{reinstall_torchvision()}`"
+            ) from error
         logger.debug("torchvision's compiled part is missing (%s); defining its operators", error)
     for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
         del sys.modules[name]
@@ -122,8 +125,8 @@ def _import_torchvision() -> types.ModuleType:
         return importlib.import_module("torchvision")
     except Exception as error:
         raise FaceRestoreError(
-            f"torchvision fails at import even with its operators defined: {error}; install the torchvision that "
-            f"belongs to torch {torch.__version__}, see https://pytorch.org"
+            f"torchvision cannot be imported, even with its operators defined ({error}); install the one that belongs "
+            f"to torch {torch.__version__}: `{reinstall_torchvision()}`"
         ) from error
 
 

@@ -137,3 +137,5 @@ def test_what_is_only_compared_with_comes_without_its_dependencies(
     found = findings(tmp_path)[name]
     assert found.status == "note" and found.remedy == pip_install("--no-deps", name)
     assert "comparing" in found.detail
+    (line,) = (row for row in doctor.examine(None, "cpu", everything=False) if name in row.subject + row.detail)
+    assert (line.status, line.remedy) == ("ok", "") and "doctor --all" in line.detail
