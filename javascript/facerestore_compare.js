@@ -1,4 +1,7 @@
-/* Face Restore, the panel below a gallery: one picture before and after under a slider, and its faces.
+/* Face Restore, the panel below a gallery and its buttons: one picture before and after under a slider.
+ *
+ * It is folded to one line until the user opens it, and not shown where no face was restored. A setting of the WebUI has
+ * it open, or switches it off.
  *
  * The slider is a range input that lies, unseen, over the whole picture: mouse, touch and keyboard (arrows, page keys,
  * Home, End) are the browser's own, and all places are shares of the picture, so no zoom or resize can displace it.
@@ -15,7 +18,13 @@
         return `${(100 * share).toFixed(3)}%`;
     }
 
-    /** `act` has toggle(number) and turn(step), which asks for the next or the previous picture. */
+    /** What the setting says: "closed", "open" or "off". */
+    function wanted() {
+        const settings = typeof opts === "object" && opts ? opts : {};
+        return settings.facerestore_compare || "closed";
+    }
+
+    /** `act` has turn(step), which asks for the next or the previous picture. */
     function createCompare(tab, act) {
         const make = parts.page.make;
         const after = make("img", {class: "facerestore-after", alt: "After", draggable: "false"});
@@ -33,14 +42,6 @@
             make("div", {class: "facerestore-handle", "aria-hidden": "true"}, make("span", {text: "⇆"})),
             slider
         );
-        const row = parts.faces.createRow(act.toggle, (face) => {
-            outline.hidden = !face;
-            if (!face) return;
-            const [x0, y0, x1, y1] = face.box;
-            Object.assign(outline.style, {
-                left: percent(x0), top: percent(y0), width: percent(x1 - x0), height: percent(y1 - y0),
-            });
-        });
         const count = make("span", {class: "facerestore-count"});
         const plain = {type: "button", class: "facerestore-button"};
         const back = make("button", {...plain, text: "‹", "aria-label": "Previous picture"});
@@ -48,17 +49,15 @@
         const pager = make("span", {class: "facerestore-pager", hidden: ""}, back, count, on);
         const note = make("span", {class: "facerestore-status", role: "status"});
         const element = make(
-            "section",
-            {
-                class: "facerestore facerestore-compare", id: `facerestore_${tab}_compare`, hidden: "",
-                "aria-label": "Face Restore: before / after",
-            },
+            "details", {class: "facerestore facerestore-compare", id: `facerestore_${tab}_compare`, hidden: ""},
             make(
-                "div", {class: "facerestore-bar"},
-                make("span", {class: "facerestore-title", text: "Face Restore: before / after"}), pager, note
+                "summary", {class: "facerestore-bar"},
+                make("span", {class: "facerestore-title", text: "Face Restore: before / after"}), note
             ),
-            stage, row.element
+            make("div", {class: "facerestore-bar facerestore-turn"}, pager),
+            stage
         );
+        let fresh = true; // the WebUI's settings are known only when the first picture is shown
 
         function place() {
             const value = Number(slider.value);
@@ -86,24 +85,36 @@
         place();
         return {
             element,
-            press: row.press,
             hide() {
                 element.hidden = true;
             },
+            /** Outline a face of the picture; null for none. */
+            outline(face) {
+                outline.hidden = !face;
+                if (!face) return;
+                const [x0, y0, x1, y1] = face.box;
+                Object.assign(outline.style, {
+                    left: percent(x0), top: percent(y0), width: percent(x1 - x0), height: percent(y1 - y0),
+                });
+            },
+            /** Show a picture, unless none of its faces was restored. */
             show(picture, index, total) {
+                const done = picture.faces.filter((face) => face.applied).length;
+                element.hidden = done === 0 || wanted() === "off";
+                if (element.hidden) return;
+                if (fresh) element.open = wanted() === "open";
+                fresh = false;
                 before.src = picture.before;
                 after.src = picture.after;
                 stage.style.setProperty("--facerestore-aspect", String(picture.width / picture.height));
                 stage.style.setProperty("--facerestore-width", `${picture.width}px`);
                 outline.hidden = true;
-                row.fill(picture.faces);
                 pager.hidden = total < 2;
                 count.textContent = `${index + 1} / ${total}`;
-                const done = picture.faces.filter((face) => face.applied).length;
-                const counts = ["restored:", done, "left alone:", picture.faces.length - done];
-                const texts = picture.message ? [picture.message] : counts;
+                const left = picture.faces.length - done;
+                const counts = ["restored:", done, ...(left ? ["·", "left alone:", left] : [])];
+                const texts = picture.message ? [...counts, "·", picture.message] : counts;
                 note.replaceChildren(...texts.map((text) => make("span", {text})));
-                element.hidden = false;
             },
         };
     }

@@ -63,10 +63,8 @@
             face.reason ? make("span", {class: "facerestore-reason", text: face.reason}) : null
         );
         button.addEventListener("click", () => toggle(face.number));
-        if (look) {
-            for (const name of ["mouseenter", "focus"]) button.addEventListener(name, () => look(face));
-            for (const name of ["mouseleave", "blur"]) button.addEventListener(name, () => look(null));
-        }
+        for (const name of ["mouseenter", "focus"]) button.addEventListener(name, () => look(face));
+        for (const name of ["mouseleave", "blur"]) button.addEventListener(name, () => look(null));
         return button;
     }
 
@@ -89,10 +87,10 @@
 
     /** The strip below the accordion's controls: a button that finds faces, All and None, a status line, the row.
      *
-     * `act` has detect(), toggle(number), all() and none().
+     * `act` has detect(), toggle(number), all(), none(), and look(face or null) while one is pointed at.
      */
     function createStrip(tab, act) {
-        const row = createRow(act.toggle, null);
+        const row = createRow(act.toggle, act.look);
         const plain = {type: "button", class: "facerestore-button"};
         const detect = make("button", {...plain, id: `facerestore_${tab}_detect`, text: "Detect faces"});
         const all = make("button", {...plain, text: "All", hidden: "", title: "Restore every face"});

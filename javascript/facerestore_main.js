@@ -14,6 +14,7 @@
     const PATIENCE = 120000; // milliseconds until "Detect faces" gives up waiting for an answer
     const SETTLE = 250; // milliseconds in which a page or a gallery may go on changing before it is looked at
     const INPUT = "Input picture";
+    const LAST = "Last run";
     const SAME_PICTURE = 12; // mean difference, in levels, below which two small pictures show the same
     const tabs = new Map();
 
@@ -32,17 +33,12 @@
         };
         const strip = parts.faces.createStrip(name, {
             detect,
-            toggle: (number) => toggle(number, state.faces),
+            toggle,
+            look: (face) => panel.outline(state.source === LAST ? face : null),
             all: () => write(state.faces, state.faces),
             none: () => write([], state.faces),
         });
-        const panel = parts.compare.createCompare(name, {turn, toggle: (number) => toggle(number, shown())});
-
-        /** The faces of the panel's picture, which may be others than those of the strip. */
-        function shown() {
-            const picture = state.pictures[state.index];
-            return picture ? picture.faces : [];
-        }
+        const panel = parts.compare.createCompare(name, {turn});
 
         function chosen(faces) {
             return parts.faces.included(page.text(ids.faces), faces);
@@ -50,7 +46,6 @@
 
         function press() {
             strip.press(chosen(state.faces));
-            panel.press(chosen(shown()));
         }
 
         function describe() {
@@ -69,7 +64,8 @@
             press();
         }
 
-        function toggle(number, faces) {
+        function toggle(number) {
+            const faces = state.faces;
             const numbers = chosen(faces);
             if (!numbers.delete(number)) numbers.add(number);
             write(faces.filter((face) => numbers.has(face.number)), faces);
@@ -128,7 +124,7 @@
             state.index = Math.max(0, Math.min(state.pictures.length - 1, index));
             const picture = state.pictures[state.index];
             panel.show(picture, state.index, state.pictures.length);
-            setFaces(picture.faces, "Last run");
+            setFaces(picture.faces, LAST);
         }
 
         function turn(step) {
@@ -225,8 +221,8 @@
             const gallery = page.gallery(name);
             if (!gallery) return;
             if (!panel.element.isConnected) {
-                const container = page.find(`${name}_gallery_container`);
-                (container || gallery).after(panel.element);
+                const above = [`image_buttons_${name}`, `${name}_gallery_container`].map(page.find).find(Boolean);
+                (above || gallery).after(panel.element);
             }
             if (state.gallery !== gallery) {
                 state.gallery = gallery;

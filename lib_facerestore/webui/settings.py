@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 SECTION = ("facerestore", "Face Restore")
 PREFIX = "facerestore_"
+COMPARE = ("closed", "open", "off")
 DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps", "xpu")
 
 
@@ -37,6 +38,8 @@ class Settings:
         offline: whether downloads are refused.
         mirror: another address for huggingface.co, "" for none.
         accordion_open: whether the accordion starts open.
+        compare: the before/after panel below the gallery: "closed" until it is opened, "open", or "off". The page's
+            scripts read it themselves.
         in_restorers: whether the models are offered in the WebUI's own "Face restoration".
     """
 
@@ -48,6 +51,7 @@ class Settings:
     offline: bool = False
     mirror: str = ""
     accordion_open: bool = False
+    compare: str = "closed"
     in_restorers: bool = True
 
 
@@ -88,6 +92,10 @@ ROWS: tuple[_Row, ...] = (
         "another address for https://huggingface.co; empty takes the environment variable HF_ENDPOINT, if there is one",
     ),
     _Row("accordion_open", "Accordion starts open", False, "in txt2img and img2img; needs Reload UI"),
+    _Row(
+        "compare", "Before/after below the gallery", "closed",
+        "closed shows one line, which opens; nothing is shown where no face was restored", COMPARE,
+    ),
     _Row(
         "in_restorers", "Offer the models in the WebUI's own Face restoration", True,
         "every usable model appears in Settings → Face restoration and in the API's list",
@@ -161,6 +169,7 @@ def read(values: Mapping[str, object] | None = None) -> Settings:
             found[row.name] = value.strip() if isinstance(value, str) else row.default
     found["folders"] = _folders(found["folders"])
     found["precision"] = found["precision"].lower() if found["precision"].lower() in PRECISIONS else "auto"
+    found["compare"] = found["compare"] if found["compare"] in COMPARE else "closed"
     for name in ("default_model", "device"):
         found[name] = found[name] or "auto"
     return Settings(**found)

@@ -85,6 +85,8 @@ def make_tab(tab: str, with_input: bool) -> None:
                 gallery = gr.Gallery(
                     label="Output", show_label=False, elem_id=f"{tab}_gallery", columns=4, preview=True, height=420
                 )
+            with gr.Row(elem_id=f"image_buttons_{tab}"):
+                gr.Button("Save")
             seen = gr.Textbox("", label="Faces box, as the server sees it", elem_id=f"{tab}_seen")
             generate = gr.Button("Generate", elem_id=f"{tab}_generate")
             plain = gr.Button("Generate without", elem_id=f"{tab}_generate_plain")

@@ -38,22 +38,22 @@ class Page(Elements):
     def faces(self) -> str:
         return self.box.get_property("value")
 
-    def pressed(self, part: str = "picker") -> dict[str, str]:
-        """The faces of the strip ("picker") or of the panel ("compare"): number → aria-pressed."""
-        rule = f"#facerestore_{self.tab}_{part} .facerestore-face"
+    def pressed(self) -> dict[str, str]:
+        """The faces of the strip: number → aria-pressed."""
+        rule = f"#facerestore_{self.tab}_picker .facerestore-face"
         return self.js(
             "return Object.fromEntries([...document.querySelectorAll(arguments[0])].map((b) =>"
             " [b.querySelector('.facerestore-number').textContent, b.getAttribute('aria-pressed')]))", rule
         )  # fmt: skip
 
-    def chosen(self, part: str = "picker") -> str:
-        return "".join(number for number, on in self.pressed(part).items() if on == "true")
+    def chosen(self) -> str:
+        return "".join(number for number, on in self.pressed().items() if on == "true")
 
     def status(self) -> str:
         return self.one(f"#facerestore_{self.tab}_picker .facerestore-status").text
 
-    def face(self, number: int, part: str = "picker") -> str:
-        return f"#facerestore_{self.tab}_{part} .facerestore-face[data-number='{number}']"
+    def face(self, number: int) -> str:
+        return f"#facerestore_{self.tab}_picker .facerestore-face[data-number='{number}']"
 
     def panel_shown(self) -> bool:
         return any(element.is_displayed() for element in self.all(f"#facerestore_{self.tab}_compare"))
@@ -61,7 +61,8 @@ class Page(Elements):
     def generate(self) -> None:
         self.click(f"#{self.tab}_generate")
         until(self.panel_shown, "the panel")
-        until(lambda: len(self.pressed("compare")) == 3, "the panel's faces")
+        until(lambda: len(self.pressed()) == 3, "the strip's faces")
+        self.js("document.querySelector(arguments[0]).open = true", f"#facerestore_{self.tab}_compare")
 
     def detect(self) -> None:
         row = self.one(f"#facerestore_{self.tab}_picker .facerestore-row")

@@ -90,7 +90,7 @@ def test_strip_by_mouse_and_keyboard(page: Callable[..., Page]) -> None:
     assert it.pressed() == {"1": "true", "2": "true", "3": "true"} and it.faces == "all"
     assert "120 px" in it.one(it.face(1)).text
     it.click(it.face(2))
-    assert it.faces == "1,3" and it.chosen() == "13" and it.chosen("compare") == "13"
+    assert it.faces == "1,3" and it.chosen() == "13"
     keys(it, it.face(3), Keys.SPACE)
     assert it.faces == "1" and it.chosen() == "1"
     keys(it, it.face(3), Keys.ENTER)
@@ -105,7 +105,7 @@ def test_none_all_and_typing(page: Callable[..., Page]) -> None:
     it.detect()
     _, all_, none = it.all("#facerestore_txt2img_picker .facerestore-button")
     none.click()
-    assert it.chosen() == it.chosen("compare") == "" and it.faces == "none" and "none is chosen" in it.status()
+    assert it.chosen() == "" and it.faces == "none" and "none is chosen" in it.status()
     it.click(it.face(2))
     assert it.chosen() == "2" and it.faces == "2"
     it.click(it.face(2))
@@ -187,8 +187,8 @@ def test_faces_of_the_run(page: Callable[..., Page]) -> None:
     it = page()
     it.generate()
     for number, pictures in ((1, 2), (2, 2), (3, 1)):
-        assert len(it.all(it.face(number, "compare") + " img")) == pictures
-    skipped = it.one(it.face(3, "compare"))
+        assert len(it.all(it.face(number) + " img")) == pictures
+    skipped = it.one(it.face(3))
     assert "50 px is below Smallest face 64" in skipped.text
     assert skipped.get_attribute("aria-label") == "Face 3, 50 px, 50 px is below Smallest face 64"
     ticks = [it.js("return getComputedStyle(document.querySelector(arguments[0]), '::before').content",
@@ -196,12 +196,28 @@ def test_faces_of_the_run(page: Callable[..., Page]) -> None:
     assert "✓" in ticks[0] and "✓" not in ticks[1]
     outline = it.one("#facerestore_txt2img_compare .facerestore-outline")
     assert not outline.is_displayed()
-    it.js("arguments[0].focus()", it.one(it.face(2, "compare")))
+    it.js("arguments[0].focus()", it.one(it.face(2)))
     assert outline.is_displayed() and outline.get_attribute("style").startswith("left: 39.06")
-    it.click(it.face(2, "compare"))
-    assert it.faces == "1,3" and it.chosen("picker") == "13"
+    it.click(it.face(2))
+    assert it.faces == "1,3" and it.chosen() == "13"
     it.generate()
-    assert it.chosen("compare") == "13"  # the choice outlives the run
+    assert it.chosen() == "13"  # the choice outlives the run
+
+
+def test_the_panel_is_folded_below_the_buttons_and_can_be_switched_off(page: Callable[..., Page]) -> None:
+    it = page()
+    panel = it.one("#facerestore_txt2img_compare")
+    it.click("#txt2img_generate")
+    until(it.panel_shown, "the panel")
+    assert panel.get_property("open") is False
+    assert panel.size["height"] < 60 and "restored:\n2\n·\nleft alone:\n1" in panel.text
+    assert it.js("return arguments[0].previousElementSibling.id", panel) == "image_buttons_txt2img"
+    it.click("#facerestore_txt2img_compare summary")
+    assert it.one("#facerestore_txt2img_compare .facerestore-stage").is_displayed()
+    it.js("window.opts = {facerestore_compare: 'off'}")
+    it.click("#txt2img_generate")
+    until(lambda: not it.panel_shown(), "the panel to go")
+    until(lambda: len(it.pressed()) == 3, "the strip's faces")
 
 
 def test_a_run_without_restoration_hides_the_panel(page: Callable[..., Page]) -> None:
@@ -218,6 +234,7 @@ def test_a_run_without_restoration_hides_the_panel(page: Callable[..., Page]) ->
     it.click("#txt2img_generate_faceless")
     until(lambda: it.pressed() == {}, "the faces to go")
     assert it.status().split("\n") == ["Last run", "·", "no face was found"]
+    assert not it.panel_shown()
 
 
 def test_a_run_of_before_the_page_was_opened_is_not_shown(page: Callable[..., Page]) -> None:
