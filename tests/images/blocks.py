@@ -1,14 +1,14 @@
-"""JPEG and PNG files of a few bytes that hold one block of metadata each, made by hand."""
+"""Small files that hold one block of metadata each, made by hand."""
 
 from __future__ import annotations
 
 import io
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from lib_facerestore.images.metadata import png_chunk
 
@@ -135,7 +135,8 @@ def _maker(data: bytes) -> bool:
 
 def _resolution(data: bytes) -> bool:
     with Image.open(io.BytesIO(data)) as image:
-        return bool(abs(float(image.info.get("dpi", (0, 0))[0]) - 300) < 0.5)
+        told = image.info["dpi"][0] if "dpi" in image.info else image.getexif().get(282, 0)
+        return abs(float(told) - 300) < 0.5
 
 
 _MOTION = b"MotionPhoto", b"MicroVideo", b"Directory"
@@ -156,6 +157,9 @@ JPEG_BLOCKS = {
     "APP1": Block(jpeg(segment(0xFFE1, b"FLIR\0heat")), b"FLIR\0heat", "the segments APP1"),
     "APP3": Block(jpeg(segment(0xFFE3, b"Meta\0\0three")), b"Meta\0\0three", "the segments APP3"),
     "APP12": Block(jpeg(segment(0xFFEC, b"Ducky\0twelve")), b"Ducky\0twelve", "the segments APP12"),
+    "C2PA in parts": Block(
+        jpeg(CREDENTIALS, box(b"jumb", b"second part", part=2)), b"second part", "content credentials (C2PA)"
+    ),
     "other JUMBF": Block(jpeg(box(b"jumb", b"\0\0\0\x26jumdlink")), b"jumdlink", "the segments APP11"),
     "C2PA": Block(
         jpeg(
@@ -222,4 +226,46 @@ PNG_BLOCKS = {
     "sTER": _chunk(b"sTER", b"\1"),
     "after the pixels": Block(png(after=(b"abCd", b"late")), png_chunk(b"abCd", b"late"), "the PNG chunks abCd"),
     "bytes after the end": Block(png(tail=TAIL), TAIL, f"the {len(TAIL)} bytes after its end"),
+}
+
+
+def _tiff(*tags: tuple[int, int, bytes | str], **options: Any) -> bytes:
+    """A TIFF with (tag, type, value)s."""
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, kind, value in tags:
+        info.tagtype[tag] = kind
+        info[tag] = value
+    stream = io.BytesIO()
+    Image.fromarray(PIXELS).save(stream, "TIFF", tiffinfo=info, **options)
+    return stream.getvalue()
+
+
+def _webp(*chunks: tuple[bytes, bytes], tail: bytes = b"", **options: Any) -> bytes:
+    """A WebP with further chunks, and bytes after its end."""
+    stream = io.BytesIO()
+    Image.fromarray(PIXELS).save(stream, "WEBP", lossless=True, **options)
+    body = stream.getvalue()[8:] + b"".join(name + struct.pack("<L", len(value)) + value for name, value in chunks)
+    return b"RIFF" + struct.pack("<L", len(body)) + body + tail
+
+
+_CLAIMING = packet(f'{HDR} {CAMERA} GCamera:MotionPhoto="1" {NOTE}')
+_FALSE = b"hdrgm", b"MotionPhoto", b"HasExtendedXMP"
+
+TIFF_BLOCKS = {
+    "description": Block(_tiff((270, 2, "words of a description")), b"words of a description", "EXIF"),
+    "IPTC": Block(_tiff((33723, 7, b"\x1c\x02\x50\0\x03Ann!")), b"\x03Ann!", "EXIF"),
+    "private tag": Block(_tiff((60001, 7, b"private data")), b"private data", "EXIF"),
+    "XMP": Block(_tiff((700, 1, _CLAIMING)), b"the source", "XMP", _FALSE),
+    "profile": Block(_tiff(icc_profile=SRGB), _reads("icc_profile", SRGB), "color profile"),
+    "resolution": Block(_tiff(dpi=(300, 300)), _resolution, "the resolution"),
+    "layers": Block(_tiff((37724, 7, b"old layers")), b"old layers", "Photoshop layers"),
+    "C2PA": Block(_tiff((52545, 7, b"signature")), b"signature", "content credentials (C2PA)"),
+}
+WEBP_BLOCKS = {
+    "EXIF": Block(_webp(exif=exif_bytes()), _maker, "EXIF"),
+    "XMP": Block(_webp(xmp=_CLAIMING), b"the source", "XMP", _FALSE),
+    "profile": Block(_webp(icc_profile=SRGB), _reads("icc_profile", SRGB), "color profile"),
+    "C2PA": Block(_webp((b"C2PA", b"signature!")), b"signature!", "content credentials (C2PA)"),
+    "unknown chunk": Block(_webp((b"abcd", b"unknown chunk ")), b"unknown chunk", "the WebP chunks abcd"),
+    "bytes after the end": Block(_webp(tail=TAIL), TAIL, f"the {len(TAIL)} bytes after its end"),
 }
