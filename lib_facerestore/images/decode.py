@@ -21,6 +21,7 @@ from .metadata import (
 )
 from .modes import decode_mode, from_pil
 from .opening import open_image
+from .other_parts import OtherParts, parts_of_bmp, parts_of_gif
 from .picture import JpegSettings, Picture
 from .pil_info import dpi_in
 from .room import check_room
@@ -72,7 +73,16 @@ def _decode_other(data: bytes, image: Image.Image) -> Picture:
         picture = dataclasses.replace(picture, losses=losses + losses_of_webp(data))
         lossy = b"VP8 " in data[:4096] or (b"VP8L" not in data[:4096] and b"VP8 " in data)
         return dataclasses.replace(picture, lossy=lossy)
-    return dataclasses.replace(picture, format="BMP" if picture.format == "DIB" else picture.format)
+    parts = (
+        parts_of_gif(data) if image.format == "GIF" else parts_of_bmp(data) if image.format == "BMP" else OtherParts()
+    )
+    return dataclasses.replace(
+        picture,
+        format="BMP" if picture.format == "DIB" else picture.format,
+        icc_profile=picture.icc_profile or parts.icc_profile,
+        xmp=picture.xmp or parts.xmp,
+        losses=losses + parts.losses,
+    )
 
 
 def _further(count: int, things: str) -> tuple[str, ...]:

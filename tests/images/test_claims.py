@@ -16,6 +16,7 @@ from lib_facerestore.images.exif_check import is_whole
 from lib_facerestore.images.files import from_array, from_bytes, left_out, read_picture, replace_pixels, to_bytes
 from lib_facerestore.images.jpeg_parts import read_parts, scan_jpeg
 from lib_facerestore.images.metadata import upright
+from lib_facerestore.images.other_parts import parts_of_gif
 from lib_facerestore.images.photoshop import without_thumbnails
 from lib_facerestore.images.xmp_claims import true_xmp
 from lib_facerestore.images.xmp_regions import turned_regions
@@ -34,7 +35,7 @@ from .blocks import (
     ultra_hdr,
     xmp_segment,
 )
-from .samples import exif_bytes, touched
+from .samples import SRGB, exif_bytes, touched
 
 
 def written(data: bytes, target: str = ".jpg") -> bytes:
@@ -284,3 +285,43 @@ def test_xmp_and_exif_tell_the_size_that_is_written() -> None:
             assert one in after
         found = Image.open(io.BytesIO(after)).getexif()
         assert (found[0x0100], found[0x0101]) == (48, 64)
+
+
+def gif(*extensions: bytes) -> bytes:
+    stream = io.BytesIO()
+    frame = Image.new("P", (8, 8), 1)
+    frame.putpalette(bytes(range(12)))
+    frame.save(stream, "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 200)], loop=0)
+    data = stream.getvalue()
+    return data[:-1] + b"".join(extensions) + b";"
+
+
+def application(name: bytes, *blocks: bytes) -> bytes:
+    return b"\x21\xff\x0b" + name + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
+
+
+def test_the_profile_and_xmp_of_a_gif_go_along_and_other_extensions_are_named() -> None:
+    end = b"\x01" + bytes(range(255, -1, -1))
+    xmp = b"\x21\xff\x0bXMP DataXMP" + packet() + end + b"\0"
+    profile = application(b"ICCRGBG1012", *(SRGB[at : at + 255] for at in range(0, len(SRGB), 255)))
+    picture = from_bytes(gif(xmp, profile, application(b"ImageMagick", b"gamma"), b"\x21\xf9\x04\0\0\0\0\0"), "a")
+    assert (picture.xmp, picture.icc_profile) == (packet(), SRGB)
+    assert picture.losses[1:] == ("a: the GIF extensions ImageMagick are left out",)
+    assert packet() in to_bytes(picture, ".png")
+    assert len(from_bytes(gif()).losses) == 1, "of its two frames only"
+    whole = gif(xmp, profile)
+    for cut in range(13, len(whole), 5):
+        parts_of_gif(whole[:cut])  # of a damaged file it reads what is there
+
+
+def test_the_profile_of_a_bmp_is_read() -> None:
+    pixels = bytes(8 * 8 * 3)
+    header = struct.pack("<LllHHLLllLL", 124, 8, 8, 1, 24, 0, len(pixels), 0, 0, 0, 0) + bytes(16)
+    for kind, content, profile in ((b"DEBM", SRGB, SRGB), (b"KNIL", b"c:\\a.icc\0", None), (b"BGRs", b"", None)):
+        body = header + kind + bytes(52) + struct.pack("<LLL", 124 + len(pixels), len(content), 0)
+        data = struct.pack("<2sLLL", b"BM", 138 + len(pixels) + len(content), 0, 138) + body + pixels + content
+        picture = from_bytes(data, "a")
+        assert picture.icc_profile == profile
+        assert bool(picture.losses) is (kind == b"KNIL")
+        assert bool(left_out(picture, "b.bmp")) is bool(profile)
+        assert from_bytes(to_bytes(picture, ".png")).icc_profile == profile
