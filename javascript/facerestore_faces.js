@@ -87,18 +87,30 @@
 
     /** The strip below the accordion's controls: a button that finds faces, All and None, a status line, the row.
      *
-     * `act` has detect(), toggle(number), all(), none(), and look(face or null) while one is pointed at.
+     * `act` has help(on), detect(), toggle(number), all(), none(), and look(face or null) while one is pointed at.
      */
     function createStrip(tab, act) {
         const row = createRow(act.toggle, act.look);
         const plain = {type: "button", class: "facerestore-button"};
-        const detect = make("button", {...plain, id: `facerestore_${tab}_detect`, text: "Detect faces"});
+        const detect = make("button", {
+            ...plain, id: `facerestore_${tab}_detect`, text: "Detect faces",
+            title: "Find the faces of the input picture, or of the selected result",
+        });
         const all = make("button", {...plain, text: "All", hidden: "", title: "Restore every face"});
         const none = make("button", {...plain, text: "None", hidden: "", title: "Restore no face, or pick a few then"});
         const status = make("span", {class: "facerestore-status", role: "status"});
+        const help = make("button", {
+            ...plain, class: "facerestore-button facerestore-question", text: "?", "aria-pressed": "false",
+            "aria-label": "Explain the controls", title: "Explain the controls",
+        });
+        help.addEventListener("click", () => {
+            const on = help.getAttribute("aria-pressed") !== "true";
+            help.setAttribute("aria-pressed", String(on));
+            act.help(on);
+        });
         const element = make(
             "div", {class: "facerestore facerestore-strip", id: `facerestore_${tab}_picker`},
-            make("div", {class: "facerestore-bar"}, detect, all, none, status),
+            make("div", {class: "facerestore-bar"}, detect, all, none, status, help),
             row.element
         );
         row.element.hidden = true;

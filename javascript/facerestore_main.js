@@ -28,12 +28,16 @@
             last: `facerestore_${name}_strip_last`,
         };
         const state = {
-            faces: [], stamp: "", run: "", pictures: [], index: -1, sources: new Set(),
+            help: false, faces: [], stamp: "", run: "", pictures: [], index: -1, sources: new Set(),
             signature: "", gallery: null, source: "", timer: 0, waiting: 0, turn: Promise.resolve(),
         };
         const strip = parts.faces.createStrip(name, {
             detect,
             toggle,
+            help: (on) => {
+                state.help = on;
+                page.brief(name, on);
+            },
             look: (face) => panel.outline(state.source === LAST ? face : null),
             all: () => write(state.faces, state.faces),
             none: () => write([], state.faces),
@@ -212,6 +216,7 @@
 
         function mount() {
             const holder = page.find(ids.data);
+            page.brief(name, state.help);
             if (holder && !strip.element.isConnected) {
                 holder.after(strip.element);
                 // a run from before this page was opened is not shown: the gallery holds no picture of it

@@ -152,6 +152,20 @@
         return sum / (PRINT_SIDE * PRINT_SIDE * 3);
     }
 
+    /** Hide the help of a tab's controls, which then shows on hover; `on` shows it below the labels too.
+     *
+     * Called again after each change of the page, since gradio may draw its elements anew.
+     */
+    function brief(tab, on) {
+        const accordion = find(`facerestore_${tab}`);
+        if (!accordion) return;
+        accordion.classList.toggle("facerestore-brief", !on);
+        for (const label of accordion.querySelectorAll('[data-testid="block-info"]')) {
+            const help = label.nextElementSibling;
+            if (help && help.tagName === "DIV" && !label.title) label.title = help.textContent.trim();
+        }
+    }
+
     /** Make an element: attributes by name ("text" is its text), then children; null children are left out. */
     function make(tag, attributes, ...children) {
         const element = document.createElement(tag);
@@ -165,6 +179,6 @@
 
     parts.page = {
         root, find, tabs, text, setText, press, gallery, gallerySources, selectedResult, pictureToSearch, toMessage,
-        fingerprint, distance, make,
+        fingerprint, distance, brief, make,
     };
 })();

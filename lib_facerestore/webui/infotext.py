@@ -42,7 +42,7 @@ KEYS: Mapping[str, str] = {name: SPECS[name].infotext for name in OPTION_NAMES} 
 
 ALL_KEYS: tuple[str, ...] = (*KEYS.values(), RESULT, NOTE, ERROR)
 
-_ALWAYS = ("model", "visibility", "grain")
+_ALWAYS = ("model", "grain")
 _MOST_REASONS = 3
 _LONGEST_RESULT = 300
 _FOLDERS = re.compile(r"""(?:(?<=[\s"'`(])|^)(?:[A-Za-z]:)?[\\/](?:[^\\/,;:"'`\n]+[\\/])+""")

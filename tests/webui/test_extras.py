@@ -75,7 +75,7 @@ def test_on_restores_and_tells(tab: Host, image: PIL.Image.Image) -> None:
     (done,) = tab.extras([image], {NAME: ON})
     assert not np.array_equal(pixels(done.image), pixels(image))
     assert lines(done) == {
-        "Face restore model": "small", "Face restore visibility": 1.0, "Face restore mask": "ellipse",
+        "Face restore model": "small", "Face restore mask": "ellipse",
         "Face restore grain": "auto", "Face restore result": "2 restored",
     }  # fmt: skip
     assert np.array_equal(pixels(tab.saved[-1].image), pixels(done.image))

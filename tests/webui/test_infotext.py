@@ -101,11 +101,11 @@ def test_nothing_is_written_when_nothing_ran() -> None:
     assert infotext.write(Request(True), [], knobs=()) == {}
 
 
-def test_defaults_are_left_out_but_for_the_model_visibility_grain_and_a_knob() -> None:
+def test_defaults_are_left_out_but_for_the_model_the_grain_and_a_knob() -> None:
     lines = infotext.write(Request(True), [result(report(1), model="codeformer")], knobs={"fidelity"})
     assert lines == {
-        "Face restore model": "codeformer", "Face restore fidelity": 0.5, "Face restore visibility": 1.0,
-        "Face restore grain": "auto", "Face restore result": "1 restored",
+        "Face restore model": "codeformer", "Face restore fidelity": 0.5, "Face restore grain": "auto",
+        "Face restore result": "1 restored",
     }  # fmt: skip
     assert "Face restore fidelity" not in infotext.write(Request(True), [result(report(1))], knobs=())
 

@@ -18,7 +18,7 @@ from ...options.spec import number_choices
 from ...options.table import SPECS, OptionSpec
 from .. import copies, settings
 from ..page_words import in_page_words
-from ..request import ARGUMENTS, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
+from ..request import ARGUMENTS, FIRST, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
 from . import gradio_compat as compat
 from . import saved_defaults
 from .model_notes import detector_choices, knobs, model_ids, model_note
@@ -26,15 +26,13 @@ from .model_notes import detector_choices, knobs, model_ids, model_note
 logger = logging.getLogger(__name__)
 
 TITLE = "Face Restore"
-MORE_ROWS: tuple[tuple[str, ...], ...] = (
-    ("faces", "order"),
-    ("max_faces", "min_face", "max_face"),
-    ("detector", "confidence"),
-    ("mask", "mask_feather"),
-    ("keep", "color"),
-    ("detail", "grain"),
-)
-"""The rows behind "More"; options of the table that are not named here get rows of their own."""
+MORE_GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "Which faces": (("faces", "order"), ("max_faces", "min_face", "max_face")),
+    "Finding them": (("detector", "confidence"),),
+    "What is replaced": (("mask", "mask_feather"), ("keep",)),
+    "How it looks": (("color", "grain"), ("detail",)),
+}
+"""The rows behind "More" below their headings; options of the table that are not named here stand below "Others"."""
 
 _EXAMPLE = '{"2": {"visibility": 0.5}, "3": {"skip": true}}'
 
@@ -112,6 +110,7 @@ def build(
         refresh, note = _model_rows(made, saved, prefix)
         with compat.form_row():
             made.update(when(prefix))
+        with compat.form_row():  # of its own, so that the words of the list above have space
             if save_before != "none":
                 made["save_before"] = _save_box(prefix, save_before == "shown")
         parts = _strip_parts(prefix) if strip else None
@@ -146,18 +145,27 @@ def _more(made: dict[str, Any], saved: Mapping[str, object], prefix: str) -> Any
     saved: defaults that the user has saved; those that the WebUI cannot put into the controls are put there.
     """
     with compat.accordion("More", f"{prefix}_more"):
-        for row in option_rows():
-            with compat.form_row():
-                for name in row:
-                    made[name] = _component(SPECS[name], prefix, saved=saved)
+        for heading, rows in option_groups().items():
+            _heading(heading)
+            for row in rows:
+                with compat.form_row():
+                    for name in row:
+                        made[name] = _component(SPECS[name], prefix, saved=saved)
         made["overrides"] = _overrides_box(prefix)
         return _message("", f"{prefix}_problem")
 
 
-def option_rows() -> list[tuple[str, ...]]:
-    """The names of the options behind "More", row by row."""
-    placed = {name for row in MORE_ROWS for name in row} | {"model", "fidelity", "visibility"}
-    return [*MORE_ROWS, *((name,) for name in OPTION_NAMES if name not in placed)]
+def option_groups() -> dict[str, tuple[tuple[str, ...], ...]]:
+    """The names of the options behind "More", row by row, by the heading above them."""
+    placed = {name for rows in MORE_GROUPS.values() for row in rows for name in row} | set(FIRST)
+    others = tuple((name,) for name in OPTION_NAMES if name not in placed)
+    return MORE_GROUPS | ({"Others": others} if others else {})
+
+
+def _heading(text: str) -> None:
+    import gradio
+
+    gradio.HTML(value=_as_html(text), elem_classes=["facerestore-group"])
 
 
 def _component(

@@ -86,7 +86,7 @@ def _build(events: _Events, queued: bool) -> None:
     accept = gradio.Checkbox(value=False, label="I accept the licence", elem_id="facerestore_models_accept")
     with gradio_compat.form_row():
         start = gradio.Button("Download", variant="primary", elem_id="facerestore_models_download")
-        cancel = gradio.Button("Cancel", elem_id="facerestore_models_cancel")
+        cancel = gradio.Button("Cancel", size="sm", scale=0, min_width=80, elem_id="facerestore_models_cancel")
     state = gradio.HTML(states_html(events.downloads), elem_id="facerestore_models_state")
     table = gradio.HTML(table_html(there), elem_id="facerestore_models_table")
     for component in (model, accept, start, cancel):
@@ -190,13 +190,18 @@ def table_html(there: Inventory) -> str:
     Above it are the folders that cannot be opened, and the files that have a model's name and cannot be used.
     """
     installed, misfits = there.installed(None), there.misfits(None)
-    rows = ["<table><thead><tr>" + "".join(f"<th>{title}</th>" for title in _TITLES) + "</tr></thead><tbody>"]
+    rows = [
+        '<div class="facerestore-models"><table><thead><tr>'
+        + "".join(f"<th>{title}</th>" for title in _TITLES)
+        + "</tr></thead><tbody>"
+    ]
     entries = _listed(installed)
     for kind, heading in KINDS.items():
-        rows.append(f'<tr><th colspan="{len(_TITLES)}">{heading}</th></tr>')
         of_kind = [entry for entry in entries if entry.kind == kind]
+        if of_kind:
+            rows.append(f'<tr><th colspan="{len(_TITLES)}">{heading}</th></tr>')
         rows += [_row(entry, installed.get(entry.id), misfits.get(entry.id)) for entry in of_kind]
-    rows.append(f"</tbody></table><p>Downloads go to {html.escape(str(download_folder()))}</p>")
+    rows.append(f"</tbody></table></div><p>Downloads go to {html.escape(str(download_folder()))}</p>")
     shown = {entry.id for entry in entries}
     faults = [_fault(misfit) for name, misfit in misfits.items() if name in shown]
     return "".join([*(_note(text, "error") for text in (*there.closed, *faults)), *rows])

@@ -324,8 +324,8 @@ def test_xyz_cells_have_values_of_their_own(host: Host, known: Known) -> None:
     xyz.add_axes()
     label = f"{xyz.PREFIX}Visibility"
     cells = host.xyz("txt2img", {label: "0.25, 1", "Steps": "1, 2"}, args(enabled=False), decoded=[photo()])
-    shown = [keys(cell.infotexts[0])["Face restore visibility"] for cell in cells]
-    assert shown == ["0.25", "1.0"] * 2
+    shown = [keys(cell.infotexts[0]).get("Face restore visibility") for cell in cells]
+    assert shown == ["0.25", None] * 2
     assert equal(cells[0].images[0], known.restored(photo(), visibility=0.25))
     off = host.xyz("txt2img", {f"{xyz.PREFIX}Enabled": "True, False"}, args(), decoded=[photo()])
     assert keys(off[0].infotexts[0]) and not keys(off[1].infotexts[0]) and equal(off[1].images[0], photo())

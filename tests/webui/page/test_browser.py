@@ -271,6 +271,18 @@ def test_input_picture(page: Callable[..., Page], tmp_path: Path) -> None:
     assert it.faces == "2,3"
 
 
+def test_help_shows_on_hover_and_behind_a_question_mark(page: Callable[..., Page]) -> None:
+    it = page()
+    rule = "#facerestore_txt2img_order [data-testid=block-info]"
+    label = it.one(rule)
+    until(lambda: "numbered" in label.get_attribute("title"), "the help on hover")
+    assert not it.one(rule + " + div").is_displayed()
+    it.click("#facerestore_txt2img_picker .facerestore-question")
+    assert it.one(rule + " + div").is_displayed()
+    it.click("#facerestore_txt2img_picker .facerestore-question")
+    assert not it.one(rule + " + div").is_displayed()
+
+
 def test_controls_decide_what_is_found(page: Callable[..., Page]) -> None:
     it = page()
     it.generate()

@@ -82,7 +82,7 @@ def test_ranges_labels_and_help_come_from_the_table(made: controls.Controls) -> 
 
 
 def test_every_option_is_placed_once() -> None:
-    placed = [name for row in controls.option_rows() for name in row]
+    placed = [name for rows in controls.option_groups().values() for row in rows for name in row]
     assert sorted([*placed, "model", "fidelity", "visibility"]) == sorted(OPTION_NAMES)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lib_facerestore.catalogue import Store
+from lib_facerestore.catalogue import Store, known_models
 from lib_facerestore.errors import DownloadError
 from lib_facerestore.webui import service
 from lib_facerestore.webui.downloads import DownloadManager
@@ -121,3 +121,10 @@ def test_the_tab_is_left_out_where_it_cannot_be_made(host: Host, monkeypatch: py
 
     monkeypatch.setattr(models_tab, "build", fail)
     assert models_tab.tabs() == []
+
+
+def test_a_kind_without_models_has_no_heading(monkeypatch: pytest.MonkeyPatch, host: Host) -> None:
+    listed = [entry for entry in known_models(None) if entry.kind == "detector"]
+    monkeypatch.setattr(models_tab, "_listed", lambda installed: listed)
+    table = models_tab.table_html(service.store().scan())
+    assert "Detectors: find the faces" in table and "Upscalers" not in table and "Restorers" not in table
