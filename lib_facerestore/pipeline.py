@@ -64,7 +64,6 @@ class FaceRestorer:
 
     Raises:
         OptionError: the device, precision or batch size cannot be used.
-        FaceRestoreError: no folder is given, and the default one cannot be found.
     """
 
     def __init__(
@@ -81,7 +80,9 @@ class FaceRestorer:
         folders = [models] if isinstance(models, (str, Path)) else models
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise OptionError(f"batch_size: {shown(batch_size)} is not allowed; give a whole number from 1.")
-        self.store = Store([Path(folder) for folder in folders] if folders else None, webui, paths=paths)
+        self.store = Store(
+            [Path(folder) for folder in folders] if folders else None, webui, paths=paths, required=False
+        )
         self.device = choose_device(device)
         self.batch_size = batch_size
         self.loaded = LoadedModels(self.device, precision, detector)
@@ -164,12 +165,12 @@ class FaceRestorer:
             jobs = cut_faces(works, options, restorers, _reasons_of(leave_alone, images, works))
             self._restore(works, jobs, caller)
             enlarge_pictures(works, jobs, options.upscale, upscaler, caller)
-            parser_fault = self._paste(works, jobs, there, caller)
+            self._paste(works, jobs, there, caller)
         model = restorers[options.model].id
         outputs = []
         for index, (image, work) in enumerate(zip(images, works, strict=True)):
             own = [job for job in jobs if job.picture == index]
-            hints = hints_on(own, parser_fault, options)
+            hints = hints_on(own, options)
             outputs.append(replace(_result(image, work, own, options, model, hints), failures=failures_on(own)))
         return cast("list[Result[ImageT]]", outputs)
 
@@ -248,13 +249,15 @@ class FaceRestorer:
             else:
                 self._run(restorer, [job], fidelity)
 
-    def _paste(self, works: Sequence[PictureWork], jobs: Sequence[FaceJob], there: Inventory, caller: Caller) -> str:
-        """Blend the restored faces into the canvases. Returns why the best parser cannot be used, or ""."""
+    def _paste(self, works: Sequence[PictureWork], jobs: Sequence[FaceJob], there: Inventory, caller: Caller) -> None:
+        """Blend the restored faces into the canvases. Each job is told why the best parser was not used for it."""
         ready = [job for job in jobs if job.restored is not None]
         parser: Parser | None = None
         fault = ""
         if any(job.wants_parsing for job in ready):
             parser, fault = self.loaded.parser(there)
+        for job in jobs:
+            job.parser_fault = fault
         caller.report("paste", 0, len(ready))
         for start in range(0, len(ready), self.batch_size):
             batch = ready[start : start + self.batch_size]
@@ -267,6 +270,7 @@ class FaceRestorer:
                 parser, parsed = None, [None] * len(batch)
             parsing = (time.perf_counter() - started) / len(batch)
             for job, labels in zip(batch, parsed, strict=True):
+                job.parser_fault = fault
                 job.timings["parse"] = parsing
                 covers_known = parser is not None and parser.knows_covers
                 face_job.prepare(job, labels, *_canvas(works[job.picture]), covers_known)
@@ -277,7 +281,6 @@ class FaceRestorer:
                 face_job.paste(group, *canvas)
                 done += len(group)
                 caller.report("paste", done, len(ready))
-        return fault
 
 
 def _checked(options: object) -> Options:

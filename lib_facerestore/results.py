@@ -68,21 +68,20 @@ def notes_on(faces: Sequence[Face], plan: Overrides, options: Options, stopped: 
     return tuple(notes) if faces else (*notes, "no face was found")
 
 
-def hints_on(jobs: Sequence[FaceJob], parser_fault: str, options: Options) -> tuple[str, ...]:
+def hints_on(jobs: Sequence[FaceJob], options: Options) -> tuple[str, ...]:
     """Hints about options of a picture and its faces that had no effect, or not the usual one.
 
     A hint names the faces, unless it is true of all of them.
 
     Args:
         jobs: the picture's jobs.
-        parser_fault: why the best parser cannot be used, or "".
         options: options of the call.
     """
     unused = options.upscale == 1 and options.upscaler != SPECS["upscaler"].default
     of_picture = (f"upscaler {options.upscaler} has no effect: upscale is 1",) if unused else ()
     concerned: dict[str, list[FaceJob]] = {}
     for job in jobs:
-        for text in _hints_on_face(job, parser_fault):
+        for text in _hints_on_face(job):
             concerned.setdefault(text, []).append(job)
     return of_picture + tuple(_faces_named(own, len(jobs)) + text for text, own in concerned.items())
 
@@ -100,13 +99,13 @@ def failures_on(jobs: Sequence[FaceJob]) -> tuple[str, ...]:
     return tuple(_faces_named(own) + text for text, own in concerned.items())
 
 
-def _hints_on_face(job: FaceJob, parser_fault: str) -> list[str]:
+def _hints_on_face(job: FaceJob) -> list[str]:
     found = []
     value = job.options.fidelity
     if job.fidelity is None and value != SPECS["fidelity"].default:
         found.append(f"fidelity {value:g} has no effect: {job.restorer.id} has no such knob")
-    if parser_fault and job.wants_parsing:
-        found.append(parser_fault)
+    if job.parser_fault and job.wants_parsing:
+        found.append(job.parser_fault)
     return found
 
 

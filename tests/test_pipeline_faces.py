@@ -142,6 +142,14 @@ def test_other_networks_that_fail_are_named(
         result = restorer.restore(photo, SMALL)
         assert result.hints == ("masks are ellipses, because the parser mine failed (RuntimeError: no kernel)",)
         assert [report.applied for report in result.faces] == [True, True]
+        restorer.batch_size = 1
+        labels = np.full((1, 256, 256), 1, np.uint8)
+        answers = iter([labels])
+        parse = lambda *_: labels if next(answers, None) is not None else fail()  # noqa: E731
+        midway = SimpleNamespace(name="mine", knows_covers=False, masks=parse)
+        patch.setattr(restorer.loaded, "parser", lambda there: (midway, ""))
+        (hint,) = restorer.restore(photo, SMALL).hints
+        assert hint == "face 2: masks are ellipses, because the parser mine failed (RuntimeError: no kernel)"
     (models / "big.pth").write_bytes(b"of no kind")
     monkeypatch.setattr(loaded_models, "load_upscaler", lambda *_: Upscaler(fail, 2))
     with pytest.raises(FaceRestoreError, match=r"the upscaler failed \(RuntimeError: no kernel\)"):

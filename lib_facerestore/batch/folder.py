@@ -47,6 +47,7 @@ class Outcome:
         failures: the result's failures.
         error: what failed, with the file's name; "" on success.
         skipped: whether nothing was done because the target exists.
+        exists: whether it is an error that the target exists.
         copied: whether nothing changed, so that the target is a copy of the source.
     """
 
@@ -57,6 +58,7 @@ class Outcome:
     failures: tuple[str, ...] = ()
     error: str = ""
     skipped: bool = False
+    exists: bool = False
     copied: bool = False
 
     def to_dict(self) -> dict[str, object]:
@@ -126,7 +128,7 @@ def _read(task: Task, overwrite: bool, skip_existing: bool) -> image_files.Pictu
     if os.path.lexists(task.target) and not overwrite:
         if skip_existing:
             return Outcome(task, skipped=True)
-        return Outcome(task, error=f"{task.target}: exists already; add --overwrite or --skip-existing.")
+        return Outcome(task, error=f"{task.target}: exists already; add --overwrite or --skip-existing.", exists=True)
     try:
         return image_files.read_picture(task.source)
     except Exception as error:

@@ -27,7 +27,8 @@ class Inventory:
         folders: the folders, in the order in which they were searched; downloads go to the first.
         files: all model files in them, identified, in a stable order.
         paths: whether `find` also takes the path of any other file.
-        closed: a sentence for each folder, also inside these, that cannot be opened, so that its files are not seen.
+        closed: a sentence for each folder, also inside these, that cannot be opened, so that its files are not seen; or
+            why no folder was found.
     """
 
     folders: tuple[Path, ...]
@@ -118,8 +119,9 @@ class Inventory:
         misfit = self.misfits(entry.kind).get(entry.id)
         if misfit is not None:
             raise ModelFileError(f"model {entry.id}: {misfit_message(misfit)}")
+        folder = self.folders[0] if self.folders else "a model folder"
         raise ModelFileError(
-            f"model {entry.id} is not installed: put its file {entry.files[0]} into {self.folders[0]}, "
+            f"model {entry.id} is not installed: put its file {entry.files[0]} into {folder}, "
             f"get it with `facerestore models download {entry.id}`, or choose "
             + ("model auto." if entry.kind == "restorer" else "another.")
             + "".join(f" {sentence}" for sentence in self.closed)

@@ -79,17 +79,34 @@ class Store:
         webui: the models folder of a WebUI; its sub-folders for GFPGAN, CodeFormer, ReActor and others are searched
             after `folders`. Without both arguments, `default_models_folder` is searched.
         paths: whether a model may also be named by the path of a file elsewhere.
+        required: whether there must be a folder. Otherwise the store has none if the default cannot be found, and
+            `scan` says why: a restoration needs no folder, only a download does.
 
     Raises:
-        FaceRestoreError: as for `default_models_folder`.
+        FaceRestoreError: as for `default_models_folder`, if `required`.
     """
 
-    def __init__(self, folders: Sequence[Path] | None = None, webui: Path | None = None, *, paths: bool = True) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path] | None = None,
+        webui: Path | None = None,
+        *,
+        paths: bool = True,
+        required: bool = True,
+    ) -> None:
         self.paths = paths
+        self._absent = ""
         self._webui = webui
         wanted = list(folders or ())
         wanted += webui_folders(webui) if webui else ()
-        self.folders: tuple[Path, ...] = tuple(dict.fromkeys(wanted)) or (default_models_folder(),)
+        self.folders: tuple[Path, ...] = tuple(dict.fromkeys(wanted))
+        if not self.folders:
+            try:
+                self.folders = (default_models_folder(),)
+            except FaceRestoreError as error:
+                if required:
+                    raise
+                self._absent = str(error)
 
     def files(self) -> list[Path]:
         """All model files in the folders, in a stable order. They are not opened."""
@@ -115,7 +132,8 @@ class Store:
             except OSError as error:
                 closed.append(error)
         refused = (error for error in closed if not isinstance(error, (FileNotFoundError, NotADirectoryError)))
-        return list(found), tuple(dict.fromkeys(_closed(error) for error in refused))
+        sentences = [*([self._absent] if self._absent else []), *(_closed(error) for error in refused)]
+        return list(found), tuple(dict.fromkeys(sentences))
 
     def duplicates(self) -> list[list[Path]]:
         """Groups of files with the same content; links to one file are counted once."""

@@ -81,12 +81,12 @@ def options_of(settings: argparse.Namespace) -> Options:
     return Options.from_mapping({name.removeprefix("option_"): value for name, value in given.items()})
 
 
-def store_of(settings: argparse.Namespace) -> Store:
-    """The model folders of the arguments, or the default one."""
+def store_of(settings: argparse.Namespace, required: bool = True) -> Store:
+    """The model folders of the arguments, or the default one; see `Store` for `required`."""
     from ..catalogue import Store
 
     folders = [settings.models_folder] if settings.models_folder else None
-    return Store(folders, getattr(settings, "webui", None))
+    return Store(folders, getattr(settings, "webui", None), required=required)
 
 
 def refuse_missing(settings: argparse.Namespace, options: Options) -> None:
@@ -97,7 +97,7 @@ def refuse_missing(settings: argparse.Namespace, options: Options) -> None:
     Raises:
         ModelFileError: one is not installed, or its file is something else.
     """
-    there = store_of(settings).scan()
+    there = store_of(settings, required=False).scan()
     if options.model != SPECS["model"].default:
         there.find(options.model)
     if options.upscaler != SPECS["upscaler"].default:
@@ -111,12 +111,19 @@ def refuse_missing(settings: argparse.Namespace, options: Options) -> None:
 
 
 def restorer_of(settings: argparse.Namespace) -> FaceRestorer:
-    """The `FaceRestorer` for the arguments; prints a warning if FACERESTORE_MODELS names a missing folder."""
-    from ..catalogue import ENVIRONMENT, default_models_folder
+    """The `FaceRestorer` for the arguments; prints a warning if the model folder is missing, and was named.
+
+    A user without a home folder has none, and needs none for what is built in.
+    """
+    from ..catalogue import ENVIRONMENT
     from ..pipeline import FaceRestorer
 
-    named = os.environ.get(ENVIRONMENT)
-    if named and not settings.models_folder and not os.path.isdir(default_models_folder()):
+    restorer = FaceRestorer(settings.models_folder, settings.device, detector=settings.detector_file)
+    named, folders = os.environ.get(ENVIRONMENT), restorer.store.folders
+    if not folders:
+        for sentence in restorer.store.scan().closed:
+            print_error(sentence)
+    elif named and not settings.models_folder and not os.path.isdir(folders[0]):
         # Not an error, unlike with --models: the first download may create the folder.
         print_error(f"{ENVIRONMENT} names {named}, which is not a folder")
-    return FaceRestorer(settings.models_folder, settings.device, detector=settings.detector_file)
+    return restorer

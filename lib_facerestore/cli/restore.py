@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..options.table import SPECS
 from .arguments import Commands, add_inputs, add_options, common, options_of, refuse_missing, restorer_of, store_of
 from .output import FAILED, INTERRUPTED, OK, print_error, print_json
 from .progress import Bar, Interrupt
@@ -89,7 +90,7 @@ def run(settings: argparse.Namespace) -> int:
             progress=show,
             stop=interrupt.asked,
         )
-        outcomes, stopped = _follow(running, bar, quiet=settings.json)
+        outcomes, stopped = _follow(running, bar, len(tasks), quiet=settings.json)
     if settings.json:
         print_json([outcome.to_dict() for outcome in outcomes])
     for remark in planned.remarks:
@@ -104,17 +105,28 @@ def run(settings: argparse.Namespace) -> int:
 def _remarks(settings: argparse.Namespace, options: Options, tasks: Sequence[Task]) -> Iterator[str]:
     """What the user should know of the arguments before a run that may be long."""
     if options.upscale > 1 and settings.option_upscaler is None:
-        installed = ", ".join(store_of(settings).scan().installed("upscaler"))
+        installed = ", ".join(store_of(settings, required=False).scan().installed("upscaler"))
         how = f"installed: {installed}" if installed else "`facerestore models download realesrgan-x2plus` gets one"
         yield (
             f"--upscale {options.upscale:g} enlarges without a model, so the background gets no sharper; add "
             f"--upscaler NAME ({how}), or --upscaler none if that is what you want"
+        )
+    if options.upscale > 1 and options.model == SPECS["model"].default and _only_lite(settings):
+        yield (
+            "the built-in restorer lite adds no new detail to an enlarged face; "
+            "`facerestore models download gfpgan-1.4` gets one that does"
         )
     from ..images.files import LOSSY_EXTENSIONS
 
     lossy = any(task.target.suffix.lower() in LOSSY_EXTENSIONS for task in tasks)
     if settings.quality is not None and not lossy:
         yield "--quality has no effect: it is for JPEG and WebP, and no result is one"
+
+
+def _only_lite(settings: argparse.Namespace) -> bool:
+    from ..catalogue import BUILT_IN
+
+    return list(store_of(settings, required=False).scan().usable()) == [BUILT_IN]
 
 
 def _absent_faces(outcomes: Sequence[Outcome], total: int, options: Options) -> list[str]:
@@ -125,8 +137,8 @@ def _absent_faces(outcomes: Sequence[Outcome], total: int, options: Options) -> 
     return [str(number) for number in options.face_numbers if number not in there]
 
 
-def _follow(running: Iterator[Outcome], bar: Bar, quiet: bool) -> tuple[list[Outcome], bool]:
-    """Print the outcome of each picture when it is finished; only errors if `quiet`.
+def _follow(running: Iterator[Outcome], bar: Bar, total: int, quiet: bool) -> tuple[list[Outcome], bool]:
+    """Print the outcome of each picture of `total` when it is finished; only errors if `quiet`.
 
     Returns:
         The outcomes, and whether a second Ctrl-C stopped the run.
@@ -135,6 +147,8 @@ def _follow(running: Iterator[Outcome], bar: Bar, quiet: bool) -> tuple[list[Out
     try:
         for outcome in running:
             outcomes.append(outcome)
+            if outcome.exists and total > 1:
+                continue  # `_conclude` says it once
             if outcome.error:
                 bar.say(f"facerestore: {outcome.error}", error=True)
             elif not quiet:
@@ -150,7 +164,14 @@ def _conclude(outcomes: list[Outcome], total: int, stopped: bool) -> int:
     """Print how many pictures failed or are not finished; returns the exit code."""
     failed = sum(bool(outcome.error) for outcome in outcomes)
     incomplete = any(outcome.failures for outcome in outcomes)
-    if failed and len(outcomes) > 1:
+    existing = [outcome.task.target for outcome in outcomes if outcome.exists]
+    if existing and total > 1:
+        what = f"{len(existing)} results exist" if len(existing) > 1 else "1 result exists"
+        print_error(
+            f"{what} already, such as {existing[0]}, and nothing was done for {'them' if len(existing) > 1 else 'it'}; "
+            "--skip-existing leaves such results as they are, --overwrite replaces them"
+        )
+    if failed > len(existing) and len(outcomes) > 1:
         print_error(f"{failed} of {len(outcomes)} pictures failed")
     if stopped:
         print_error(f"interrupted; {len(outcomes) - failed} of {total} pictures are finished")

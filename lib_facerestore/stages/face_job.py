@@ -46,6 +46,7 @@ class FaceJob:
         reason: as in `FaceReport`.
         applied: as in `FaceReport`.
         failure: why the restorer failed on this face, or "".
+        parser_fault: why the best parser was not used for its mask, or "".
     """
 
     picture: int
@@ -61,6 +62,7 @@ class FaceJob:
     reason: str = ""
     applied: bool = False
     failure: str = ""
+    parser_fault: str = ""
 
     @property
     def report(self) -> FaceReport:

@@ -104,8 +104,13 @@ def test_a_wrong_model_folder_in_the_environment_is_told(
 
 
 @pytest.mark.parametrize("named", ["", "~/models"])
-def test_a_user_without_a_home_is_asked_for_a_folder(
-    album: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], named: str
+def test_a_user_without_a_home_is_asked_for_a_folder_where_one_is_needed(
+    album: Path,
+    models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    named: str,
 ) -> None:
     """As for a user id without an account, in a container: `Path.expanduser` raises there, `os.path`'s does nothing."""
 
@@ -124,10 +129,17 @@ def test_a_user_without_a_home_is_asked_for_a_folder(
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_: "~/.cache/facerestore")
     monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces())
     one = str(album / "one.png")
-    for command in (["detect", one, "--device", "cpu"], ["models", "list"], ["restore", one, "-o", "x.png"]):
-        assert cli.main(command) == cli.USAGE
+    out = str(tmp_path / "x.png")
+    for command, code in (
+        (["detect", one], cli.OK),
+        (["restore", one, "-o", out], cli.OK),
+        (["models", "list"], cli.USAGE),
+        (["restore", one, "-o", out, "--model", "codeformer"], cli.USAGE),
+    ):
+        assert cli.main([*command, *(["--device", "cpu"] if command[0] != "models" else [])]) == code
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "home folder" in said and "FACERESTORE_MODELS" in said
+    assert os.path.isfile(out)
     assert cli.main(["doctor", "--device", "cpu"]) == cli.FAILED
     doctors = capsys.readouterr().out
     assert "home folder" in doctors and ("--models DIR" in doctors) and "pip install platformdirs" not in doctors

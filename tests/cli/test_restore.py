@@ -269,3 +269,30 @@ def test_what_a_folder_run_passes_over_is_told(
     captured = capsys.readouterr()
     assert captured.out.count("1 face") == 2
     assert "3 results of earlier runs were left out, in " in captured.err and "1 HEIC file" in captured.err
+
+
+def test_results_that_exist_are_told_once(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (album / "bad.png").unlink()
+    again = ("restore", album, "-o", tmp_path / "out", "--model", "small")
+    assert run(*again) == cli.OK
+    capsys.readouterr()
+    assert run(*again) == cli.FAILED
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "2 results exist already, such as " in said
+    assert "--skip-existing leaves such results as they are, --overwrite replaces them" in said
+    (tmp_path / "out" / "one.png").unlink()
+    assert run(*again) == cli.FAILED
+    assert "1 result exists already" in capsys.readouterr().err
+
+
+def test_lite_alone_adds_no_detail_to_an_enlarged_face(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("restore", album / "one.png", "-o", tmp_path / "x.png", "--overwrite", "--upscaler", "none")
+    hint = "the built-in restorer lite adds no new detail to an enlarged face; `facerestore models download gfpgan-1.4`"
+    assert run(*arguments, "--upscale", 1.5) == cli.OK
+    assert hint in capsys.readouterr().err
+    assert run(*arguments, "--upscale", 1.5, "--model", "small") == cli.OK
+    assert hint not in capsys.readouterr().err
