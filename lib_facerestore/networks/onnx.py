@@ -191,8 +191,9 @@ def load_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxRestorer:
         )
     providers = [*(name for name in wanted if name in there), "CPUExecutionProvider"]
     try:
-        session = runtime.InferenceSession(str(path), settings, providers=providers)
-    except Exception as error:  # as in `_run`: no common class
+        return OnnxRestorer(runtime.InferenceSession(str(path), settings, providers=providers), str(path))
+    except ModelFileError:
+        raise
+    except Exception as error:  # as in `_run`: no common class; names that are no text raise only when they are read
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelFileError(f"{path}: damaged, or not an ONNX file ({reason}); get it again.") from error
-    return OnnxRestorer(session, str(path))

@@ -128,6 +128,10 @@ def test_what_is_no_restorer_is_refused_with_its_inputs(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="no such model file"):
         load_onnx(tmp_path / "gone.onnx")
     damaged = tmp_path / "damaged.onnx"
+    altered = negative(tmp_path / "open.onnx", batch="batch").read_bytes()
+    damaged.write_bytes(altered.replace(b"batch", b"\xffatch"))  # the name of a side is no text
+    with pytest.raises(ModelFileError, match=r"damaged, or not an ONNX file .*get it again"):
+        load_onnx(damaged)
     damaged.write_bytes(negative(tmp_path / "n.onnx").read_bytes()[:40])
     with pytest.raises(ModelFileError, match=r"damaged, or not an ONNX file .*get it again"):
         load_onnx(damaged)

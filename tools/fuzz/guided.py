@@ -1,0 +1,46 @@
+"""Cases chosen by coverage, with the package atheris (`pip install atheris`; Linux)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from .runner import Report, Target, attempt, save
+
+
+def guide(target: Target, cases: int, findings: Path) -> int:
+    """Run cases that atheris makes from the target's corpus, then print how they ended.
+
+    Args:
+        target: what to run.
+        cases: how many.
+        findings: folder for cases that failed.
+
+    Returns:
+        1 if there were findings. The process ends here, as atheris' loop does.
+    """
+    import atheris  # type: ignore[import-not-found, unused-ignore]
+
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+        folder = Path(name)
+        for part in ("work", "corpus"):
+            (folder / part).mkdir()
+        for number, entry in enumerate(target.corpus()):
+            (folder / "corpus" / str(number)).write_bytes(entry)
+        atheris.instrument_all()
+        take, report = target.prepare(folder / "work"), Report()
+
+        def one(case: bytes) -> None:
+            attempt(take, case, report)
+            if report.cases >= cases:
+                save(findings, target, report)
+                found = len(report.findings)
+                print(f"{target.name}: {report.cases:,} cases, {report.results:,} results, {found} findings")
+                sys.stdout.flush()
+                os._exit(int(bool(report.findings)))  # libFuzzer would take an exception for a crash
+
+        atheris.Setup([sys.argv[0], str(folder / "corpus"), "-verbosity=0"], one)
+        atheris.Fuzz()
+    return 0
