@@ -122,11 +122,13 @@ class _Left:
         if not self.unread:
             return ""
         count = Counter(_KIND_OF[path.suffix.lower()] for path in self.unread)
-        kinds = ", ".join(f"{number} {kind}" for kind, number in count.items())
         files, them = ("files were", "them") if len(self.unread) > 1 else ("file was", "it")
+        what = f"{len(self.unread)} {next(iter(count))} {files} left out"
+        if len(count) > 1:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in count.items())
+            what = f"{len(self.unread)} files were left out ({kinds})"
         return (
-            f"{kinds} {files} left out, such as {self.unread[0]}: such files cannot be read; convert {them} to JPEG, "
-            "PNG or TIFF first."
+            f"{what}, such as {self.unread[0]}: such files cannot be read; convert {them} to JPEG, PNG or TIFF first."
         )
 
     def _results(self) -> str:

@@ -49,7 +49,8 @@ def explain(error: BaseException | str, package: Package) -> tuple[str, str]:
     if "functional_tensor" in text:
         return "it is older than this torchvision, in which a module that it imports was renamed", package.newer
     if re.search(_NUMPY, text):
-        return "it was built for another version of numpy", package.newer
+        older = pip_install('"numpy<2"')  # a newer torch would change much else
+        return "it was built for another version of numpy", older if package.module == "torch" else package.newer
     if re.search(r"lib(GL|gthread|glib|SM|Xext|Xrender)[\w.-]*\.so", text):
         system = "`apt-get install libgl1 libglib2.0-0`"
         headless = f"`{pip_install('--force-reinstall', '--no-deps', 'opencv-python-headless')}`"

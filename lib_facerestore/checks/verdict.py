@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from ..catalogue import BUILT_IN, Store, weights_path
 from .findings import FILE_OF, Finding
-from .packages import PACKAGES
+from .installs import explain
+from .packages import PACKAGES, package_of_module
 
 FIRST_DOWNLOAD = "gfpgan-1.4"
 """The restorer that a newcomer should get first; docs/models.md says why."""
@@ -25,7 +26,10 @@ def verdict(findings: Sequence[Finding], store: Store | None, device: str) -> Fi
     """
     reason = _fault(device)
     if reason:
-        return Finding(SUBJECT, "broken", f"faces cannot be restored here ({reason})", _next(findings, False))
+        torch = package_of_module("torch")
+        remedy = explain(reason, torch)[1] if torch else ""
+        remedy = remedy or _next(findings, False)
+        return Finding(SUBJECT, "broken", f"faces cannot be restored here ({reason})", remedy)
     default = next(iter(store.scan().usable()), BUILT_IN) if store else BUILT_IN
     step = _next(findings, default == BUILT_IN)
     return Finding(SUBJECT, "ok", f"faces can be restored here, by default with {default}", step)

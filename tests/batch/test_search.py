@@ -25,7 +25,7 @@ def test_pictures_of_kinds_that_cannot_be_read_are_counted_and_said(tmp_path: Pa
     found = find_pictures([folder])
     assert names(found, folder) == [str(Path("sub/y.png")), "x.png"]
     (said,) = found.remarks
-    assert said.startswith("2 HEIC, 1 AVIF, 2 camera raw, 1 JPEG XL files were left out, such as ")
+    assert said.startswith("6 files were left out (2 HEIC, 1 AVIF, 2 camera raw, 1 JPEG XL), such as ")
     assert "IMG_1.HEIC" in said and said.endswith("convert them to JPEG, PNG or TIFF first.")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lib_facerestore.checks import doctor, installs
+from lib_facerestore.checks import doctor, installs, verdict
 from lib_facerestore.checks.packages import PACKAGES, Package
 from lib_facerestore.cli import main as cli
 from lib_facerestore.cli import restore
@@ -173,6 +173,12 @@ def test_what_a_failed_pip_leaves_is_no_package(tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(str(tmp_path))
     found = doctor._package(Package("half-a-package", "half_a_package", "required", "tests"))
     assert found.status == "broken" and "in part" in found.detail and "--no-cache-dir half-a-package" in found.remedy
+
+
+def test_the_verdict_explains_what_breaks_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict, "_fault", lambda _: "Numpy is not available")
+    found = verdict.verdict([], None, "cpu")
+    assert (found.status, found.remedy) == ("broken", pip_install('"numpy<2"'))
 
 
 def test_another_package_with_the_same_module_counts(monkeypatch: pytest.MonkeyPatch) -> None:
