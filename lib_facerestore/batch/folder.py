@@ -8,15 +8,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import FaceRestoreError, ModelFileError, OptionError, TargetExistsError
 from ..faces.face import Face, FaceReport
 from ..images import files as image_files
 from ..images.atomic_write import make_folder
+from ..images.room import check_room
 from ..options.table import Options
 from ..pipeline import FaceRestorer, Progress, Result
+from ..stages.background import enlarged_size
+from ..wording import with_article
 from .earlier import record
 from .plan import Task
 from .search import Input
@@ -112,7 +115,7 @@ def restore_files(
     for task in tasks:
         if run.stop():
             break
-        item = _read(task, overwrite, skip_existing)
+        item = _read(task, overwrite, skip_existing, options.upscale)
         size = round(item.width * item.height * growth) if isinstance(item, image_files.Picture) else 0
         if group and (pixels + size > GROUP_PIXELS or len(group) >= GROUP_PICTURES):
             yield from run.restore(group)
@@ -122,17 +125,24 @@ def restore_files(
     yield from run.restore(group)
 
 
-def _read(task: Task, overwrite: bool, skip_existing: bool) -> image_files.Picture | Outcome:
+def _read(task: Task, overwrite: bool, skip_existing: bool, upscale: float) -> image_files.Picture | Outcome:
     if task.problem:
         return Outcome(task, error=task.problem)
-    if os.path.lexists(task.target) and not overwrite:
+    present = next((path for path in (task.target, task.copy) if path is not None and os.path.lexists(path)), None)
+    if present is not None and not overwrite:
+        task = replace(task, target=present)
         if skip_existing:
             return Outcome(task, skipped=True)
-        return Outcome(task, error=f"{task.target}: exists already; add --overwrite or --skip-existing.", exists=True)
+        return Outcome(task, error=f"{present}: exists already; add --overwrite or --skip-existing.", exists=True)
     try:
-        return image_files.read_picture(task.source)
+        picture = image_files.read_picture(task.source)
+        size = enlarged_size(picture.width, picture.height, upscale)
+        image_files.check_holds(picture, task.target, size)
+        if upscale > 1:
+            check_room(*size, bits=picture.depth, what="the result ")
+        return picture
     except Exception as error:
-        return Outcome(task, error=_reported(task.source, error))
+        return Outcome(task, error=_reported(task.source, error, task.target))
 
 
 @dataclass
@@ -195,15 +205,27 @@ class _Run:
 
     def _write(self, task: Task, picture: image_files.Picture, result: Result[image_files.Picture]) -> Outcome:
         faces, notes = tuple(result.faces), (*result.notes, *result.hints)
+        same = result.image.encoded is not None  # it may still be encoded anew, if a quality is given
+        task = replace(task, target=task.copy) if same and task.copy is not None else task
+        # A file that keeps its name keeps its format too, even if the name has the extension of another one.
+        own = same and picture.format != "GIF" and task.target.suffix.lower() == task.source.suffix.lower()
         try:
             make_folder(task.target.parent)
             copied = image_files.write_picture(
-                result.image, task.target, quality=self.quality, overwrite=self.overwrite
+                result.image,
+                task.target,
+                format=picture.format if own else None,
+                quality=self.quality,
+                overwrite=self.overwrite,
             )
         except Exception as error:
             if self.skip_existing and isinstance(error, TargetExistsError):  # another run has written it meanwhile
                 return Outcome(task, skipped=True)
             return Outcome(task, faces, result.model, notes, error=_reported(task.source, error, task.target))
+        if image_files.other_extension(task.source):
+            how = "it is copied as it is" if copied else f"the result is named {task.target.name}"
+            what = with_article(picture.format.replace("WEBP", "WebP"))
+            notes = (f"{task.source}: is {what} in spite of its name; {how}", *notes)
         if task.record is not None:
             record(task.record, task.target)
         if not copied:

@@ -22,6 +22,8 @@ class Task:
         source: the file.
         target: the file for the result.
         problem: why it cannot be restored, or "".
+        copy: the file for the result if nothing changes, where that is another: a file whose name has the extension of
+            another format keeps it then. None if it is `target`.
         record: the folder for the results if it is inside an input folder: there the result is listed as one, so that
             a later run leaves it out; else None.
     """
@@ -29,6 +31,7 @@ class Task:
     source: Path
     target: Path
     problem: str = ""
+    copy: Path | None = None
     record: Path | None = None
 
 
@@ -50,8 +53,9 @@ def plan(inputs: Sequence[Path], output: Path, *, folder: bool = False) -> Plan:
 
     For one input file and an `output` with a picture's extension, the result is that file. Otherwise `output` is a
     folder, with the same sub-folders as the input folders. Files that cannot be written in their own format (a GIF, or
-    a file without a picture's extension) become PNG files there. A file whose result would replace an input or another
-    result is listed with that problem.
+    a file without a picture's extension) become PNG files there. A file whose name has another format's
+    extension gets its own (a PNG named x.jpg becomes x.png), unless nothing changes: then it is copied as it is. A file
+    whose result would replace an input or another result is listed with that problem.
 
     Args:
         inputs: files, folders and patterns.
@@ -67,7 +71,8 @@ def plan(inputs: Sequence[Path], output: Path, *, folder: bool = False) -> Plan:
     folder = folder or os.path.isdir(output)
     single = alone and image_files.is_picture_file(output) and not folder
     _check_output(output, single, alone, folder)
-    tasks = _tasks(found.pictures, [output] if single else _targets(found.pictures, output))
+    targets = [output] if single else _targets(found.pictures, output)
+    tasks = _tasks(found.pictures, targets, None if single else output)
     if all(task.problem for task in tasks):
         raise InputError(tasks[0].problem)
     if not single and is_inside_an_input(output, [path for path in inputs if os.path.exists(path)]):
@@ -98,38 +103,56 @@ def _check_output(output: Path, single: bool, alone: bool, folder: bool) -> None
 def _targets(pictures: Sequence[Input], folder: Path) -> list[Path]:
     """The file in the output folder for each picture.
 
-    A file that cannot be written in its own format becomes a PNG: x.gif becomes x.png, or x.gif.png if another picture
-    becomes x.png.
+    A file that cannot be written in its own format becomes a PNG, and one with the extension of another format gets its
+    own: x.gif becomes x.png, or x.gif.png if another picture becomes x.png.
     """
     targets = [folder / one.relative for one in pictures]
-    kept = {path for path in targets if path.suffix.lower() in image_files.WRITABLE_EXTENSIONS}
-    sources: dict[Path, set[str]] = {}  # for each PNG, the files that would become it
-    for one, target in zip(pictures, targets, strict=True):
-        if target not in kept and not one.problem:
-            sources.setdefault(target.with_suffix(".png"), set()).add(os.path.realpath(one.source))
-    for index, target in enumerate(targets):
-        if target not in kept and not pictures[index].problem:
-            png = target.with_suffix(".png")
-            free = png not in kept and len(sources[png]) == 1
-            targets[index] = png if free else target.with_name(target.name + ".png")
+    changes = [_new_extension(one) for one in pictures]
+    kept = {target for target, change in zip(targets, changes, strict=True) if not change}
+    sources: dict[Path, set[str]] = {}  # for each changed name, the files that would get it
+    for one, target, change in zip(pictures, targets, changes, strict=True):
+        if change:
+            sources.setdefault(target.with_suffix(change), set()).add(os.path.realpath(one.source))
+    for index, (target, change) in enumerate(zip(targets, changes, strict=True)):
+        if change:
+            plain = target.with_suffix(change)
+            free = plain not in kept and len(sources[plain]) == 1
+            targets[index] = plain if free else target.with_name(target.name + change)
     return targets
 
 
-def _tasks(pictures: Sequence[Input], targets: Sequence[Path]) -> list[Task]:
-    """The tasks; a picture that was given twice is one task."""
+def _new_extension(one: Input) -> str:
+    """The extension of a picture's result if it is not that of its name, else ""."""
+    if one.problem:
+        return ""
+    if one.relative.suffix.lower() not in image_files.WRITABLE_EXTENSIONS:
+        return ".png"
+    return image_files.other_extension(one.source).replace(".gif", ".png")
+
+
+def _copy(one: Input, target: Path, folder: Path | None) -> Path | None:
+    """See `Task.copy`. A GIF, or a file without a picture's extension, is never copied."""
+    if one.problem or folder is None or target == folder / one.relative:
+        return None
+    return folder / one.relative if image_files.other_extension(one.source) not in ("", ".gif") else None
+
+
+def _tasks(pictures: Sequence[Input], targets: Sequence[Path], folder: Path | None) -> list[Task]:
+    """The tasks; a picture that was given twice is one task. `folder` is that for the results, if there is one."""
     sources = {os.path.realpath(one.source) for one in pictures if not one.problem}
     taken: dict[str, Path] = {}
     tasks = []
     for one, target in zip(pictures, targets, strict=True):
-        place, problem = os.path.realpath(target), one.problem
-        other = taken.get(place)
+        copy, problem = _copy(one, target, folder), one.problem
+        places = [os.path.realpath(path) for path in (target, copy) if path is not None]
+        other = next((taken[place] for place in places if place in taken), None)
         if not problem and other is not None:
             if os.path.realpath(other) == os.path.realpath(one.source):
                 continue
             problem = f"{one.source} and {other} would both be written to {target}; restore them into two folders."
-        elif not problem and place in sources:
+        elif not problem and sources.intersection(places):
             problem = f"{one.source}: the result would replace the input {target}; name another output with -o."
         if not problem:
-            taken[place] = one.source
-        tasks.append(Task(one.source, target, problem))
+            taken.update(dict.fromkeys(places, one.source))
+        tasks.append(Task(one.source, target, problem, copy))
     return tasks

@@ -32,6 +32,8 @@ HELD: dict[str, frozenset[str]] = {
     "BMP": frozenset({"1", "L", "P", "RGB"}),
 }
 """Modes that each format can hold."""
+LONGEST = {"JPEG": 65500, "WEBP": 16383}
+"""Most pixels of a side that the formats' encoders (libjpeg and libwebp) write."""
 _LEVEL = 4  # compression level of zlib: half the time of the default, for files that are a few per cent larger
 _SEGMENT_LIMIT = 65533  # most bytes in one JPEG segment after its length field
 # TIFF tags that describe the storage, or are written from fields of the Picture; they are never copied from its EXIF.
@@ -46,6 +48,16 @@ TIFF_STRUCTURE = frozenset(
 def fits_jpeg(mark: bytes, block: bytes) -> bool:
     """Whether a block of metadata with its mark fits into one segment of a JPEG."""
     return len(mark) + len(block) <= _SEGMENT_LIMIT
+
+
+def check_size(width: int, height: int, format_name: str) -> None:
+    """Raise InputError if pictures of this size cannot be written in a format, a key of `HELD`."""
+    longest = LONGEST.get(format_name)
+    if longest is not None and max(width, height) > longest:
+        raise InputError(
+            f"the result has {width}×{height} pixels, and a {format_name} at most {longest:,} a side; "
+            "write .png or .tif, or enlarge it less"
+        )
 
 
 def encode_picture(picture: Picture, format_name: str, quality: int | None) -> bytes:
@@ -63,6 +75,7 @@ def encode_picture(picture: Picture, format_name: str, quality: int | None) -> b
         InputError: the format cannot hold the picture.
     """
     mode = settle_mode(picture, HELD[format_name], format_name)
+    check_size(picture.width, picture.height, format_name)
     try:
         return _ENCODERS[format_name](picture, mode, quality) + kept_trailer(picture, format_name)
     except (OSError, ValueError, struct.error, OverflowError) as error:

@@ -17,10 +17,10 @@ from PIL import UnidentifiedImageError
 from ..errors import InputError
 from .atomic_write import check_target, write_atomically
 from .decode import decode_picture
-from .encode import encode_picture
+from .encode import HELD, check_size, encode_picture
 from .losses import losses_in
 from .metadata import ONLY_FIRST
-from .modes import from_pil, to_pil
+from .modes import from_pil, settle_mode, to_pil
 from .opening import pixels_allowed, strict, unlimited
 from .picture import Encoded, Picture, TextItem, from_array, replace_pixels, to_array
 
@@ -30,11 +30,13 @@ __all__ = [
     "WRITABLE_EXTENSIONS",
     "Picture",
     "TextItem",
+    "check_holds",
     "from_array",
     "from_bytes",
     "from_pil",
     "is_picture_file",
     "left_out",
+    "other_extension",
     "read_picture",
     "replace_pixels",
     "to_array",
@@ -62,6 +64,8 @@ WRITABLE_EXTENSIONS: frozenset[str] = frozenset(_FORMATS)
 LOSSY_EXTENSIONS: frozenset[str] = frozenset(suffix for suffix, name in _FORMATS.items() if name in ("JPEG", "WEBP"))
 """Those of the formats that have a quality."""
 PICTURE_EXTENSIONS: frozenset[str] = WRITABLE_EXTENSIONS | {".gif"}
+_MARKS = {b"\x89PNG\r\n": ".png", b"\xff\xd8\xff": ".jpg", b"II*\0": ".tif", b"MM\0*": ".tif", b"II+\0": ".tif"}
+_MARKS |= {b"MM\0+": ".tif", b"GIF8": ".gif", b"BM": ".bmp"}
 _DAMAGED = (OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, EOFError, ArithmeticError, struct.error)
 """What Pillow, OpenCV and tifffile raise for data that they cannot read."""
 
@@ -69,6 +73,44 @@ _DAMAGED = (OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, E
 def is_picture_file(path: str | os.PathLike[str]) -> bool:
     """Whether the extension, in upper or lower case, is that of a picture. The file is not opened."""
     return Path(path).suffix.lower() in PICTURE_EXTENSIONS
+
+
+def other_extension(path: str | os.PathLike[str]) -> str:
+    """The extension that suits the content of a picture file whose name has that of another format, such as ".png" for
+    a PNG named x.jpg. "" if the name is right, or if that is not known."""
+    file = Path(path)
+    named = ".gif" if file.suffix.lower() == ".gif" else _FORMATS.get(file.suffix.lower())
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(16)
+    except (OSError, ValueError):  # reading the picture will say why
+        return ""
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    found = ".webp" if webp else next((suffix for mark, suffix in _MARKS.items() if head.startswith(mark)), "")
+    return found if named and found and named != _FORMATS.get(found, found) else ""
+
+
+def check_holds(picture: Picture, path: str | os.PathLike[str], size: tuple[int, int]) -> None:
+    """Check, before the work, that a file with this name can hold the result.
+
+    Args:
+        picture: the picture before the work.
+        path: the file for the result.
+        size: width and height of the result in pixels.
+
+    Raises:
+        InputError: the format holds no such mode or size. A picture that may be written as its own content is not
+            checked.
+    """
+    target = Path(os.fspath(path))
+    kind = _format_name(target, None)
+    if kind == picture.format and size == (picture.width, picture.height):
+        return
+    try:
+        settle_mode(picture, HELD[kind], kind)
+        check_size(*size, kind)
+    except InputError as error:
+        raise InputError(f"{target}: {error}") from error
 
 
 def read_picture(path: str | os.PathLike[str]) -> Picture:

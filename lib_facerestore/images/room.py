@@ -10,14 +10,15 @@ BYTES_A_PIXEL = 18
 were measured with 50 megapixels. With 16 bits it is twice as much."""
 
 
-def check_room(width: int, height: int, most_pixels: int | None = None, bits: int = 8) -> None:
-    """Check the size of a picture, which its header states.
+def check_room(width: int, height: int, most_pixels: int | None = None, bits: int = 8, what: str = "") -> None:
+    """Check the size of a picture, which its header states, or of a result.
 
     Args:
         width: in pixels.
         height: in pixels.
         most_pixels: a picture with more is refused; None sets no limit but the free memory.
         bits: of each channel.
+        what: what has the pixels, in words of a message, if it is not the picture itself.
 
     Raises:
         InputError: the picture has no pixels, or too many.
@@ -32,6 +33,6 @@ def check_room(width: int, height: int, most_pixels: int | None = None, bits: in
     needed, free = width * height * BYTES_A_PIXEL * (2 if bits > 8 else 1), free_memory()
     if free is not None and needed > free:
         raise InputError(
-            f"has {width}×{height} pixels, for which about {needed / 2**30:,.1f} GiB of memory are needed, and "
+            f"{what}has {width}×{height} pixels, for which about {needed / 2**30:,.1f} GiB of memory are needed, and "
             f"{free / 2**30:,.1f} GiB are free; close other programs, or make it smaller first"
         )

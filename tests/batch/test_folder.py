@@ -381,3 +381,103 @@ def test_a_file_without_its_end_is_copied_or_restored_and_it_is_said(
         )
     )
     assert [notes for _, _, notes, _ in rows] == [(said,)]
+
+
+# --- names that promise another format, and formats that hold no such result ------------------------------------------
+
+
+def misnamed(folder: Path, photo: np.ndarray) -> dict[str, Path]:
+    """Files whose names have the extension of another format."""
+    clear = Image.fromarray(np.dstack([photo, photo[:, :, :1]]))
+    return {
+        "plain": saved(folder / "plain.jpg", Image.fromarray(photo), format="PNG"),
+        "clear": saved(folder / "clear.jpg", clear, format="PNG"),
+        "deep": saved(folder / "deep.jpeg", Image.fromarray(photo[:, :, 0].astype(np.uint16) * 257), format="PNG"),
+        "tif": saved(folder / "tif.webp", Image.fromarray(photo), format="TIFF"),
+        "webp": saved(folder / "webp.png", Image.fromarray(photo), format="WEBP", lossless=True),
+        "jpeg": saved(folder / "jpeg.bmp", Image.fromarray(photo), format="JPEG"),
+    }
+
+
+def test_a_file_under_another_formats_name_is_copied_if_nothing_changes(
+    models: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
+    sources = misnamed(tmp_path / "in", photo)
+    for outcome in restored(KnownFaces(), models, [tmp_path / "in"], tmp_path / "out"):
+        source, target = outcome.task.source, outcome.task.target
+        assert not outcome.error and outcome.copied and target.name == source.name
+        assert target.read_bytes() == source.read_bytes()
+        assert any("in spite of its name; it is copied as it is" in note for note in outcome.notes)
+    assert len(list((tmp_path / "out").iterdir())) == len(sources)
+    (alone,) = restored(KnownFaces(), models, [sources["plain"]], tmp_path / "alone.jpg")
+    assert alone.copied and (tmp_path / "alone.jpg").read_bytes() == sources["plain"].read_bytes()
+
+
+def test_a_changed_file_under_another_formats_name_gets_its_own(
+    models: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
+    sources = misnamed(tmp_path / "in", photo)
+    outcomes = restored(KnownFaces(*PLACES), models, [tmp_path / "in"], tmp_path / "out")
+    named = {outcome.task.source.name: outcome.task.target.name for outcome in outcomes if not outcome.error}
+    assert named == {
+        "plain.jpg": "plain.png", "clear.jpg": "clear.png", "deep.jpeg": "deep.png", "tif.webp": "tif.tif",
+        "webp.png": "webp.webp", "jpeg.bmp": "jpeg.jpg",
+    }  # fmt: skip
+    (told,) = [outcome for outcome in outcomes if outcome.task.source == sources["clear"]]
+    assert f"{sources['clear']}: is a PNG in spite of its name; the result is named clear.png" in told.notes
+    with Image.open(told.task.target) as after:
+        assert (after.format, after.mode) == ("PNG", "RGBA")
+    again = restored(KnownFaces(*PLACES), models, [tmp_path / "in"], tmp_path / "out", skip_existing=True)
+    assert all(outcome.skipped and outcome.task.target.exists() for outcome in again)
+    again = restored(KnownFaces(*PLACES), models, [tmp_path / "in"], tmp_path / "out")
+    assert all("exists already" in outcome.error for outcome in again)
+
+
+def test_two_results_never_share_a_name_that_one_has_by_its_content(tmp_path: Path) -> None:
+    folder = made(tmp_path / "in", "x.png", "y.jpg")
+    Image.new("RGB", (8, 8)).save(folder / "x.jpg", "PNG")
+    Image.new("RGB", (8, 8)).save(folder / "y.bmp", "JPEG")
+    assert planned([folder], tmp_path / "out") == {
+        "x.png": "x.png", "x.jpg": "x.jpg.png", "y.jpg": "y.jpg", "y.bmp": "y.bmp.jpg",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "upscale", "said"),
+    [
+        ("a.jpg", (40, 16000), 1.0, ""),
+        ("a.jpg", (40, 33000), 2.0, "the result has 80×66000 pixels, and a JPEG at most 65,500 a side; write .png"),
+        ("a.webp", (8200, 30), 2.0, "the result has 16400×60 pixels, and a WEBP at most 16,383 a side; write .png"),
+        ("a.webp", (17000, 30), 1.0, "the result has 17000×30 pixels, and a WEBP at most 16,383 a side; write .png"),
+    ],
+)
+def test_a_result_that_its_format_cannot_hold_is_refused_before_the_work(
+    models: Path, tmp_path: Path, name: str, size: tuple[int, int], upscale: float, said: str
+) -> None:
+    source = saved(tmp_path / "in.png", Image.new("L", size))
+    finder = KnownFaces()
+    options = SMALL.replace(upscale=upscale)
+    (outcome,) = restored(finder, models, [source], tmp_path / name, options=options)
+    assert outcome.error.startswith(f"{tmp_path / name}: {said}" if said else "")
+    assert bool(outcome.error) is bool(said) and (tmp_path / name).exists() is not bool(said)
+
+
+def test_transparency_that_the_named_format_cannot_hold_is_refused_before_the_work(
+    models: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
+    class Never(KnownFaces):
+        def detect(self, images: Sequence[np.ndarray], confidence: float) -> list[list[Face]]:
+            raise AssertionError("it was searched for faces")
+
+    source = saved(tmp_path / "in.png", Image.fromarray(photo).convert("RGBA"))
+    (outcome,) = restored(Never(), models, [source], tmp_path / "out.jpg")
+    assert outcome.error.startswith(f"{tmp_path / 'out.jpg'}: JPEG cannot hold the picture's transparency; write .png")
+
+
+def test_a_result_that_the_memory_cannot_hold_is_refused_before_the_work(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lib_facerestore.images.room.free_memory", lambda: 10 * 2**20)
+    source = saved(tmp_path / "in.png", Image.new("L", (400, 300)))
+    (outcome,) = restored(KnownFaces(), models, [source], tmp_path / "o.png", options=SMALL.replace(upscale=4.0))
+    assert outcome.error.startswith(f"{source}: the result has 1600×1200 pixels, for which about")

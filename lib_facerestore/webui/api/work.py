@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...catalogue import Store
 from ...errors import InputError
 from ...faces.face import Face, select_faces
+from ...images.encode import LONGEST
 from ...images.files import Picture, left_out, to_bytes
 from ...options.per_face import OverridesLike
 from ...options.spec import Scope
@@ -197,7 +198,11 @@ def format_of(asked: AskedFormat) -> Format:
 
 
 def _check_format(picture: Picture, format_name: str, name: str) -> None:
-    """Check, before faces are restored, that the format can hold the picture. Raises InputError."""
+    """Check, before faces are restored, that the format can hold the result. Raises InputError."""
+    longest = LONGEST.get(format_name.upper())
+    if longest is not None and max(picture.width, picture.height) > longest:
+        most = f"{format_name} holds at most {longest:,} a side"
+        raise InputError(f"{name}: has {picture.width}×{picture.height} pixels, and {most}; ask for png.")
     if format_name != "png" and picture.depth == 16:
         raise InputError(f"{name}: has 16 bits per channel, which {format_name} cannot hold; ask for png.")
     if format_name == "jpeg" and picture.alpha is not None:

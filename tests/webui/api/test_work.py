@@ -98,6 +98,12 @@ def test_other_formats(client: TestClient, photo: np.ndarray, name: str, kind: s
     assert opened(result["image"]).format == kind and result["format"] == kind.lower()
 
 
+def test_a_size_that_the_format_cannot_hold_is_refused_before_the_work(client: TestClient) -> None:
+    body = {"image": b64(png(np.zeros((8, 17000, 3), np.uint8))), "options": SMALL, "format": "webp"}
+    answer = client.post(f"{V1}/restore", json=body)
+    refused(answer, 422, "17000×8 pixels, and webp holds at most 16,383 a side; ask for png")
+
+
 def test_without_images(client: TestClient, photo: np.ndarray) -> None:
     reply = client.post(f"{V1}/restore", json={"image": b64(png(photo)), "options": SMALL, "send_images": False}).json()
     assert reply["results"][0]["image"] is None and reply["restored"] == 2
