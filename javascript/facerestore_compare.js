@@ -97,13 +97,17 @@
                     left: percent(x0), top: percent(y0), width: percent(x1 - x0), height: percent(y1 - y0),
                 });
             },
-            /** Show a picture, unless none of its faces was restored. */
-            show(picture, index, total) {
+            /** Show one of a run's pictures, without its halves where no face was restored; nothing if that is so of all. */
+            show(pictures, index) {
+                const picture = pictures[index];
+                const total = pictures.length;
                 const done = picture.faces.filter((face) => face.applied).length;
-                element.hidden = done === 0 || wanted() === "off";
+                const changed = pictures.some((one) => one.faces.some((face) => face.applied));
+                element.hidden = !changed || wanted() === "off";
                 if (element.hidden) return;
                 if (fresh) element.open = wanted() === "open";
                 fresh = false;
+                stage.hidden = done === 0;
                 before.src = picture.before;
                 after.src = picture.after;
                 stage.style.setProperty("--facerestore-aspect", String(picture.width / picture.height));

@@ -127,7 +127,7 @@
         function show(index) {
             state.index = Math.max(0, Math.min(state.pictures.length - 1, index));
             const picture = state.pictures[state.index];
-            panel.show(picture, state.index, state.pictures.length);
+            panel.show(state.pictures, state.index);
             setFaces(picture.faces, LAST);
         }
 

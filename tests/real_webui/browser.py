@@ -57,6 +57,12 @@ class Page(chromium.Elements):
             self.js("arguments[0].click()", label)
         time.sleep(0.5)
 
+    def open_panel(self, tab: str) -> None:
+        """Wait for the panel before / after, and unfold it."""
+        rule = f"#facerestore_{tab}_compare"
+        until(lambda: self.shown(rule), "the panel before / after")
+        self.js("arguments[0].open = true", self.one(rule))
+
     def switch(self, elem_id: str, on: bool) -> None:
         """Switch an accordion of the WebUI's own kind on or off, whether it is open or not."""
         box = f"#{elem_id}-visible-checkbox, #{elem_id}-checkbox input"

@@ -82,11 +82,11 @@ def test_from_a_directory(page: Page, webui: WebUI, photo: PIL.Image.Image, tmp_
             assert changed_outside(to_pixels(before), to_pixels(made[name]), faces[name][0]["box"]) == 0
         else:
             assert told["result"] == "no face was found" and not changed
-    until(lambda: page.shown(PANEL), "the panel before / after")
+    page.open_panel("img2img")
     page.shot("img2img_batch")
     assert page.one(f"{PANEL} .facerestore-count").text.endswith("/ 3")
     counts = []
     for _ in range(3):
-        counts.append(len(page.all(f"{PANEL} .facerestore-face")))
+        counts.append(len(page.all("#facerestore_img2img_picker .facerestore-face")))
         page.click(f"{PANEL} .facerestore-pager button:last-child")
     assert sorted(counts) == [0, 1, 1]

@@ -74,7 +74,7 @@ def test_run_slider_and_strip(page: Page) -> None:
     result = lines(text).get("result", "")
     if "restored" not in result:
         pytest.skip(f"needs a checkpoint that gives a face with WEBUI_STEPS={STEPS}; the run said: {result or text}")
-    until(lambda: page.shown("#facerestore_txt2img_compare"), "the panel before / after")
+    page.open_panel("txt2img")
     page.shot("run")
     stage = page.one("#facerestore_txt2img_compare .facerestore-stage")
     slider = page.one("#facerestore_txt2img_slider")
@@ -84,8 +84,7 @@ def test_run_slider_and_strip(page: Page) -> None:
     faces = until(lambda: picker(page), "the strip")
     assert page.value("facerestore_txt2img_faces") == "all"
     page.js("arguments[0].click()", faces[0])
-    after = page.value("facerestore_txt2img_faces")
-    assert after != "all" or "No face" in page.one("#facerestore_txt2img_picker .facerestore-status").text
+    assert page.value("facerestore_txt2img_faces") != "all"
 
 
 def test_detect_faces_on_an_input_picture(page: Page, two_faces: PIL.Image.Image, tmp_path: Path) -> None:
@@ -168,7 +167,7 @@ def test_settings_have_our_section(page: Page) -> None:
 
 
 def test_models_tab_names_licences_and_downloads_nothing(page: Page) -> None:
-    page.tab("Face Restore")
+    page.tab("Face Restore models")
     table = page.one("#facerestore_models_table")
     until(lambda: "codeformer" in table.text, "the table")
     assert "S-Lab" in table.text and "built in" in table.text
@@ -185,7 +184,7 @@ def test_extras_single_upload(page: Page, photo: PIL.Image.Image, tmp_path: Path
     page.upload("#extras_image", tmp_path / "photo.png")
     text = page.generate("extras")
     assert lines(text)["result"].startswith("1 restored"), text
-    until(lambda: page.shown("#facerestore_extras_compare"), "the panel before / after")
+    page.open_panel("extras")
     page.shot("extras")
 
 
@@ -199,7 +198,7 @@ def test_extras_batch_upload(page: Page, photo: PIL.Image.Image, tmp_path: Path)
     page.upload("#extras_image_batch", *files)
     page.click("#extras_generate")
     until(lambda: len(page.pictures("extras")) >= 2, "two pictures")
-    until(lambda: page.shown("#facerestore_extras_compare"), "the panel before / after")
+    page.open_panel("extras")
     count = page.one("#facerestore_extras_compare .facerestore-count")
     until(lambda: count.text, "the count of pictures in the panel")
     assert count.text.endswith("/ 2")

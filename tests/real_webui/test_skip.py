@@ -118,4 +118,5 @@ def test_the_button(page: Page, webui: WebUI) -> None:
     page.shot("skip")
     told = [lines(text) for text in json.loads(page.value("generation_info_txt2img"))["infotexts"][-3:]]
     assert [bool(one) for one in told] == [True, False, True]
+    page.open_panel("txt2img")
     assert page.one("#facerestore_txt2img_compare .facerestore-count").text.endswith("/ 2")

@@ -91,6 +91,7 @@ def make_tab(tab: str, with_input: bool) -> None:
             generate = gr.Button("Generate", elem_id=f"{tab}_generate")
             plain = gr.Button("Generate without", elem_id=f"{tab}_generate_plain")
             silent = gr.Button("Generate without, the last run stays known", elem_id=f"{tab}_generate_known")
+            some = gr.Button("Generate, one without a face", elem_id=f"{tab}_generate_mixed")
             empty = gr.Button("Generate without a face", elem_id=f"{tab}_generate_faceless")
     count = iter(range(10_000))
 
@@ -115,6 +116,13 @@ def make_tab(tab: str, with_input: bool) -> None:
         service.remember(tab, [service.RunPicture(image, image, (), notes=("no face was found",))])
         return [image]
 
+    def mixed() -> list[PIL.Image.Image]:
+        """Two pictures; the second has no face."""
+        image, first = drawing(90 + next(count)), run(tab, 70 + next(count))[0]
+        service.remember(tab, [service.last_run(tab)[0], service.RunPicture(image, image, ())])
+        return [first, image]
+
+    gradio_compat.listen(some.click, mixed, [], [gallery])
     gradio_compat.listen(empty.click, faceless, [], [gallery])
     gradio_compat.listen(generate.click, restored, [made.by_name["faces"]], [gallery, seen])
     gradio_compat.listen(plain.click, untouched, [], [gallery])

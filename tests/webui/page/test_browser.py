@@ -103,7 +103,7 @@ def test_none_all_and_typing(page: Callable[..., Page]) -> None:
     it = page()
     it.generate()
     it.detect()
-    _, all_, none = it.all("#facerestore_txt2img_picker .facerestore-button")
+    _, all_, none, _ = it.all("#facerestore_txt2img_picker .facerestore-button")
     none.click()
     assert it.chosen() == "" and it.faces == "none" and "none is chosen" in it.status()
     it.click(it.face(2))
@@ -214,6 +214,18 @@ def test_the_panel_is_folded_below_the_buttons_and_can_be_switched_off(page: Cal
     assert it.js("return arguments[0].previousElementSibling.id", panel) == "image_buttons_txt2img"
     it.click("#facerestore_txt2img_compare summary")
     assert it.one("#facerestore_txt2img_compare .facerestore-stage").is_displayed()
+    it.click("#txt2img_generate_mixed")
+    count = it.one("#facerestore_txt2img_compare .facerestore-count")
+
+    def without_a_face() -> bool:
+        if it.pressed():  # also where the run before is still shown
+            it.click("#facerestore_txt2img_compare .facerestore-pager button:last-child")
+            it.settle()
+        return not it.pressed()
+
+    until(without_a_face, "the picture without a face")
+    assert count.text == "2 / 2" and it.panel_shown()
+    assert not it.one("#facerestore_txt2img_compare .facerestore-stage").is_displayed()
     it.js("window.opts = {facerestore_compare: 'off'}")
     it.click("#txt2img_generate")
     until(lambda: not it.panel_shown(), "the panel to go")
