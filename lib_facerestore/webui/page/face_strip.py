@@ -21,6 +21,7 @@ import PIL.Image
 
 from ...errors import FaceRestoreError, InputError
 from ...faces.face import Face, FaceReport, select_faces
+from ...images.opening import strict
 from ...options.table import Options
 from .. import data_url, service
 from ..page_words import in_page_words
@@ -140,7 +141,7 @@ def decode_picture(text: object) -> PIL.Image.Image:
         raise InputError("picture: not a data URL of a PNG, JPEG or WebP picture; reload the page.")
     data = data_url.decode(text, "picture")
     try:
-        with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with strict("picture"), PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise InputError(f"picture: {image.width}×{image.height} pixels are more than {MOST_PIXELS}.")
             return image.convert("RGB")

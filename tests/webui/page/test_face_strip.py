@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 import pytest
 
 from lib_facerestore.errors import InputError, ModelFileError
@@ -162,6 +163,14 @@ class TestMessages:
             face_strip.read_message(message)
         assert read(face_strip.detect_answer(message, {}))["message"].startswith("picture: ")  # type: ignore[arg-type]
         assert not found
+
+    def test_half_a_picture_is_refused_whatever_another_extension_has_set(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(PIL.ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+        head, _, body = url(picture(), "JPEG").partition(",")
+        with pytest.raises(InputError, match="cut off"):
+            face_strip.decode_picture(head + "," + body[: len(body) * 3 // 5 // 4 * 4])
 
     def test_size_is_limited(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(face_strip, "MOST_PIXELS", 199 * 100)
