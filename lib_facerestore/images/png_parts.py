@@ -77,7 +77,7 @@ def read_parts(data: bytes, *, check: bool) -> PngParts:
                 text.append(item)
         elif name in CARRIED_CHUNKS or _may_be_copied(name, pixels_began) or (name == b"bKGD" and _has_samples(data)):
             carried.append((name, payload))
-        elif name not in _STRUCTURE:
+        elif name not in (*_STRUCTURE, b"tIME"):  # the time of the last change: now the new file's own says that
             stale.append(name.decode("latin-1"))
     if stale:
         named = ", ".join(dict.fromkeys(stale))

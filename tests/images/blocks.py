@@ -218,7 +218,6 @@ PNG_BLOCKS = {
     "oFFs": _chunk(b"oFFs", struct.pack(">llB", 1, 2, 0)),
     "may be copied": _chunk(b"abCd", b"unknown"),
     "may not be copied": _chunk(b"abCD", b"unknown"),
-    "tIME": _chunk(b"tIME", struct.pack(">HBBBBB", 2020, 1, 2, 3, 4, 5)),
     "sBIT": _chunk(b"sBIT", b"\5\5\5"),
     "hIST": _chunk(b"hIST", bytes(8)),
     "sPLT": _chunk(b"sPLT", b"some\0\x08" + bytes(6)),

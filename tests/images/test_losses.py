@@ -35,12 +35,16 @@ def frames(path: Path, **options: Any) -> None:
     image().save(path, save_all=True, append_images=[image().rotate(180), image().rotate(90)], **options)
 
 
-def signed_png(path: Path) -> None:
+def dated_png(path: Path, more: bytes = b"") -> None:
+    """One that says when it was changed last, which is no loss, since it is changed now."""
     stream = io.BytesIO()
     image().save(stream, "PNG")
     data = stream.getvalue()
-    extra = png_chunk(b"tIME", struct.pack(">HBBBBB", 2020, 1, 2, 3, 4, 5)) + png_chunk(b"caBX", b"signed")
-    path.write_bytes(data[:33] + extra + data[33:])
+    path.write_bytes(data[:33] + png_chunk(b"tIME", struct.pack(">HBBBBB", 2020, 1, 2, 3, 4, 5)) + more + data[33:])
+
+
+def signed_png(path: Path) -> None:
+    dated_png(path, png_chunk(b"caBX", b"signed"))
 
 
 FILES: dict[str, tuple[str, Callable[[Path], None]]] = {
@@ -50,6 +54,7 @@ FILES: dict[str, tuple[str, Callable[[Path], None]]] = {
     "pages.tif": ("only the first of its 3 pages is kept", frames),
     "deep.tif": ("", lambda path: Image.fromarray(RGB[:, :, 0].astype(np.int32) * 250).save(path)),
     "signed.png": ("content credentials", signed_png),
+    "dated.png": ("", dated_png),
     "palette.bmp": ("", lambda path: image("P").save(path)),
     "turned.png": ("", lambda path: image().save(path, exif=exif(6))),
 }
