@@ -100,8 +100,8 @@ def detector_choices() -> list[tuple[str, str]]:
     """
     try:
         there = {service.AUTO, service.BUILT_IN, *service.store().scan().installed("detector")}
-    except Exception:  # as in _models; then nothing is marked
-        logger.exception("the detectors cannot be listed")
+    except Exception as error:  # as in _models, which tells it; then nothing is marked
+        logger.debug("the detectors cannot be listed: %s", error)
         return [(name, name) for name in SPECS["detector"].choices]
     names = SPECS["detector"].choices
     return [(name if name in there else f"{name} ({NOT_INSTALLED})", name) for name in names]
