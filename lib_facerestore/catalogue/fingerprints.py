@@ -145,11 +145,20 @@ def _look(path: Path) -> _Look:
     try:
         look = _Look(now, kind, peek(path, kind))
     except ModelFileError as error:
-        look = _Look(now, kind, None, error)
+        look = _Look(now, kind, None, _without_frames(error))
         if isinstance(error, UnreadableFileError):
             return look  # not cached: the file may be readable the next time
     _keep(_looks, name, look, MOST_FILES)
     return look
+
+
+def _without_frames(error: ModelFileError) -> ModelFileError:
+    """The error, which can be kept: the frames of its traceback would keep all that their callers hold, as networks."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def _keep(memory: OrderedDict[str, Remembered], name: str, value: Remembered, most: int) -> None:
