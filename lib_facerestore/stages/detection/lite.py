@@ -131,7 +131,7 @@ class LiteDetector:
         return examined(self.refiner, image, proposals, self.proposer.device, any_angle)
 
     def _kept(self, image: NDArray[np.uint8], seen: Seen, confidence: float) -> Detections:
-        found = scored(seen)
+        found = scored(seen, image)
         found = found.pick(np.isfinite(found.boxes).all(1) & (found.scores >= confidence))
         return suppress(found.pick(_seen(found.boxes, image) >= SEEN))
 

@@ -145,12 +145,12 @@ def refine(
     any_angle: bool = True,
 ) -> Detections:
     """Compute new scores, boxes and landmarks for proposals: those of `examined`, scored as in `verdict`."""
-    return scored(examined(network, image, found, device, any_angle))
+    return scored(examined(network, image, found, device, any_angle), image)
 
 
-def scored(seen: Seen) -> Detections:
-    """What was seen of proposals, with the scores of `verdict`."""
-    scores = verdict.scores(seen).astype(np.float32)
+def scored(seen: Seen, image: NDArray[np.uint8]) -> Detections:
+    """What was seen of proposals in an image (H×W×3 uint8 RGB), with the scores of `verdict`."""
+    scores = verdict.scores(seen, image).astype(np.float32)
     return Detections(seen.boxes.astype(np.float32), scores, seen.points.astype(np.float32))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,7 +33,9 @@ DISAGREE = 40.0
 
 
 LARGE = 64.0
-"""Faces whose box's longer side has this many pixels show the refiner all that it needs,"""
+"""Faces whose box's longer side has this many pixels,"""
+SHARP = 0.25
+"""that are not blurred (see `clearly_shown`) and whole in the picture, show the refiner all that it needs,"""
 LEAST = 2.0
 """so a logit of `agreed_logits` below this keeps their score below a half, whatever else speaks for them: an animal."""
 
@@ -87,17 +90,39 @@ def evidence(seen: Seen) -> NDArray[np.float64]:
     return np.stack(columns, 1)
 
 
-def scores(seen: Seen) -> NDArray[np.float64]:
-    """The scores of K proposals, 0 to 1; those of the first stage where the refiner gave nothing finite."""
+def scores(seen: Seen, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The scores of K proposals of an image (H×W×3 uint8 RGB), 0 to 1.
+
+    Those of the first stage where the refiner gave nothing finite.
+    """
     result = seen.proposed.astype(np.float64)
     sound = ~seen.broken
     part = Seen(*(value[sound] for value in (seen.proposed, seen.logits, seen.apart, seen.boxes, seen.points)))
     logits = evidence(part) @ np.array(WEIGHTS) + BIAS
-    large = (part.boxes[:, 2:] - part.boxes[:, :2]).max(1, initial=0) >= LARGE
     lacking = np.clip(agreed_logits(part) - LEAST, -30, None)  # below 0: the score is below a half
-    logits = np.where(large & (lacking < 0), np.minimum(logits, lacking), logits)
+    for row in np.flatnonzero((lacking < 0) & (lacking < logits)):
+        if clearly_shown(image, part.boxes[row]):
+            logits[row] = lacking[row]
     result[sound] = 1 / (1 + np.exp(-logits))
     return result
+
+
+def clearly_shown(image: NDArray[np.uint8], box: NDArray[np.float64]) -> bool:
+    """Whether a box (4, in pixels of the H×W×3 image) is large, whole in the picture, and not blurred.
+
+    Blurred is what has, reduced to the refiner's 96 pixels, little contrast below a radius of 1 pixel, compared with
+    that from there to a radius of 4: 0.12 to 0.23 for portraits blurred by σ8 or reduced to a twelfth, 0.28 to 0.47
+    for usual damage, 0.42 to 0.65 for none.
+    """
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = (round(float(value)) for value in box)
+    slack = 0.02 * max(x1 - x0, y1 - y0)
+    if max(x1 - x0, y1 - y0) < LARGE or min(x0, y0, width - x1, height - y1) < -slack:
+        return False
+    part = image[max(y0, 0) : y1, max(x0, 0) : x1]
+    grey = cv2.resize(np.asarray(part.mean(axis=2), np.float32), (96, 96), interpolation=cv2.INTER_AREA)
+    fine, coarse = cv2.GaussianBlur(grey, (0, 0), 1), cv2.GaussianBlur(grey, (0, 0), 4)
+    return bool((grey - fine).std() >= SHARP * (fine - coarse).std())
 
 
 def agreed_logits(seen: Seen) -> NDArray[np.float64]:

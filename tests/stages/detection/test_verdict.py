@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -29,8 +30,16 @@ def seen(proposed: float = 0.7, logits: tuple[float, ...] = (4, 4, 4), apart: fl
     return Seen(np.array([proposed]), np.array([logits], float), np.array([apart]), box, np.zeros((1, 5, 2)))
 
 
+SHARP = np.random.default_rng(0).integers(0, 256, (300, 451, 3)).astype(np.uint8)
+"""As large as scikit-image's photograph of a cat."""
+
+
+def scores(some: Seen, image: np.ndarray = SHARP) -> np.ndarray:
+    return verdict.scores(some, image)
+
+
 def score(one: Seen) -> float:
-    return float(verdict.scores(one)[0])
+    return float(scores(one)[0])
 
 
 def test_each_stage_has_its_say() -> None:
@@ -55,18 +64,21 @@ def test_a_large_face_of_which_the_second_stage_is_unsure_does_not_count() -> No
         np.array([0.83, 0.71]), np.array([[1.1, 4.4, 3.2], [1.1, 0.8, -1.2]]), np.array([0.045, 0.03]),
         np.array([[88.0, 19, 330, 209], [86, 20, 332, 212]]), np.zeros((2, 5, 2)),
     )  # fmt: skip
-    assert verdict.scores(cat).max() < 0.5
+    assert scores(cat).max() < 0.5
+    assert scores(cat, cv2.GaussianBlur(SHARP, (0, 0), 8))[0] > 0.5, "a blurred face may be seen no better"
+    cut = Seen(cat.proposed, cat.logits, cat.apart, cat.boxes + np.array([200, 0, 200, 0]), cat.points)
+    assert scores(cut)[0] > 0.5, "nor one that the border cuts"
     smaller = Seen(cat.proposed, cat.logits, cat.apart, cat.boxes / 5, cat.points / 5)
-    assert verdict.scores(smaller)[0] > 0.5
+    assert scores(smaller)[0] > 0.5
 
 
 def test_other_proposals_that_turn_into_the_same_face_speak_for_it() -> None:
     alone, doubtful = seen(0.3, (1, 1, 1)), seen(0.3, (1, 1, 1), side=2)
     far = seen(0.3, (1, 1, 1), side=300)
-    assert np.allclose(verdict.scores(Seen.join([alone, far])), score(alone))
-    together = verdict.scores(Seen.join([alone, doubtful]))
+    assert np.allclose(scores(Seen.join([alone, far])), score(alone))
+    together = scores(Seen.join([alone, doubtful]))
     assert (together > score(alone)).all()
-    assert verdict.scores(Seen.join([alone, doubtful, seen(0.9, side=-1)]))[0] > together[0]
+    assert scores(Seen.join([alone, doubtful, seen(0.9, side=-1)]))[0] > together[0]
 
 
 def test_logits_of_the_second_stage_alone_are_lower_where_it_disagrees_with_itself() -> None:
