@@ -27,16 +27,30 @@ def is_inside_an_input(output: Path, inputs: Iterable[Path]) -> bool:
     return any(Path(home) in place.parents for home in homes)
 
 
-def record(folder: Path, target: Path) -> None:
-    """Add a result to the list in `folder`. If that fails, it is logged: the result itself is written."""
-    name = target.relative_to(folder).as_posix()
-    try:
-        if name in _names(folder):
-            return
-        with open(folder / RECORD, "a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(("" if file.tell() else _HEAD) + name + "\n")
-    except OSError as error:
-        logger.warning("%s: cannot be written (%s)", folder / RECORD, error.strerror or error)
+class Record:
+    """The list of the results in a folder, as one run adds to it; it is read once.
+
+    Args:
+        folder: the folder, which need not exist yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: set[str] | None = None
+
+    def add(self, target: Path) -> None:
+        """Add a result below the folder. If that fails, it is logged: the result itself is written."""
+        name = target.relative_to(self._folder).as_posix()
+        try:
+            if self._known is None:
+                self._known = set(_names(self._folder))
+            if name in self._known:
+                return
+            with open(self._folder / RECORD, "a", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(("" if file.tell() else _HEAD) + name + "\n")
+            self._known.add(name)
+        except OSError as error:
+            logger.warning("%s: cannot be written (%s)", self._folder / RECORD, error.strerror or error)
 
 
 def recorded(folder: Path) -> frozenset[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import FaceRestoreError, ModelFileError, OptionError, TargetExistsError
@@ -20,7 +20,7 @@ from ..options.table import Options
 from ..pipeline import FaceRestorer, Progress, Result
 from ..stages.background import enlarged_size
 from ..wording import with_article
-from .earlier import record
+from .earlier import Record
 from .plan import Task
 from .search import Input
 
@@ -147,7 +147,7 @@ def _read(task: Task, overwrite: bool, skip_existing: bool, upscale: float) -> i
 
 @dataclass
 class _Run:
-    """One call of `restore_files`: its arguments, the number of finished files, and the progress."""
+    """One call of `restore_files`: its arguments, how many files are finished, the progress, the lists of results."""
 
     restorer: FaceRestorer
     options: Options
@@ -158,6 +158,7 @@ class _Run:
     stop: Callable[[], bool]
     done: int = 0
     way: float = 0.0
+    records: dict[Path, Record] = field(default_factory=dict)
 
     def restore(self, group: Sequence[tuple[Task, image_files.Picture | Outcome]]) -> Iterator[Outcome]:
         """Restore the pictures of a group together and write them; yields the outcomes of the whole group."""
@@ -227,7 +228,7 @@ class _Run:
             what = with_article(picture.format.replace("WEBP", "WebP"))
             notes = (f"{task.source}: is {what} in spite of its name; {how}", *notes)
         if task.record is not None:
-            record(task.record, task.target)
+            self.records.setdefault(task.record, Record(task.record)).add(task.target)
         if not copied:
             # For a changed picture, the result's notes already name the losses of reading.
             notes += (*(picture.losses if result.image is picture else ()), *image_files.left_out(picture, task.target))

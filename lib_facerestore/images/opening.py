@@ -40,8 +40,9 @@ def open_image(data: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
 
 
 def pixels_allowed() -> int | None:
-    """Most pixels that `PIL.Image.open` opens in this process; None if there is no limit."""
-    return None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+    """Most pixels that `PIL.Image.open` opens in this process, outside of `unlimited`; None if there is no limit."""
+    most = _pillow.limit()
+    return None if most is None else 2 * most
 
 
 class _Pillow:
@@ -58,6 +59,11 @@ class _Pillow:
         self._before: tuple[bool, contextlib.AbstractContextManager[Any]] | None = None
         self._unlimited = 0
         self._most = Image.MAX_IMAGE_PIXELS
+
+    def limit(self) -> int | None:
+        """Pillow's limit, or what it was before another thread entered `unlimited`."""
+        with self._lock:
+            return self._most if self._unlimited else Image.MAX_IMAGE_PIXELS
 
     @contextlib.contextmanager
     def unlimited(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from xml.dom.minidom import Element
 
+from .metadata import EXTENDED_XMP_MARK
 from .picture import Picture
 from .xmp_edit import Properties, Spaces, edited, elements, local_name, properties_in, remove, split, text_of, value_in
 
@@ -62,7 +63,7 @@ def without_pictures(xmp: bytes) -> bytes:
 def has_extended_xmp(picture: Picture) -> bool:
     """Whether the JPEG that the picture was read from has extended XMP (XMP specification, part 3, 1.1.3.1)."""
     return picture.jpeg is not None and any(
-        b"/xmp/extension/\0" in payload[:40] for _, payload in picture.jpeg.segments
+        payload.startswith(EXTENDED_XMP_MARK) for _, payload in picture.jpeg.segments
     )
 
 

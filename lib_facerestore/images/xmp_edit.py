@@ -19,7 +19,7 @@ Properties: TypeAlias = dict[str, list[Attr | Element]]
 
 def edited(xmp: bytes, change: Callable[[Element, Spaces], bool]) -> bytes:
     """The packet after `change` was called for each of its elements; the same bytes if it never returned true."""
-    if b"<!DOCTYPE" in xmp:  # it may define entities without end
+    if b"<!DOCTYPE" in xmp.replace(b"\0", b""):  # in UTF-16 too: it may define entities without end
         return xmp
     try:
         document = expatbuilder.parseString(xmp.strip(b"\0"), namespaces=False)

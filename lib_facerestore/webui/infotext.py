@@ -207,5 +207,5 @@ PASTE_FIELD_NAMES: list[str] = list(PASTE_KEYS.values())
 
 __all__ = [
     "ALL_KEYS", "ERROR", "KEYS", "NOTE", "PASTE_FIELD_NAMES", "RESULT", "CallableText", "describe", "error_line",
-    "note_line",    "paste_fields", "pasted", "without_folders", "write",
+    "note_line", "paste_fields", "pasted", "without_folders", "write",
 ]  # fmt: skip

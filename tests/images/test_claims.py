@@ -19,6 +19,7 @@ from lib_facerestore.images.metadata import upright
 from lib_facerestore.images.other_parts import parts_of_gif
 from lib_facerestore.images.photoshop import without_thumbnails
 from lib_facerestore.images.xmp_claims import true_xmp
+from lib_facerestore.images.xmp_edit import edited
 from lib_facerestore.images.xmp_regions import turned_regions
 
 from .blocks import (
@@ -111,6 +112,13 @@ def test_a_false_claim_goes_however_it_is_written(attributes: str, inner: str) -
         xmp = true_xmp(picture, format_name)
         assert xmp is not None and not re.search(rb"Motion|Micro|Version|gain-map|Thumb|old|jumbf", xmp)
         assert b"stays" in xmp and b"the source" in xmp and xmp.startswith(b'<?xpacket begin="\xef\xbb\xbf"')
+
+
+@pytest.mark.parametrize(("mark", "encoding"), [("", "utf-8"), ("\ufeff", "utf-16-be")])
+def test_entities_are_not_expanded(mark: str, encoding: str) -> None:
+    xmp = (mark + '<!DOCTYPE a [<!ENTITY b "text">]><a>&b;</a>').encode(encoding)
+    assert edited(xmp, lambda element, spaces: True) == xmp
+    assert edited((mark + "<a></a>").encode(encoding), lambda element, spaces: True) == b"<a/>"
 
 
 @pytest.mark.parametrize(

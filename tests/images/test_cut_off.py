@@ -170,6 +170,8 @@ def test_a_named_file_is_limited_by_memory_only(
             from_bytes((tmp_path / f"a.{kind}").read_bytes(), "b")
     assert not recwarn.list
     assert Image.MAX_IMAGE_PIXELS == 1000
+    with opening.unlimited():  # while another thread reads a file of the user's, bytes from elsewhere stay limited
+        assert opening.pixels_allowed() == 2000
     monkeypatch.setattr(room, "free_memory", lambda: 96 * 64 * room.BYTES_A_PIXEL - 1)
     for kind in ("PNG", "TIFF"):
         with pytest.raises(InputError, match=r"has 96×64 pixels, for which about .* needed, and .* free; close"):

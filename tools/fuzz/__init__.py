@@ -2,5 +2,4 @@
 
 `python -m tools.fuzz --cases 100000` runs every target; `--seconds 120` what fits into the time; `--atheris` lets the
 package atheris choose the cases by coverage. Each run prints its seed, with which it can be repeated.
-docs/reliability.md holds the figures.
 """

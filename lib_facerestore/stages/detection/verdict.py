@@ -119,8 +119,11 @@ def clearly_shown(image: NDArray[np.uint8], box: NDArray[np.float64]) -> bool:
     slack = 0.02 * max(x1 - x0, y1 - y0)
     if max(x1 - x0, y1 - y0) < LARGE or min(x0, y0, width - x1, height - y1) < -slack:
         return False
-    part = image[max(y0, 0) : y1, max(x0, 0) : x1]
-    grey = cv2.resize(np.asarray(part.mean(axis=2), np.float32), (96, 96), interpolation=cv2.INTER_AREA)
+    part = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    if not part.size:  # a line
+        return False
+    small = cv2.resize(part.astype(np.float32), (96, 96), interpolation=cv2.INTER_AREA)
+    grey = np.asarray(small.mean(axis=2))
     fine, coarse = cv2.GaussianBlur(grey, (0, 0), 1), cv2.GaussianBlur(grey, (0, 0), 4)
     return bool((grey - fine).std() >= SHARP * (fine - coarse).std())
 

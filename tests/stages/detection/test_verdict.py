@@ -68,6 +68,8 @@ def test_a_large_face_of_which_the_second_stage_is_unsure_does_not_count() -> No
     assert scores(cat, cv2.GaussianBlur(SHARP, (0, 0), 8))[0] > 0.5, "a blurred face may be seen no better"
     cut = Seen(cat.proposed, cat.logits, cat.apart, cat.boxes + np.array([200, 0, 200, 0]), cat.points)
     assert scores(cut)[0] > 0.5, "nor one that the border cuts"
+    assert verdict.clearly_shown(SHARP, cat.boxes[0])
+    assert not verdict.clearly_shown(SHARP, cat.boxes[0] * (1, 0, 1, 0)), "a box without height"
     smaller = Seen(cat.proposed, cat.logits, cat.apart, cat.boxes / 5, cat.points / 5)
     assert scores(smaller)[0] > 0.5
 
