@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_facerestore import catalogue
 from lib_facerestore.catalogue import fingerprints
 from lib_facerestore.catalogue.download import Downloaded
 from lib_facerestore.cli import main as cli
@@ -274,9 +273,8 @@ def test_a_reader_that_has_seen_enough_ends_the_run_quietly(arguments: list[str]
 def test_a_package_that_is_missing_is_named_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("download", "connection"):  # as before the first download
-        monkeypatch.delitem(sys.modules, f"lib_facerestore.catalogue.{name}", raising=False)
-        monkeypatch.delattr(catalogue, name, raising=False)
+    monkeypatch.delitem(sys.modules, "lib_facerestore.catalogue.download", raising=False)
+    monkeypatch.delitem(sys.modules, "lib_facerestore.catalogue.connection", raising=False)
     monkeypatch.setitem(sys.modules, "httpx", None)
     assert cli.main(["models", "download", "codeformer", "--yes"]) == cli.FAILED
     said = capsys.readouterr().err

@@ -86,11 +86,12 @@ def test_a_case_that_hangs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", command.TARGETS)
 def test_nothing_is_found_in_the_package(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With fresh cases in every run; the seed is in the output. FACERESTORE_FUZZ_SECONDS makes it longer."""
-    seed = secrets.randbelow(2**31)
+    seed, environment = secrets.randbelow(2**31), dict(os.environ)
     seconds = os.environ.get("FACERESTORE_FUZZ_SECONDS", "0.5")
     ended = command.main(["--targets", name, "--seconds", seconds, "--seed", str(seed), "--findings", str(tmp_path)])
     said = capsys.readouterr()
     assert f"seed {seed}" in said.out
+    assert os.environ == environment, "only the cases' own processes are kept off the network"
     texts = "\n".join(path.read_text() for path in tmp_path.glob("*.txt"))
     assert ended == 0, f"python -m tools.fuzz --targets {name} --seed {seed}\n{said.err}\n{texts}"
     assert f"| {name} |" in said.out

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-os.environ.setdefault("FACERESTORE_OFFLINE", "1")
 
 from . import model_targets, picture_targets, restoring_targets, value_targets
 from .runner import Report, Target, run, save

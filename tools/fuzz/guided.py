@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from lib_facerestore.catalogue.download import OFFLINE
+
 from .runner import Report, Target, attempt, save
 
 
@@ -23,6 +25,7 @@ def guide(target: Target, cases: int, findings: Path) -> int:
     """
     import atheris  # type: ignore[import-not-found, unused-ignore]
 
+    os.environ[OFFLINE] = "1"
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
         for part in ("work", "corpus"):

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from lib_facerestore.catalogue.download import OFFLINE
 from lib_facerestore.errors import FaceRestoreError
 
 from .mutation import Mutator
@@ -164,6 +165,7 @@ def _in_child(target: Target, seed: int, count: int, deadline: float) -> Report:
 
 def _child(target: Target, seed: int, count: int, deadline: float, folder: Path) -> None:
     faulthandler.disable()  # the parent says what happened
+    os.environ[OFFLINE] = "1"  # a case must not download anything
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
         take = target.prepare(folder / "work")
         mutator, report = Mutator(target.corpus(), seed), Report()
