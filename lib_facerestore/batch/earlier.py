@@ -5,19 +5,26 @@ Only a run whose results go into one of its input folders, or the folder of an i
 
 from __future__ import annotations
 
-import logging
+import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+from ..errors import InputError
+from ..images.atomic_write import flush_folder, write_atomically
 
 RECORD = ".facerestore-results"
-"""Name of the file that lists the results in its folder, as paths relative to it."""
+"""Name of the file that lists the results in its folder, as paths relative to it.
+
+It has one line for each, and only grows. A last line without its end was cut off, and is no path. A path that would
+look like a comment, or would not stay one line, is a string of JSON.
+"""
 _HEAD = (
     "# Face Restore wrote these pictures. A run on a folder above leaves them out, so that results are not restored\n"
     "# again. Delete this file if they are to be restored like others.\n"
 )
+_ODD = re.compile(r'^[#"]|[\x00-\x1f]')
 
 
 def is_inside_an_input(output: Path, inputs: Iterable[Path]) -> bool:
@@ -39,31 +46,67 @@ class Record:
         self._known: set[str] | None = None
 
     def add(self, target: Path) -> None:
-        """Add a result below the folder. If that fails, it is logged: the result itself is written."""
+        """Add a result below the folder, before it is written: after a power cut it must not be there without its line.
+
+        Raises:
+            InputError: the line cannot be written, and flushed to disk. The result must not be written then, since a
+                later run would restore it again.
+        """
         name = target.relative_to(self._folder).as_posix()
         try:
             if self._known is None:
-                self._known = set(_names(self._folder))
-            if name in self._known:
-                return
-            with open(self._folder / RECORD, "a", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(("" if file.tell() else _HEAD) + name + "\n")
-            self._known.add(name)
+                self._known = self._read()
+            if name not in self._known:
+                self._append(name)
+                self._known.add(name)
         except OSError as error:
-            logger.warning("%s: cannot be written (%s)", self._folder / RECORD, error.strerror or error)
+            self._known = None  # half a line may be there: it is taken out the next time
+            raise InputError(
+                f"{self._folder / RECORD}: the list of results cannot be written ({error.strerror or error}); check "
+                "its permissions and the free space, or name another output."
+            ) from error
+
+    def _read(self) -> set[str]:
+        """The names that are listed. Half a line at the end, of a run that was cut off, is taken out."""
+        data = _content(self._folder)
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            write_atomically(self._folder / RECORD, whole, overwrite=True)
+        return set(_names(whole))
+
+    def _append(self, name: str) -> None:
+        line = json.dumps(name) if _ODD.search(name) else name
+        with open(self._folder / RECORD, "ab") as file:
+            new = not file.tell()
+            file.write(f"{_HEAD if new else ''}{line}\n".encode("utf-8", "surrogateescape"))
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            flush_folder(self._folder)
 
 
 def recorded(folder: Path) -> frozenset[Path]:
     """The paths of the results that are listed in `folder`; none if there is no list."""
     try:
-        return frozenset(folder / name for name in _names(folder))
+        return frozenset(folder / name for name in _names(_content(folder)))
     except OSError:
         return frozenset()
 
 
-def _names(folder: Path) -> list[str]:
+def _content(folder: Path) -> bytes:
     try:
-        text = (folder / RECORD).read_text("utf-8", errors="surrogateescape")
+        return (folder / RECORD).read_bytes()
     except FileNotFoundError:
-        return []
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
+        return b""
+
+
+def _names(data: bytes) -> list[str]:
+    lines = data.decode("utf-8", "surrogateescape").split("\n")[:-1]
+    return [_name(line.removesuffix("\r")) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _name(line: str) -> str:
+    try:
+        return str(json.loads(line)) if line.startswith('"') else line
+    except ValueError:
+        return line

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import FaceRestoreError, ModelFileError, OptionError, TargetExistsError
 from ..faces.face import Face, FaceReport
 from ..images import files as image_files
-from ..images.atomic_write import make_folder
+from ..images.atomic_write import make_folder, tidy_folder
 from ..images.room import check_room
 from ..options.table import Options
 from ..pipeline import FaceRestorer, Progress, Result
@@ -128,6 +128,7 @@ def restore_files(
 def _read(task: Task, overwrite: bool, skip_existing: bool, upscale: float) -> image_files.Picture | Outcome:
     if task.problem:
         return Outcome(task, error=task.problem)
+    tidy_folder(task.target.parent)  # also where all results are there, and nothing is written
     present = next((path for path in (task.target, task.copy) if path is not None and os.path.lexists(path)), None)
     if present is not None and not overwrite:
         task = replace(task, target=present)
@@ -212,6 +213,8 @@ class _Run:
         own = same and picture.format != "GIF" and task.target.suffix.lower() == task.source.suffix.lower()
         try:
             make_folder(task.target.parent)
+            if task.record is not None:
+                self.records.setdefault(task.record, Record(task.record)).add(task.target)
             copied = image_files.write_picture(
                 result.image,
                 task.target,
@@ -227,8 +230,6 @@ class _Run:
             how = "it is copied as it is" if copied else f"the result is named {task.target.name}"
             what = with_article(picture.format.replace("WEBP", "WebP"))
             notes = (f"{task.source}: is {what} in spite of its name; {how}", *notes)
-        if task.record is not None:
-            self.records.setdefault(task.record, Record(task.record)).add(task.target)
         if not copied:
             # For a changed picture, the result's notes already name the losses of reading.
             notes += (*(picture.losses if result.image is picture else ()), *image_files.left_out(picture, task.target))

@@ -15,7 +15,7 @@ _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def open_client() -> httpx.Client:
-    """A client that follows redirects and asks for uncompressed files; close it after use.
+    """A client that asks for uncompressed files, with a connection for each request; close it after use.
 
     Raises:
         DownloadError: the proxies or certificates that the environment names cannot be used.
@@ -26,7 +26,8 @@ def open_client() -> httpx.Client:
     timeout = httpx.Timeout(30.0, connect=15.0)
     headers = {"User-Agent": "facerestore", "Accept-Encoding": "identity"}  # sizes and ranges are those of the file
     try:
-        return httpx.Client(follow_redirects=True, timeout=timeout, headers=headers)
+        limits = httpx.Limits(max_keepalive_connections=0)
+        return httpx.Client(timeout=timeout, headers=headers, limits=limits)
     except OSError as error:
         raise _unusable("certificates", _CERTIFICATES, error) from error
     except (ImportError, ValueError, httpx.InvalidURL) as error:  # SOCKS package missing, unknown scheme, bad address

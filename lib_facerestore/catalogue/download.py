@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DownloadError, ModelFileError
-from ..images.atomic_write import put_in_place
+from ..images.atomic_write import create_folder, put_in_place, tidy_folder
 from .connection import open_client
 from .entries import ModelEntry, ModelFile
 from .fingerprints import ByteProgress, hash_file
+from .part_file import drop
 from .peek import describe, peek, sniff_file
 from .terms import Verified
-from .transfer import NextMirrorError, drop, fetch
+from .transfer import NextMirrorError, fetch
 
 if TYPE_CHECKING:
     import httpx
@@ -151,7 +152,8 @@ def download(
     check_available(entry, file, folder, offline)
     target = folder / file.name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        create_folder(folder)
+        tidy_folder(folder)
         with _locked(folder / f".{file.name}.lock", file, lock_seconds):
             if target.exists():  # perhaps another process has just finished it
                 return _already(target, file)
@@ -218,9 +220,11 @@ def check_file(path: Path, file: ModelFile) -> Verified:
 
 def _already(target: Path, file: ModelFile) -> Downloaded:
     try:
-        return Downloaded(target, "", check_file(target, file))
+        verified = check_file(target, file)
     except DownloadError as error:
         raise DownloadError(f"{error} ({target}); move that file away, then download again.") from error
+    _tidy(target)  # a run may have been ended between renaming and this
+    return Downloaded(target, "", verified)
 
 
 def _from_mirrors(
@@ -272,13 +276,12 @@ def _finish(part: Path, target: Path, file: ModelFile) -> Verified:
         drop(part)
         raise NextMirrorError(str(error).partition(": ")[2]) from error
     put_in_place(part, target)
-    for leftover in list(_leftovers(target)):
-        drop(leftover)
+    _tidy(target)
     return verified
 
 
-def _leftovers(target: Path) -> Iterator[Path]:
-    """The part files of other addresses, and all tags."""
-    for path in target.parent.iterdir():
+def _tidy(target: Path) -> None:
+    """Delete the part files of other addresses, and all tags."""
+    for path in list(target.parent.iterdir()):
         if path.name.startswith(f".{target.name}.") and path.name.endswith((".part", ".etag")):
-            yield path
+            drop(path)

@@ -93,13 +93,12 @@ def sha256_of(path: Path, progress: ByteProgress | None = None) -> str:
         known = _hashes.get(name)
     if known is not None and known[0] == now:
         return known[1]
-    size, changed = now[:2]
     row = _stored_hashes().get(name)
-    if isinstance(row, list) and row[:2] == [changed, size]:
-        digest = str(row[2])
+    if isinstance(row, list) and len(row) == len(now) + 1 and row[:-1] == list(now):
+        digest = str(row[-1])
     else:
         digest = hash_file(path, progress)
-        _store_hash(name, [changed, size, digest])
+        _store_hash(name, [*now, digest])
     _keep(_hashes, name, (now, digest), _MOST_HASHES)
     return digest
 

@@ -1,20 +1,19 @@
-"""`fetch`: downloads a file from one address over HTTP into a part file, which a later request can continue.
-
-NAME.etag, next to the part file NAME, holds the server's ETag of the version of the file that was begun.
-"""
+"""`fetch`: downloads a file from one address over HTTP into a part file, which a later request can continue."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DownloadError
+from .answer import RedirectError, SlowServerError, answer
 from .entries import ModelFile
 from .fingerprints import ByteProgress
+from .part_file import drop, finish, kept, saving, size_of
 
 if TYPE_CHECKING:
     import httpx
@@ -22,13 +21,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 4
-"""Consecutive requests without a single new byte after which an address is given up."""
+"""Consecutive requests without anything new after which an address is given up."""
 
 PAUSE = 1.0
 """Seconds before the second of these requests; doubled for each further one."""
 
+WORTH = 64 * 2**10
+"""Bytes that a request must add to what any earlier one has reached, or it counts as one without anything new."""
+
+SLOW_SECONDS = 60.0
+"""Seconds in which a server must send `WORTH` bytes, or the request is ended."""
+
 SPARE = 64 * 2**20
 """Bytes that must remain free on the disk."""
+
+MOST_BYTES = 16 * 2**30
+"""Most bytes that are received where nobody says how many there are."""
 
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)
 
@@ -48,7 +56,7 @@ def fetch(client: httpx.Client, url: str, file: ModelFile, part: Path, progress:
         client: from `open_client`.
         url: the address.
         file: the published file.
-        part: the part file.
+        part: the part file; see `part_file`.
         progress: called with the number of bytes so far, and of all bytes (None if unknown).
 
     Raises:
@@ -58,9 +66,9 @@ def fetch(client: httpx.Client, url: str, file: ModelFile, part: Path, progress:
     """
     import httpx  # imported here, because a WebUI must start without it
 
-    failed = 0
+    failed, furthest = 0, size_of(part)
     while True:
-        before = _size(part)
+        slow = False
         try:
             _request(client, url, file, part, progress)
             return
@@ -70,50 +78,52 @@ def fetch(client: httpx.Client, url: str, file: ModelFile, part: Path, progress:
             reason = f"the server answers {error.response.status_code}"
             if error.response.status_code not in _RETRIED:
                 raise NextMirrorError(reason) from error
-        except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
+        except RedirectError as error:
+            raise NextMirrorError(str(error)) from error
+        except SlowServerError as error:
+            reason, slow = str(error), True
+        except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise NextMirrorError(_named(error)) from error
         except httpx.TransportError as error:
             reason = _named(error)
-        failed = 1 if _size(part) > before else failed + 1
+        # Not compared with the size before this request: a server that cannot continue starts again and again.
+        size = size_of(part)
+        failed = failed + 1 if slow or size < furthest + WORTH else 1
+        furthest = max(furthest, size)
         if failed >= ATTEMPTS:
             raise NextMirrorError(reason)
         logger.info("%s: %s, trying again", url, reason)
         time.sleep(PAUSE * 2 ** (failed - 1))
 
 
-def drop(part: Path) -> None:
-    """Delete a part file and its tag; errors are ignored."""
-    for path in (part, _tag(part)):
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-
-
 def _request(client: httpx.Client, url: str, file: ModelFile, part: Path, progress: ByteProgress | None) -> None:
-    """Complete `part` by one request. Raises _RetryError, NextMirrorError and httpx's errors."""
-    have = _size(part)
+    """Complete `part` by one request. Raises _RetryError, NextMirrorError and what `answer` raises."""
+    have, tag = kept(part, bool(file.sha256))
     if file.bytes and have > file.bytes:
         have = 0
     if have and have == file.bytes:
         return
-    headers = _range_headers(file, part, have)
-    with client.stream("GET", url, headers=headers) as response:
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    if tag:
+        headers["If-Range"] = tag
+    with answer(client, url, headers) as response:
         if headers and _nothing_after(response, file, have):
             return
         start = _start(response, part, have) if headers else 0
         length = _length(response, file, start)
         _check_room(part.parent, file, length, start)
-        _keep_tag(response, part, start)
-        _save(response, part, start, length, progress)
-
-
-def _range_headers(file: ModelFile, part: Path, have: int) -> dict[str, str]:
-    """Headers that request the bytes after the first `have`; none if the file may have changed since."""
-    if not have:
-        return {}
-    if file.sha256:
-        return {"Range": f"bytes={have}-"}
-    tag = _tag(part).read_text("utf-8") if _tag(part).is_file() else ""
-    return {"Range": f"bytes={have}-", "If-Range": tag} if tag else {}
+        with saving(part, start, response.headers.get("etag", ""), bool(file.sha256)) as save:
+            done = start
+            for chunk in _chunks(response, file, part.parent):
+                done += len(chunk)
+                if done > (length or MOST_BYTES):
+                    raise NextMirrorError(f"it sends more than {length or MOST_BYTES:,} bytes")
+                save(chunk)
+                if progress:
+                    progress(done, length)
+        if length is not None and done != length:
+            raise _RetryError(f"the connection ended too early, at {done:,} of {length:,} bytes")
+        finish(part, done)
 
 
 def _nothing_after(response: httpx.Response, file: ModelFile, have: int) -> bool:
@@ -173,37 +183,26 @@ def _check_room(folder: Path, file: ModelFile, length: int | None, start: int) -
         )
 
 
-def _keep_tag(response: httpx.Response, part: Path, start: int) -> None:
-    """Store the file's ETag. Weak ETags are not stored, since they do not guarantee identical bytes."""
-    etag = response.headers.get("etag", "")
-    if etag and etag.isascii() and not etag.startswith("W/"):
-        _tag(part).write_text(etag, "utf-8")
-    elif not start:
-        _tag(part).unlink(missing_ok=True)
+def _chunks(response: httpx.Response, file: ModelFile, folder: Path) -> Iterator[bytes]:
+    """The content as it arrives, so that a lost connection loses no bytes.
 
-
-def _save(response: httpx.Response, part: Path, start: int, length: int | None, progress: ByteProgress | None) -> None:
-    """Write the response's bytes into `part`, from byte `start` on. Raises _RetryError and NextMirrorError."""
-    done = start
-    with open(part, "r+b" if start else "wb") as out:
-        out.seek(start)
-        for chunk in response.iter_raw():  # in pieces as they arrive, so that a lost connection loses no bytes
-            out.write(chunk)
-            done += len(chunk)
-            if progress:
-                progress(done, length)
-            if length and done > length:
-                raise NextMirrorError(f"it sends more than {length:,} bytes")
-    if length is not None and done != length:
-        raise _RetryError(f"the connection ended too early, at {done:,} of {length:,} bytes")
-
-
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
-
-
-def _tag(part: Path) -> Path:
-    return part.with_name(part.name + ".etag")
+    Raises:
+        SlowServerError: too little arrives, even if the connection never pauses for long.
+        DownloadError: the disk has become too full.
+    """
+    since, arrived, checked = time.monotonic(), 0, 0
+    for chunk in response.iter_raw():
+        yield chunk
+        arrived += len(chunk)
+        checked += len(chunk)
+        if checked >= SPARE // 4:
+            _check_room(folder, file, 0, 0)
+            checked = 0
+        seconds = time.monotonic() - since
+        if arrived >= WORTH or seconds < 0:
+            since, arrived = time.monotonic(), 0
+        elif seconds >= SLOW_SECONDS:
+            raise SlowServerError(f"it sends only {arrived:,} bytes in {seconds:.0f} s")
 
 
 def _named(error: Exception) -> str:

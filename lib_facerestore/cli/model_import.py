@@ -57,7 +57,7 @@ def import_file(source: Path, store: Store, move: bool = False) -> dict[str, Any
     """
     from ..catalogue import MODEL_SUFFIXES, identify
     from ..catalogue.fingerprints import same_content
-    from ..images.atomic_write import copy_atomically, make_folder, move_atomically
+    from ..images.atomic_write import copy_atomically, make_folder, move_atomically, remove_moved, tidy_folder
 
     if not source.is_file():
         raise InputError(f"{source}: there is no such file.")
@@ -70,11 +70,12 @@ def import_file(source: Path, store: Store, move: bool = False) -> dict[str, Any
     _check_usable(source, entry)
     target = store.folders[0] / _usual_name(source, entry)
     row = {"source": str(source), "file": str(target), "id": entry and entry.id, "what": _in_words(found)}
+    tidy_folder(target.parent)
     if target.exists():
         if not same_content(source, target):
             raise InputError(f"{target}: exists already and is another file; move it away first.")
-        if move and not source.samefile(target):
-            source.unlink()
+        if move:
+            remove_moved(source, target)
         return row | {"what": f"{row['what']}, already installed"}
     make_folder(target.parent)
     try:

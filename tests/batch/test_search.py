@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,44 @@ def test_results_of_an_earlier_run_are_left_out_and_said(tmp_path: Path) -> None
     (said,) = found.remarks
     assert said.startswith(f"2 results of earlier runs were left out, in {first}; to restore results again, name")
     assert len(find_pictures([first]).pictures) == 3  # the folder is named, so it is wanted
+
+
+def test_a_list_of_results_that_was_cut_off_keeps_its_whole_lines(tmp_path: Path) -> None:
+    out = tmp_path / "in" / "out"
+    made(out, "a.png", "b.png", "c.png")
+    earlier.Record(out).add(out / "a.png")
+    whole = (out / earlier.RECORD).read_bytes()
+    for left in (b"b.p", b"\0\0\0", b"b.png"):
+        (out / earlier.RECORD).write_bytes(whole + left)
+        assert earlier.recorded(out) == {out / "a.png"}
+        earlier.Record(out).add(out / "c.png")
+        assert (out / earlier.RECORD).read_bytes() == whole + b"c.png\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names that Windows does not have")
+def test_results_with_odd_names_are_listed_too(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    targets = [out / name for name in ("#1.png", '"a".png', "two\nlines.png", "a\u2028b.png", "é\udcff.png", "r\r.png")]
+    out.mkdir()
+    for _ in range(2):
+        for target in targets:
+            earlier.Record(out).add(target)
+    assert earlier.recorded(out) == set(targets)
+    assert len((out / earlier.RECORD).read_bytes().splitlines()) >= 2 + len(targets)
+
+
+def test_a_result_that_cannot_be_listed_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    record = earlier.Record(out)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(
+            InputError, match=r"list of results cannot be written \(No space left on device\); check its"
+        ):
+            record.add(out / "a.png")
+    record.add(out / "b.png")
+    assert out / "b.png" in earlier.recorded(out)
 
 
 @pytest.mark.parametrize(("inputs", "listed"), [("in", True), ("in/x.png", True), ("in/sub", False)])

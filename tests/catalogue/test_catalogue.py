@@ -319,6 +319,16 @@ def test_hashes_are_remembered_until_the_file_changes(tmp_path: Path, monkeypatc
     assert fingerprints.sha256_of(path) == "read again"
 
 
+def test_a_file_of_the_same_size_and_time_is_another_one_in_a_later_run(tmp_path: Path) -> None:
+    """As after a copy that keeps the time, or when the clock was put back."""
+    path = tmp_path / "x.pth"
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        os.utime(path, ns=(10**18, 10**18))
+        fingerprints._hashes.clear()
+        assert fingerprints.sha256_of(path) == fingerprints.hash_file(path)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_peeking_gives_the_shapes_without_loading(tmp_path: Path, zipped: bool) -> None:
     state = {"a.weight": torch.zeros(3, 4), "b": torch.zeros(2, dtype=torch.float16), "c": torch.tensor(1)}

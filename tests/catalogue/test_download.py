@@ -14,7 +14,7 @@ from typing import Any
 import filelock
 import pytest
 
-from lib_facerestore.catalogue import ModelEntry, ModelFile, transfer
+from lib_facerestore.catalogue import ModelEntry, ModelFile, part_file, transfer
 from lib_facerestore.catalogue.download import MIRROR, OFFLINE, addresses, check_file, download, is_offline
 from lib_facerestore.errors import DownloadError
 
@@ -199,7 +199,7 @@ def test_a_full_disk_is_said_before_and_during(server: Server, tmp_path: Path, m
         return file
 
     with monkeypatch.context() as patch:
-        patch.setattr(transfer, "open", full, raising=False)
+        patch.setattr(part_file, "open", full, raising=False)
         with pytest.raises(DownloadError, match=r"the disk of .* is full; free some space and try again"):
             download(entry(server.url("a")), tmp_path)
     assert 0 < (tmp_path / ".net.pth.part").stat().st_size < len(CONTENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 from lib_facerestore.errors import InputError
 from lib_facerestore.images import atomic_write
 from lib_facerestore.images import files as image_files
+from lib_facerestore.images.atomic_write import move_atomically, remove_moved, write_atomically
 from lib_facerestore.images.files import from_array, read_picture, write_picture
 
 from .samples import EIGHT, same
@@ -96,3 +98,78 @@ def test_permissions_and_links(tmp_path: Path) -> None:
     assert (tmp_path / "link.png").is_symlink()
     assert read_picture(tmp_path / "a.png").height == 5
     assert stat.S_IMODE((tmp_path / "a.png").stat().st_mode) == 0o604
+
+
+@pytest.mark.parametrize("system", [True, False])
+def test_without_links_the_name_never_stands_for_an_empty_file(
+    system: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between reserving the name and renaming left one, which later runs took for a result."""
+    if not system:
+        monkeypatch.setattr(atomic_write, "rename_new", lambda *_: (_ for _ in ()).throw(NotImplementedError))
+    seen: list[list[str]] = []
+
+    def watched(old: str, new: str) -> None:
+        seen.append([path.name for path in tmp_path.iterdir() if not path.name.startswith(".")])
+        os.rename(old, new)
+
+    monkeypatch.setattr(atomic_write.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no links")))
+    monkeypatch.setattr(atomic_write.os, "replace", watched)
+    write_atomically(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new" and all(not names for names in seen)
+    with pytest.raises(InputError, match="already exists"):
+        write_atomically(tmp_path / "a", b"other")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_what_a_killed_run_left_goes_and_what_is_being_written_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("old", "future", "new", "held")
+    left = {name: tmp_path / f".facerestore-1-{name}.tmp" for name in names}
+    for name, path in left.items():
+        path.write_bytes(b"half")
+        if name != "new":
+            os.utime(path, (4e9, 4e9) if name == "future" else (0, 0))
+    other = tmp_path / ".facerestore-results"
+    other.write_bytes(b"")
+    os.utime(other, (0, 0))
+    with left["held"].open("rb") as handle:
+        atomic_write.hold(handle.fileno())
+        write_atomically(tmp_path / "a", b"")
+        there = {name for name in names if left[name].exists()}
+    assert other.exists() and there == ({"new", "held"} if sys.platform != "win32" else {"new"})
+    write_atomically(tmp_path / "b", b"")  # a folder is looked into once
+    assert left["held"].exists()
+
+
+def test_a_broken_disk_is_said_when_the_folder_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"own")
+    real = os.fsync
+
+    def broken(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", broken)
+    for write in (lambda: write_atomically(tmp_path / "a", b""), lambda: move_atomically(source, tmp_path / "b")):
+        with pytest.raises(InputError, match="Input/output error"):
+            write()
+    assert source.read_bytes() == b"own"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and upper case")
+def test_a_move_that_was_interrupted_is_ended(tmp_path: Path) -> None:
+    source, target = tmp_path / "home.pth", tmp_path / "model.pth"
+    source.write_bytes(b"own")
+    os.link(source, target)
+    remove_moved(source, target)
+    assert not source.exists() and target.read_bytes() == b"own"
+    remove_moved(target, target)
+    source.symlink_to(target)
+    remove_moved(source, target)
+    os.link(target, tmp_path / "MODEL.pth")  # perhaps another way to write the same name
+    remove_moved(tmp_path / "MODEL.pth", target)
+    assert target.read_bytes() == b"own" and source.is_symlink() and (tmp_path / "MODEL.pth").exists()
