@@ -13,6 +13,7 @@ import struct
 from pathlib import Path
 
 from PIL import UnidentifiedImageError
+from PIL.Image import DecompressionBombError
 
 from ..errors import InputError
 from .atomic_write import check_target, write_atomically
@@ -144,6 +145,8 @@ def _decoded(data: bytes, name: str, most_pixels: int | None) -> Picture:
         raise InputError(f"{name}: is not a picture that can be read; use PNG, JPEG, WebP, TIFF, BMP or GIF") from error
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+    except DecompressionBombError as error:  # a frame, whose size the file's header does not say
+        raise InputError(f"{name}: has a frame of too many pixels to open safely; make it smaller first") from error
     except MemoryError as error:
         raise InputError(f"{name}: is too large for this machine's memory; make it smaller first") from error
     except _DAMAGED as error:

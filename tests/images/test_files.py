@@ -91,6 +91,13 @@ def test_read_errors_name_file_and_remedy(tmp_path: Path, monkeypatch: pytest.Mo
     says("whole0.png", "permissions")
 
 
+def test_a_gif_whose_frame_is_larger_than_its_header_says_is_refused() -> None:
+    header = b"GIF89a" + struct.pack("<HHBBB", 4, 4, 0x80, 0, 0) + bytes(6)
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 60000, 60000, 0) + b"\x02\x02\x44\x01\x00"
+    with pytest.raises(InputError, match=r"few\.gif: has a frame of too many pixels"):
+        image_files.from_bytes(header + frame + b";", "few.gif")
+
+
 def test_zero_size_is_refused(tmp_path: Path) -> None:
     stream = io.BytesIO()
     pil_image("RGB").save(stream, "BMP")

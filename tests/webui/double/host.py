@@ -14,6 +14,7 @@ from . import api, callbacks, extras, infotext, options, pictures, processing, s
 from .module import HostModule
 
 EXTENSION = Path(__file__).resolve().parents[3]
+TABS = ("txt2img", "img2img")
 
 
 class Host:
@@ -35,7 +36,7 @@ class Host:
         self.gc_calls = 0
         self.hidden_bits_in_extras = True
         self.last_failure: BaseException | None = None
-        self.runners: dict[str, scripts.ScriptRunner] = {}
+        self.runners: dict[str, scripts.ScriptRunner] = Tabs(self)
         self.app: Any = None
         self.xyz_module: Any = None
         self.modules: Any = SimpleNamespace()
@@ -141,27 +142,33 @@ class Host:
         with uiconfig.quick_blocks():
             self._start(load, nowebui)
 
+    def start_for_jobs(self) -> None:
+        """As `start`, without Extras tab and API; a tab is built when its runner is first asked for.
+
+        For the many tests that run a job in one tab: building everything takes longer than their job.
+        """
+        with uiconfig.quick_blocks():
+            self._load(True)
+            self._settings()
+        self.runners.clear()
+
+    def _settings(self) -> None:
+        fire = self.modules.script_callbacks.fire
+        fire("before_ui", newest_first=True)
+        fire("ui_settings")
+
     def _start(self, load: bool, nowebui: bool) -> None:
         import gradio as gr
         from fastapi import FastAPI
 
         self._load(load)
         fire = self.modules.script_callbacks.fire
-        if not nowebui:
-            fire("before_ui", newest_first=True)
-        fire("ui_settings")
-        for tab in ("txt2img", "img2img"):
-            runner = self.runners[tab] = scripts.ScriptRunner(self, tab)
-            self.modules.scripts.scripts_current = runner
-            setattr(self.modules.scripts, f"scripts_{tab}", runner)
-            runner.initialize_scripts()
-            with gr.Blocks() as blocks:
-                runner.create_ui()
-            uiconfig.freeze(self, tab, blocks)
-            given, make = runner.infotext_fields, infotext.PasteField
-            fields = [entry if isinstance(entry, make) else make(*entry) for entry in given]
-            self.modules.infotext_utils.paste_fields[tab] = {"init_img": None, "fields": fields}
-        self.modules.scripts.scripts_current = None
+        if nowebui:
+            fire("ui_settings")
+        else:
+            self._settings()
+        for tab in TABS:
+            self.runners[tab] = self.make_tab(tab)
         self.extras_runner.initialize()
         with gr.Blocks() as blocks:
             self.extras_runner.create_ui()
@@ -172,6 +179,23 @@ class Host:
             fire("before_ui", newest_first=True)
         self.app = FastAPI()
         fire("app_started", None if nowebui else blocks, self.app)
+
+    def make_tab(self, tab: str) -> scripts.ScriptRunner:
+        """The runner of a tab, with the tab's page built for the first time."""
+        import gradio as gr
+
+        runner = scripts.ScriptRunner(self, tab)
+        self.modules.scripts.scripts_current = runner
+        setattr(self.modules.scripts, f"scripts_{tab}", runner)
+        runner.initialize_scripts()
+        with gr.Blocks() as blocks:
+            runner.create_ui()
+        uiconfig.freeze(self, tab, blocks)
+        given, make = runner.infotext_fields, infotext.PasteField
+        fields = [entry if isinstance(entry, make) else make(*entry) for entry in given]
+        self.modules.infotext_utils.paste_fields[tab] = {"init_img": None, "fields": fields}
+        self.modules.scripts.scripts_current = None
+        return runner
 
     def reload_ui(self, load: bool = True) -> None:
         """Settings and face_restorers persist, helper modules too; scripts are run anew."""
@@ -243,6 +267,7 @@ class Host:
         return made
 
     def paste(self, tab: str, text: str) -> dict[str, Any]:
+        assert self.runners[tab]  # built by now
         found = infotext.paste(self, self.modules.infotext_utils.paste_fields[tab]["fields"], text)
         return {getattr(component, "elem_id", "") or str(component): value for component, value in found.items()}
 
@@ -265,3 +290,19 @@ class Host:
 
     def hidden_bits(self, image: PIL.Image.Image) -> PIL.Image.Image:
         return pictures._with_hidden_bits(image)
+
+
+class Tabs(dict[str, scripts.ScriptRunner]):
+    """The runners by tab; one that is not built yet is built when it is asked for."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self.host = host
+
+    def __missing__(self, tab: str) -> scripts.ScriptRunner:
+        if tab not in TABS:
+            raise KeyError(tab)
+        with uiconfig.quick_blocks():
+            self[tab] = runner = self.host.make_tab(tab)
+            runner.read_defaults()
+        return runner

@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import inspect
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
@@ -104,6 +105,9 @@ def quick_blocks() -> Iterator[None]:
         if importlib.util.find_spec("gradio.component_meta"):  # a signature takes long, and each component asks for one
             cached = vars(inspect) | {"getfullargspec": functools.cache(inspect.getfullargspec)}
             patch.setattr("gradio.component_meta.inspect", SimpleNamespace(**cached))
+            folder = tempfile.gettempdir()  # each component resolves it anew
+            patch.setattr("gradio.blocks.get_upload_folder", lambda: folder, raising=False)
+            patch.setattr("gradio.components.base.get_upload_folder", lambda: folder, raising=False)
         patch.setattr("gradio.blocks.check_function_inputs_match", lambda *args, **kwargs: None, raising=False)
         yield
 

@@ -21,8 +21,8 @@ def args(**values: Any) -> dict[str, list[Any]]:
 
 
 def start(host: Host) -> Any:
-    """The host with the Script alone, loaded as the WebUI loads it."""
-    host.start()
+    """The host with the Script, loaded as the WebUI loads it; tabs are built when they are used."""
+    host.start_for_jobs()
     return host
 
 

@@ -49,6 +49,10 @@ class Page(Elements):
     def chosen(self) -> str:
         return "".join(number for number, on in self.pressed().items() if on == "true")
 
+    def shows(self, chosen: str) -> bool:
+        """Whether these faces are chosen now."""
+        return self.chosen() == chosen
+
     def status(self) -> str:
         return self.one(f"#facerestore_{self.tab}_picker .facerestore-status").text
 
