@@ -15,16 +15,15 @@ from __future__ import annotations
 import errno
 import io
 import os
-import pickle
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ModelFileError, UnreadableFileError
 from ..wording import pip_install
+from .pickle_reader import HostileError, Reader, Tensor
 
 WRAPPING_KEYS = (
     "params_ema", "params-ema", "params", "state_dict", "model_state_dict", "g_ema", "generator", "net_g", "net",
@@ -46,6 +45,10 @@ NEEDS_SAFETENSORS = (
 )
 _ONNX_GRAPH = 7  # number of the field of ModelProto that holds the network
 _HEADER_LIMIT = 100 * 2**20  # most bytes of a description of tensors; a longer one could fill the memory
+
+
+class HostileFileError(ModelFileError):
+    """The file asks for far more memory or time than it has content; it was not loaded."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,20 @@ def peek(path: Path, kind: Format | None = None) -> Peeked:
         raise UnreadableFileError(f"{path}: {NEEDS_SAFETENSORS}") from error
     except OSError as error:
         raise read_error(path, error) from error
+    except HostileError as error:
+        raise hostile(path, str(error)) from error
     except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise ModelFileError(f"{path}: damaged, or cut off ({error}); get it again.") from error
     except Exception as error:  # an unknown pickle can raise anything
         raise ModelFileError(f"{path}: damaged, or not a checkpoint ({_named(error)}); get it again.") from error
     raise ModelFileError(f"{path}: damaged, or not a checkpoint ({describe(kind)}); get it again.")
+
+
+def hostile(path: Path, reason: str) -> HostileFileError:
+    """The error for a file that asks for far more than it has content."""
+    return HostileFileError(
+        f"{path}: damaged, or made to do harm ({reason}); it was not loaded. Get the original file."
+    )
 
 
 def read_error(path: Path, error: OSError) -> ModelFileError:
@@ -244,15 +256,19 @@ def _zip_pickle(file: io.BufferedReader) -> tuple[object, set[str]]:
         name = next((name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")), None)
         if name is None:
             raise ValueError("a zip file without data.pkl")
+        parts = archive.infolist()
+        unpacked, size = sum(part.file_size for part in parts), os.fstat(file.fileno()).st_size
+        if unpacked > 4 * size + 2**20:  # PyTorch does not compress
+            raise HostileError(f"it unpacks to {unpacked:,} bytes from {size:,}")
         if archive.getinfo(name).file_size > _HEADER_LIMIT:
-            raise ValueError("its description of the tensors is too long")
-        reader = _Reader(io.BytesIO(archive.read(name)))
+            raise HostileError("its description of the tensors is too long")
+        reader = Reader(io.BytesIO(archive.read(name)))
         return reader.load(), reader.asked
 
 
 def _legacy_pickle(file: io.BufferedReader) -> tuple[object, set[str]]:
     """PyTorch's format before 1.6: a magic number, a version, system information, then the description."""
-    reader = _Reader(file)
+    reader = Reader(file)
     content = reader.load()
     if isinstance(content, int):
         reader.load()
@@ -268,111 +284,5 @@ def _described(read: tuple[object, set[str]], kind: Format) -> Peeked:
     content = unwrap(read[0])
     shapes = {}
     if isinstance(content, Mapping):
-        shapes = {str(name): value.shape for name, value in content.items() if isinstance(value, _Tensor)}
+        shapes = {str(name): value.shape for name, value in content.items() if isinstance(value, Tensor)}
     return Peeked(shapes, tuple(sorted(read[1])), kind)
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Storage:
-    """A type of storage, e.g. "FloatStorage". A pickle can refer to it but not call it."""
-
-    name: str
-
-
-_STORAGE_BYTES = {
-    "ByteStorage": 1, "CharStorage": 1, "BoolStorage": 1, "ShortStorage": 2, "HalfStorage": 2, "BFloat16Storage": 2,
-    "IntStorage": 4, "FloatStorage": 4, "LongStorage": 8, "DoubleStorage": 8,
-}  # fmt: skip
-
-
-class _Call:
-    """A function of this module that a pickle may call. A pickle cannot set its attributes."""
-
-    __slots__ = ("_call",)
-    _call: Callable[..., object]
-
-    def __init__(self, call: Callable[..., object]) -> None:
-        object.__setattr__(self, "_call", call)
-
-    def __call__(self, *arguments: object, **named: object) -> object:
-        return self._call(*arguments, **named)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        return
-
-    def __setstate__(self, state: object) -> None:
-        return
-
-
-class _Inert:
-    """Placeholder for any class or function of a pickle: accepts all operations and does nothing."""
-
-    def __new__(cls, *arguments: object, **named: object) -> _Inert:
-        return object.__new__(cls)
-
-    def __init__(self, *arguments: object, **named: object) -> None:
-        return
-
-    def __call__(self, *arguments: object, **named: object) -> _Inert:
-        return self
-
-    def __setstate__(self, state: object) -> None:
-        return
-
-    def __setitem__(self, key: object, value: object) -> None:
-        return
-
-    def append(self, value: object) -> None:
-        """For the opcodes that fill lists."""
-
-    def extend(self, values: object) -> None:
-        """For the opcodes that fill lists."""
-
-
-def _tensor(_storage: object, _offset: object, size: object, *_: object) -> _Tensor:
-    if not isinstance(size, tuple) or not all(isinstance(side, int) for side in size):
-        raise ValueError("a tensor without a shape")
-    return _Tensor(tuple(size))
-
-
-_PLAIN: dict[tuple[str, str], Callable[..., object]] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-    ("torch", "Size"): tuple,
-}
-
-
-_TENSOR_MODULES = ("torch", "torch.storage", "torch._utils", "torch.serialization", "torch.nn.parameter")
-
-
-class _Reader(pickle.Unpickler):
-    """Reads a checkpoint's description; `asked` holds the names it needs, other than those for tensors."""
-
-    def __init__(self, file: Any) -> None:
-        super().__init__(file, encoding="latin1")  # some files were written by Python 2
-        self.asked: set[str] = set()
-        self.storages: dict[object, int] = {}
-        """Bytes of each storage with a known type, by its key."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """A placeholder for the class or function, never the real one."""
-        if (module, name) in _PLAIN:
-            return _Call(_PLAIN[module, name])
-        if module == "torch" and name in _STORAGE_BYTES:
-            return _Storage(name)
-        if module not in _TENSOR_MODULES:
-            self.asked.add(f"{module}.{name}")
-        return _Inert
-
-    def persistent_load(self, pid: object) -> object:
-        """Called for a tensor's values; notes only how many bytes they take."""
-        if isinstance(pid, tuple) and len(pid) > 4 and isinstance(pid[1], _Storage) and isinstance(pid[4], int):
-            self.storages[pid[2]] = pid[4] * _STORAGE_BYTES[pid[1].name]
-        return None

@@ -19,7 +19,7 @@ EXTENDED_XMP_MARK = b"http://ns.adobe.com/xmp/extension/\0"
 ONLY_FIRST = "only the first of its"
 CREDENTIALS_LOST = "its content credentials (C2PA), which sign the old pixels, are left out"
 CARRIED_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs")
-_TEXT_LIMIT = 64 * 2**20  # most bytes of a text chunk after decompression
+TEXT_LIMIT = 64 * 2**20  # most bytes of all text chunks after decompression
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)([2-8])")
 
 
@@ -199,25 +199,25 @@ def png_insert(png: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
     return png[:after_header] + b"".join(png_chunk(*chunk) for chunk in chunks) + png[after_header:]
 
 
-def _inflate(data: bytes) -> bytes:
+def _inflate(data: bytes, room: int) -> bytes:
     unpacker = zlib.decompressobj()
-    text = unpacker.decompress(data, _TEXT_LIMIT)
-    if unpacker.unconsumed_tail:
+    text = unpacker.decompress(data, room + 1)
+    if unpacker.unconsumed_tail or len(text) > room:
         raise ValueError("compressed text is unreasonably large")
     return text
 
 
-def parse_text(name: bytes, payload: bytes) -> TextItem | None:
-    """The TextItem of a tEXt, zTXt or iTXt chunk, or None if it is damaged."""
+def parse_text(name: bytes, payload: bytes, room: int = TEXT_LIMIT) -> TextItem | None:
+    """The TextItem of a tEXt, zTXt or iTXt chunk, or None if it is damaged, or unpacks to more than `room` bytes."""
     try:
         raw_key, _, rest = payload.partition(b"\0")
         key = raw_key.decode("latin-1")
         if name == b"tEXt":
             return TextItem(key, rest.decode("latin-1"))
         if name == b"zTXt":
-            return TextItem(key, _inflate(rest[1:]).decode("latin-1"), "zTXt")
+            return TextItem(key, _inflate(rest[1:], room).decode("latin-1"), "zTXt")
         language, translated, text = rest[2:].split(b"\0", 2)
-        value = _inflate(text) if rest[0] else text
+        value = _inflate(text, room) if rest[0] else text
         return TextItem(key, value.decode("utf-8"), "iTXt", language.decode("latin-1"), translated.decode("utf-8"))
     except (ValueError, IndexError, zlib.error):
         return None

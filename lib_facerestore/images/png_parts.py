@@ -8,6 +8,7 @@ from .metadata import (
     CARRIED_CHUNKS,
     CREDENTIALS_LOST,
     PNG_SIGNATURE,
+    TEXT_LIMIT,
     XMP_KEY,
     legacy_exif,
     parse_text,
@@ -55,7 +56,7 @@ def read_parts(data: bytes, *, check: bool) -> PngParts:
     exif, xmp, text, carried = None, None, [], []
     stale: list[str] = []
     losses: list[str] = []
-    end, pixels_began = len(PNG_SIGNATURE), False
+    end, pixels_began, room = len(PNG_SIGNATURE), False, TEXT_LIMIT
     for name, payload in png_chunks(data, check=check):
         end += 12 + len(payload)
         pixels_began = pixels_began or name == b"IDAT"
@@ -64,7 +65,9 @@ def read_parts(data: bytes, *, check: bool) -> PngParts:
         elif name == b"caBX":
             losses.append(CREDENTIALS_LOST)
         elif name in _TEXT:
-            item = parse_text(name, payload)
+            item = parse_text(name, payload, room)
+            # half of it for one that is damaged or too long, so that many of them do not take long either
+            room = room // 2 if item is None else max(0, room - len(item.value))
             if item is None:
                 losses.append(f"a damaged {name.decode()} chunk is left out")
             elif item.key == XMP_KEY:

@@ -1,6 +1,6 @@
 """Editing of XMP packets as XML, prefixes and all: what is not edited stays as it was written.
 
-A packet that is no XML is not changed, since no reader of XMP can read it.
+A packet that is no XML is not changed, since no reader of XMP can read it; nor is one of enormous size.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from xml.parsers.expat import ExpatError
 
 Spaces: TypeAlias = dict[str, str]
 """The namespaces of the prefixes."""
+_MOST_TAGS = 100_000
+"""Angle brackets or equal signs in a packet that is edited: the parsed one takes about 1 KB of memory for each."""
 Properties: TypeAlias = dict[str, list[Attr | Element]]
 """Attributes and elements by their names without the prefix."""
 
@@ -20,6 +22,8 @@ Properties: TypeAlias = dict[str, list[Attr | Element]]
 def edited(xmp: bytes, change: Callable[[Element, Spaces], bool]) -> bytes:
     """The packet after `change` was called for each of its elements; the same bytes if it never returned true."""
     if b"<!DOCTYPE" in xmp.replace(b"\0", b""):  # in UTF-16 too: it may define entities without end
+        return xmp
+    if max(xmp.count(b"<"), xmp.count(b"=")) > _MOST_TAGS:
         return xmp
     try:
         document = expatbuilder.parseString(xmp.strip(b"\0"), namespaces=False)

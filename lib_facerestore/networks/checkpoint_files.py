@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ..catalogue.fingerprints import format_of, look_into
-from ..catalogue.peek import NEEDS_SAFETENSORS, describe, read_error, unwrap
+from ..catalogue.peek import NEEDS_SAFETENSORS, HostileFileError, describe, hostile, read_error, unwrap
 from ..errors import ModelFileError, UnreadableFileError
 
 State = Mapping[str, torch.Tensor]
@@ -73,7 +73,10 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
             raise NotACheckpointError(f"{path}: damaged, or not a checkpoint ({describe(kind)}); get it again.")
         if kind == "zip":
             _check_zip(path)
-        return named_tensors(_read_pickle(path), str(path))
+        _check_description(path)
+        tensors = named_tensors(_read_pickle(path), str(path))
+        _check_claims(tensors, path)
+        return tensors
     except ModelFileError:
         raise
     except pickle.UnpicklingError as error:
@@ -134,6 +137,29 @@ def _check_zip(path: Path) -> None:
         raise NotACheckpointError(
             f"{path}: is a zip file that is not a checkpoint; unpack it, and use the model file inside."
         )
+
+
+def _check_description(path: Path) -> None:
+    """Read the file's description before PyTorch does, whose unpickler follows a hostile one without a limit."""
+    try:
+        look_into(path)
+    except (HostileFileError, UnreadableFileError):
+        raise
+    except ModelFileError as error:
+        raise TruncatedFileError(str(error)) from error
+
+
+def _check_claims(tensors: State, path: Path) -> None:
+    """Refuse tensors that are views of far fewer values: a network made for them would fill the memory."""
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    stores = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in _dense(tensors)}
+    held = sum(stores.values())
+    if claimed > 4 * held + 2**20:  # weights that a network uses in two places are there once
+        raise hostile(path, f"its tensors claim {claimed:,} bytes and hold {held:,}")
+
+
+def _dense(tensors: State) -> list[torch.Tensor]:
+    return [tensor for tensor in tensors.values() if not tensor.is_meta and tensor.layout is torch.strided]
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:

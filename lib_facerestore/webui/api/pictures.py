@@ -13,6 +13,7 @@ from ...catalogue import Kind, Store, known_model, known_models, refuse_path
 from ...errors import InputError, OptionError
 from ...images import files as image_files
 from ...images.files import Picture
+from ...images.opening import FORMATS
 from ...options.per_face import Overrides, check_overrides
 from ...options.spec import Scope
 from ...options.table import SPECS, Options, specs_in
@@ -61,7 +62,7 @@ def _megapixels(data: bytes, name: str) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
         try:
-            with PIL.Image.open(io.BytesIO(data)) as image:
+            with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
         except PIL.Image.DecompressionBombError as error:
             raise RefusedError(413, f"{name}: has too many pixels; make it smaller first.") from error
