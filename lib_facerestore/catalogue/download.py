@@ -223,7 +223,7 @@ def _already(target: Path, file: ModelFile) -> Downloaded:
         verified = check_file(target, file)
     except DownloadError as error:
         raise DownloadError(f"{error} ({target}); move that file away, then download again.") from error
-    _tidy(target)  # a run may have been ended between renaming and this
+    tidy_parts(target)  # a run may have been ended between renaming and this
     return Downloaded(target, "", verified)
 
 
@@ -276,12 +276,16 @@ def _finish(part: Path, target: Path, file: ModelFile) -> Verified:
         drop(part)
         raise NextMirrorError(str(error).partition(": ")[2]) from error
     put_in_place(part, target)
-    _tidy(target)
+    tidy_parts(target)
     return verified
 
 
-def _tidy(target: Path) -> None:
-    """Delete the part files of other addresses, and all tags."""
-    for path in list(target.parent.iterdir()):
-        if path.name.startswith(f".{target.name}.") and path.name.endswith((".part", ".etag")):
-            drop(path)
+def tidy_parts(target: Path) -> None:
+    """Delete what is left of the download of a file that is complete: part files of other addresses, and all tags.
+
+    Errors are ignored.
+    """
+    with contextlib.suppress(OSError):
+        for path in list(target.parent.iterdir()):
+            if path.name.startswith(f".{target.name}.") and path.name.endswith((".part", ".etag")):
+                drop(path)

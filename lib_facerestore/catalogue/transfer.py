@@ -206,4 +206,6 @@ def _chunks(response: httpx.Response, file: ModelFile, folder: Path) -> Iterator
 
 
 def _named(error: Exception) -> str:
-    return f"{type(error).__name__} {error}".strip()
+    text = f"{type(error).__name__} {error}".strip()
+    wrong_time = "certificate" in text and ("not yet valid" in text or "expired" in text)
+    return text + ("; check this machine's clock" if wrong_time else "")

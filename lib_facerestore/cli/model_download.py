@@ -38,10 +38,11 @@ def run(settings: argparse.Namespace) -> int:
 
 def _get(entry: ModelEntry, store: Store, settings: argparse.Namespace) -> JsonRow:
     """Download one model; returns its row for JSON, which has an "error" if that failed or was declined."""
-    from ..catalogue.download import download, published_file
+    from ..catalogue.download import download, published_file, tidy_parts
 
     there = _there_already(entry, settings.file, store)
     if there is not None:
+        tidy_parts(there.path)
         if not settings.json:
             print(f"{entry.id}: already installed, {there.path} ({_verified(there)})")
         return {"id": entry.id, "file": str(there.path), "verified": there.verified, "url": ""}

@@ -22,7 +22,11 @@ OLD, NEW = checkpoint(9000, b"1"), checkpoint(9000, b"2")
 get = download.download
 
 
-@pytest.mark.parametrize("tag", [bytes(40), b"\xff\xfe", b'"one"', b'"one"\n', b'"one"\n9\n'])
+@pytest.mark.parametrize(
+    "tag",
+    [bytes(40), b"\xff\xfe", b'"one"', b'"one"\n', b'"one"\n9\n'],
+    ids=["zeros", "no text", "tag only", "half", "nine bytes"],
+)
 def test_what_a_power_cut_leaves_of_a_tag_is_no_trouble(tag: bytes, server: Server, tmp_path: Path) -> None:
     server.add("a", content=NEW)
     (tmp_path / ".net.pth.0.part").write_bytes(bytes(500))
@@ -125,4 +129,18 @@ def test_a_redirect_away_from_https_is_refused(tmp_path: Path, monkeypatch: pyte
     client = httpx.Client(transport=httpx.MockTransport(answered))
     monkeypatch.setattr(download, "open_client", lambda: client)
     with pytest.raises(DownloadError, match="it leads from https to http"):
+        get(entry("https://example.org/file"), tmp_path)
+
+
+def test_a_certificate_that_seems_too_old_or_new_names_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError(
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate is not yet valid"
+        )
+
+    client = httpx.Client(transport=httpx.MockTransport(refused))
+    monkeypatch.setattr(download, "open_client", lambda: client)
+    with pytest.raises(DownloadError, match="not yet valid; check this machine's clock"):
         get(entry("https://example.org/file"), tmp_path)

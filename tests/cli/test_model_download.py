@@ -118,8 +118,11 @@ def test_a_model_in_any_searched_folder_is_not_fetched_again(
     there = tmp_path / "webui" / "GFPGAN" / "any.safetensors"
     there.parent.mkdir(parents=True)
     (models / "small.safetensors").rename(there)
+    left = there.with_name(f".{there.name}.part")  # by a download that was killed after the renaming
+    left.write_bytes(b"")
     assert run("download", "lite-like", "--webui", tmp_path / "webui", "--offline") == cli.OK
     assert f"lite-like: already installed, {there} (SHA-256 as published)" in capsys.readouterr().out
+    assert not left.exists()
     safetensors.torch.save_file(small_lite(seed=8).state_dict(), there)
     assert run("download", "lite-like", "--webui", tmp_path / "webui", "--json") == cli.OK
     assert json.loads(capsys.readouterr().out)[0]["verified"] == "nothing"
