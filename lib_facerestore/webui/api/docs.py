@@ -11,7 +11,7 @@ TAG = "Face Restore"
 _MEANING = {
     400: "The body cannot be read: its text is not UTF-8, or its parts are broken off.",
     401: "A user name and a password are needed (--api-auth, --gradio-auth), or these are wrong.",
-    403: "The licence has not been accepted; the sentence quotes it.",
+    403: "The licence has not been accepted; the sentence quotes it. Or the request comes from a foreign web page.",
     404: "There is no such model.",
     409: "Not possible here: the model is not installed or damaged, a package is missing, or downloads are off.",
     413: "More bytes, pictures or pixels than are accepted.",

@@ -1,4 +1,4 @@
-"""Checks before every route: the password, the size of the request, the number of waiting ones; and how errors look.
+"""Checks before every route: where the request comes from, the password, its size, how many wait; how errors look.
 
 The checks are in a class of route: some WebUIs refuse middleware, and FastAPI reads the whole body before it calls
 a dependency, which would be too late.
@@ -25,10 +25,14 @@ from ...errors import DownloadError, FaceRestoreError, InputError, ModelFileErro
 from ...options.table import SPECS
 from ...wording import did_you_mean, shown
 from ..packages import MissingPackageError, explain
+from .origin import ForeignPageError, check_origin
+from .private import without_folders
 from .schema import UPLOAD_FIELDS, RestoreRequest
 
 logger = logging.getLogger(__name__)
 
+MOST_SIGNS = 200_000
+"""Commas, brackets and braces in a JSON body: read, it would take 100 bytes or more for each. Base64 has none."""
 Credentials = Callable[[], Mapping[str, str] | None]
 """Gives user names and their passwords. Empty: no login is needed. None: every request is refused."""
 
@@ -101,7 +105,9 @@ def guarded_route(credentials: Credentials, limits: Limits, turnstile: Turnstile
             async def handle(request: Request) -> Response:
                 counted = _Counted(request, limits.body_bytes)
                 try:
-                    check_credentials(request.headers.get("authorization"), credentials())
+                    wanted = credentials()
+                    check_origin(request.method, request.headers, wanted != {})
+                    check_credentials(request.headers.get("authorization"), wanted)
                     counted.check_announced()
                     if turnstile is not None:
                         turnstile.check()
@@ -130,6 +136,7 @@ class _Counted:
     def __init__(self, request: Request, most: int) -> None:
         self._request, self._most, self._seen = request, most, 0
         self.error: RefusedError | None = None
+        self._signs, self._is_json = 0, "multipart/" not in request.headers.get("content-type", "").lower()
 
     def check_announced(self) -> None:
         announced = self._request.headers.get("content-length", "")
@@ -138,7 +145,13 @@ class _Counted:
 
     async def receive(self) -> Any:
         message = await self._request.receive()
-        self._seen += len(message.get("body", b""))
+        body = message.get("body", b"")
+        self._seen += len(body)
+        if self._is_json:
+            self._signs += sum(map(body.count, (b",", b"[", b"{")))
+            if self._signs > MOST_SIGNS:
+                self.error = RefusedError(413, "The JSON has too many values; send fewer of them.")
+                raise self.error
         if self._seen > self._most:
             self.error = self._too_large()
             raise self.error
@@ -177,6 +190,8 @@ def status_of(error: Exception) -> int:
     """The HTTP status for an error."""
     if isinstance(error, RefusedError):
         return error.status
+    if isinstance(error, ForeignPageError):
+        return 403
     if isinstance(error, (OptionError, InputError)):
         return 422
     if isinstance(error, (ModelFileError, DownloadError, MissingPackageError)):
@@ -199,14 +214,13 @@ def error_answer(error: Exception) -> JSONResponse:
         detail = f"{error}"
     else:
         logger.error("a request failed", exc_info=error)
-        first = (str(error).splitlines() or [""])[0]
-        detail = f"The request failed ({type(error).__name__}{': ' + first if first else ''}); the log has more."
+        detail = f"The request failed ({type(error).__name__}); the log has more."  # its text may name a path
     headers = dict(getattr(error, "headers", None) or {})
     if status == 401:
         headers["WWW-Authenticate"] = "Basic"
     if status == 503:
         headers["Retry-After"] = "5"
-    return JSONResponse({"detail": " ".join(detail.split())}, status, headers)
+    return JSONResponse({"detail": without_folders(" ".join(detail.split()))}, status, headers)
 
 
 def unknown_field(name: str) -> str:

@@ -13,6 +13,7 @@ from ...options.spec import OptionSpec, Scope
 from ...options.table import PER_FACE, specs_in
 from ..downloads import Download, DownloadManager, LicenceError, downloadable
 from .guard import RefusedError
+from .private import without_folders
 from .schema import DownloadState, ModelInfo, ModelList, OptionInfo, OptionList
 
 
@@ -39,7 +40,7 @@ def list_models(store: Store, choices: Sequence[Choice], downloads: DownloadMana
     ids = {"auto", *(one.id for one in found)}
     sizes = {path.name: _bytes(path) for path in (file.path for file in inventory.files)}
     own = [_own(choice, sizes.get(choice.id)) for choice in choices if choice.id not in ids]
-    return ModelList(models=[*own, *found], closed=list(inventory.closed))
+    return ModelList(models=[*own, *found], closed=[without_folders(one) for one in inventory.closed])
 
 
 def _known(
@@ -89,7 +90,7 @@ def shown_state(state: Download) -> DownloadState:
         done=state.done,
         total=state.total,
         speed=round(state.speed, 1),
-        message=state.message,
+        message=without_folders(state.message),
     )
 
 

@@ -149,7 +149,7 @@ def _add(
         responses: what the OpenAPI page says of other answers.
         more: further arguments of FastAPI's `add_api_route`.
     """
-    always = (*((401,) if login else ()), *((400,) if method == "POST" else ()))
+    always = (403, *((401,) if login else ()), *((400, 413) if method == "POST" else ()))
     app.router.add_api_route(
         PREFIX + path,
         endpoint,
@@ -201,7 +201,7 @@ def _downloads(add: Add, downloads: DownloadManager) -> None:
     path = "/models/{model}/download"
     more: dict[str, Any] = {"response_model": DownloadState}
     add(
-        path, start, "POST", (403, 404, 409), status_code=202, summary="Download a model", openapi_extra=DOWNLOAD_BODY,
+        path, start, "POST", (404, 409), status_code=202, summary="Download a model", openapi_extra=DOWNLOAD_BODY,
         **more,
     )  # fmt: skip
     add(path, progress, "GET", (404,), summary="Progress of a download", **more)

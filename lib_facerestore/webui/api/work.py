@@ -20,6 +20,7 @@ from ...options.table import Options
 from .. import data_url, host
 from . import pictures as api_pictures
 from .guard import Limits, Turnstile
+from .private import without_folders
 from .schema import AskedFormat, DetectAnswer, DetectedFace, Format, RestoreAnswer, RestoredFace, RestoredPicture
 
 if TYPE_CHECKING:
@@ -224,7 +225,11 @@ def _picture(result: Result[Picture], image: str | None, format_name: Format, lo
         height=result.image.height,
         changed=bool(result.changed),
         model=result.model,
-        faces=[RestoredFace(**report.to_dict()) for report in result.faces],
-        notes=[*result.notes, *lost, *result.hints, *result.failures],
+        faces=[_face(report.to_dict()) for report in result.faces],
+        notes=[without_folders(note) for note in (*result.notes, *lost, *result.hints, *result.failures)],
         timings={stage: round(float(seconds), 4) for stage, seconds in result.timings.items()},
     )
+
+
+def _face(fields: Mapping[str, Any]) -> RestoredFace:
+    return RestoredFace(**{**fields, "reason": without_folders(str(fields["reason"]))})

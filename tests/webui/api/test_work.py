@@ -141,7 +141,7 @@ def test_what_the_service_raises_is_answered(client: TestClient, service: Servic
     service.error = ModelFileError("small.safetensors: is damaged; get it again.")
     refused(client.post(f"{V1}/restore", json=body), 409, "is damaged")
     service.error = RuntimeError("out of memory\nmore lines")
-    refused(client.post(f"{V1}/restore", json=body), 500, "RuntimeError", "out of memory", "log")
+    refused(client.post(f"{V1}/restore", json=body), 500, "RuntimeError", "log")
 
 
 def test_a_network_that_fails_is_no_error_but_a_reason_and_a_note(
