@@ -209,7 +209,7 @@ def select_faces(faces: Sequence[Face], options: Options) -> list[tuple[Face, st
         for index in remaining():
             if faces[index].number not in wanted:
                 none = options.faces == "none"
-                reasons[index] = "faces none chose no face" if none else f"not among faces {options.faces}"
+                reasons[index] = "faces is none" if none else f"not among faces {options.faces}"
     if options.max_faces:
         for index in remaining()[options.max_faces :]:
             reasons[index] = f"left out by max_faces {options.max_faces}"

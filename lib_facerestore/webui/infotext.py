@@ -42,7 +42,7 @@ KEYS: Mapping[str, str] = {name: SPECS[name].infotext for name in OPTION_NAMES} 
 
 ALL_KEYS: tuple[str, ...] = (*KEYS.values(), RESULT, NOTE, ERROR)
 
-_ALWAYS = ("model", "grain")
+_ALWAYS = ("model",)
 _MOST_REASONS = 3
 _LONGEST_RESULT = 300
 _FOLDERS = re.compile(r"""(?:(?<=[\s"'`(])|^)(?:[A-Za-z]:)?[\\/](?:[^\\/,;:"'`\n]+[\\/])+""")
@@ -151,8 +151,6 @@ def pasted(name: str, params: Mapping[str, object]) -> Any:
     text = _text(name, params)
     if text is None and name == "model":
         return None
-    if text is None and name == "grain" and _text("model", params) is not None:
-        text = "0"  # the default when grain was not always written
     try:
         request = request_from_values({name: text})
     except OptionError as error:

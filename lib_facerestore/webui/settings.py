@@ -83,10 +83,9 @@ ROWS: tuple[_Row, ...] = (
     ),
     _Row(
         "unload", "Unload the networks after use", False,
-        "frees memory, and loads them again for the next picture; the WebUI's own setting to move face restoration "
-        "models to RAM counts as well",
+        "frees memory; the next picture loads them again",
     ),
-    _Row("offline", "Never download anything", False, "also set by the environment variable FACERESTORE_OFFLINE=1"),
+    _Row("offline", "Never download anything", False, "whoever asks: the page, a program, or a command"),
     _Row(
         "mirror", "Download mirror", "",
         "another address for https://huggingface.co; empty takes the environment variable HF_ENDPOINT, if there is one",

@@ -223,7 +223,7 @@ def test_faces_by_number_and_the_numbers_that_do_not_exist() -> None:
 def test_largest_is_chosen_among_the_faces_that_fit() -> None:
     expected = ["face 1: skipped, faces largest chose face 2", "", "face 3: skipped, 90 px is above max_face 50"]
     assert reasons(row(10, 20, 90), faces="largest", max_face=50) == expected
-    assert reasons(row(20, 20), faces="none") == [f"face {n}: skipped, faces none chose no face" for n in (1, 2)]
+    assert reasons(row(20, 20), faces="none") == [f"face {n}: skipped, faces is none" for n in (1, 2)]
     assert reasons(row(20, 20), faces="largest") == ["", "face 2: skipped, faces largest chose face 1"]
 
 

@@ -101,11 +101,10 @@ def test_nothing_is_written_when_nothing_ran() -> None:
     assert infotext.write(Request(True), [], knobs=()) == {}
 
 
-def test_defaults_are_left_out_but_for_the_model_the_grain_and_a_knob() -> None:
+def test_defaults_are_left_out_but_for_the_model_and_a_knob() -> None:
     lines = infotext.write(Request(True), [result(report(1), model="codeformer")], knobs={"fidelity"})
     assert lines == {
-        "Face restore model": "codeformer", "Face restore fidelity": 0.5, "Face restore grain": "auto",
-        "Face restore result": "1 restored",
+        "Face restore model": "codeformer", "Face restore fidelity": 0.5, "Face restore result": "1 restored",
     }  # fmt: skip
     assert "Face restore fidelity" not in infotext.write(Request(True), [result(report(1))], knobs=())
 
@@ -171,9 +170,9 @@ def test_the_values_have_the_types_of_the_components() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "shown"), [("0.5", "0.5"), ("0.0", "0"), ("1", "1"), ("auto", "auto"), (None, "0"), ("2", "auto")]
+    ("written", "shown"), [("0.5", "0.5"), ("0.0", "0"), ("1", "1"), ("auto", "auto"), (None, "auto"), ("2", "auto")]
 )
-def test_grain_is_pasted_as_the_text_of_its_list_also_from_older_pictures(written: str | None, shown: str) -> None:
+def test_grain_is_pasted_as_the_text_of_its_list(written: str | None, shown: str) -> None:
     params = {"Face restore model": "lite"} | ({"Face restore grain": written} if written else {})
     assert infotext.pasted("grain", params) == shown
     assert request_from_args([{"grain": shown}]).options.grain == (shown if shown == "auto" else float(shown))

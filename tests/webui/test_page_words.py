@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lib_facerestore.errors import OptionError
-from lib_facerestore.options.table import Options
-from lib_facerestore.webui.page_words import in_page_words
+from lib_facerestore.options.table import SPECS, Options
+from lib_facerestore.webui.page_words import help_of, in_page_words
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,10 @@ def test_an_error_of_two_options() -> None:
         Options(min_face=60, max_face=50)
     assert in_page_words(str(told.value)).startswith("Smallest face: 60 is above Largest face 50, so no face could")
     assert "max_face" not in in_page_words(str(told.value))
+
+
+@pytest.mark.parametrize("name", sorted(set(SPECS) - {"upscale", "upscaler"}))
+def test_help_on_the_page_is_short_and_about_the_page(name: str) -> None:
+    told = help_of(SPECS[name])
+    assert len(told) <= 170
+    assert "model id" not in told and "such as eyes,glasses" not in told

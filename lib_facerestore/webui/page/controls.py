@@ -17,11 +17,11 @@ from ...errors import OptionError
 from ...options.spec import number_choices
 from ...options.table import SPECS, OptionSpec
 from .. import copies, settings
-from ..page_words import in_page_words
+from ..page_words import help_of, in_page_words
 from ..request import ARGUMENTS, FIRST, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
 from . import gradio_compat as compat
 from . import saved_defaults
-from .model_notes import detector_choices, knobs, model_ids, model_note
+from .model_notes import detector_choices, knobs, model_ids, model_note, saved_fault
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,8 @@ def _model_rows(made: dict[str, Any], saved: Mapping[str, object], prefix: str) 
     with compat.form_row():
         made["model"] = _model_box(choices, prefix)
         refresh = compat.tool_button(compat.REFRESH_SYMBOL, f"{prefix}_refresh")
-    note = _message(saved_defaults.note(saved, choices) or model_note(model), f"{prefix}_note")
+    told = saved_defaults.note(saved, choices, saved_fault(saved.get("model")))
+    note = _message(told or model_note(model), f"{prefix}_note")
     with compat.form_row():
         made["fidelity"] = _component(SPECS["fidelity"], prefix, visible="fidelity" in knobs(model))
         made["visibility"] = _component(SPECS["visibility"], prefix)
@@ -175,7 +176,7 @@ def _component(
     import gradio
 
     common: dict[str, Any] = {
-        "label": spec.label, "info": spec.help, "elem_id": f"{prefix}_{spec.name}", "visible": visible,
+        "label": spec.label, "info": help_of(spec), "elem_id": f"{prefix}_{spec.name}", "visible": visible,
     }  # fmt: skip
     if spec.name == "detector":
         return gradio.Dropdown(choices=detector_choices(), value=spec.default, **common)
@@ -201,7 +202,7 @@ def _model_box(choices: list[str], prefix: str) -> Any:
 
     spec = SPECS["model"]
     return gradio.Dropdown(
-        choices=choices, value=spec.default, allow_custom_value=True, label=spec.label, info=spec.help,
+        choices=choices, value=spec.default, allow_custom_value=True, label=spec.label, info=help_of(spec),
         elem_id=f"{prefix}_model",
     )  # fmt: skip
 

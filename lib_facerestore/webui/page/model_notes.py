@@ -39,12 +39,7 @@ def model_note(model: object) -> str:
     if entry:
         misfit = _misfit(entry)
         if misfit is not None:
-            again = (
-                ""
-                if misfit.fault == "unreadable"
-                else f" Move it away first; the tab {service.MODELS_TAB} downloads it."
-            )
-            return f"{name} cannot be used: {misfit_message(misfit)}{again}"
+            return f"{name} cannot be used: {_fault(misfit)}"
         return f"{name} is not installed. It can be downloaded in the tab {service.MODELS_TAB}."
     try:
         service.store().scan().find(name)
@@ -54,6 +49,18 @@ def model_note(model: object) -> str:
         logger.debug("model %s: %s", name, error)
         return f"There is no model {name}.{did_you_mean(name, [*(entry.id for entry in known_models()), *choices])}"
     return ""
+
+
+def saved_fault(model: object) -> str:
+    """Why a known model cannot be used although a file of its name is there, with the remedy; else ""."""
+    entry = known_model(model) if isinstance(model, str) else None
+    misfit = _misfit(entry) if entry else None
+    return _fault(misfit) if misfit else ""
+
+
+def _fault(misfit: IdentifiedFile) -> str:
+    again = "" if misfit.fault == "unreadable" else f" Move it away first; the tab {service.MODELS_TAB} downloads it."
+    return f"{misfit_message(misfit)}{again}"
 
 
 def _models() -> list[service.ModelChoice]:

@@ -27,7 +27,7 @@ from ...catalogue import (
 from ...catalogue.terms import licence_text
 from ...errors import FaceRestoreError
 from .. import host, packages, service
-from ..downloads import Download, DownloadManager, download_folder, manager
+from ..downloads import Download, DownloadManager, LicenceError, download_folder, manager
 from . import gradio_compat
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ KINDS = {
     "restorer": "Restorers", "detector": "Detectors: find the faces", "parser": "Parsers: say what is skin, eye, hair",
     "upscaler": "Upscalers: enlarge what is no face",
 }  # fmt: skip
+ACCEPT = "I accept the licence"
 POLL = 0.5
 """Seconds between two looks at a download."""
 
@@ -83,7 +84,7 @@ def _build(events: _Events, queued: bool) -> None:
         model = gradio.Dropdown(choices=ids, value=first, label=label, elem_id="facerestore_models_choice")
         refresh = gradio_compat.tool_button(gradio_compat.REFRESH_SYMBOL, "facerestore_models_refresh")
     licence = gradio.HTML(licence_html(first), elem_id="facerestore_models_licence")
-    accept = gradio.Checkbox(value=False, label="I accept the licence", elem_id="facerestore_models_accept")
+    accept = gradio.Checkbox(value=False, label=ACCEPT, elem_id="facerestore_models_accept")
     with gradio_compat.form_row():
         start = gradio.Button("Download", variant="primary", elem_id="facerestore_models_download")
         cancel = gradio.Button("Cancel", size="sm", scale=0, min_width=80, elem_id="facerestore_models_cancel")
@@ -136,9 +137,11 @@ class _Events:
         return (*self.refresh(name)[:2], problem or states_html(self.downloads) + hint)
 
     def cancel(self, name: str | None) -> str:
-        """The downloads, after this one was asked to end."""
-        if name:
-            self.downloads.cancel(name)
+        """The downloads, after this one was asked to end; or a sentence where it is not under way."""
+        if not name or not _active(self.downloads, name):
+            what = f"of {name} " if name else ""
+            return _note(f"No download {what}is under way.") + states_html(self.downloads)
+        self.downloads.cancel(name)
         return states_html(self.downloads)
 
 
@@ -148,6 +151,8 @@ def begin(downloads: DownloadManager, name: str | None, accepted: bool) -> str:
         return _note("Choose a model first.")
     try:
         downloads.start(name, bool(accepted))
+    except LicenceError:  # whose message is the licence, which stands above the button
+        return _note(f"{name}: read the licence above, and tick “{ACCEPT}” first.", "error")
     except FaceRestoreError as error:
         return _note(str(error), "error")
     except Exception as error:  # an exception in an event shows the page nothing but "Error"

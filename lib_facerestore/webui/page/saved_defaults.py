@@ -45,17 +45,19 @@ def saved_number(spec: OptionSpec, saved: Mapping[str, object]) -> str:
         return number_text(spec.default)
 
 
-def note(saved: Mapping[str, object], models: Collection[str]) -> str:
+def note(saved: Mapping[str, object], models: Collection[str], fault: str = "") -> str:
     """A sentence for each saved default that cannot be used any more; "" if there is none.
 
     Args:
         saved: from `read`.
         models: the models that can be chosen.
+        fault: why the saved model cannot be used although its file is there, else "".
     """
     found = []
     model = saved.get("model")
     if isinstance(model, str) and model not in models:
-        found.append(f"{model}, the saved default of this page, is not installed any more: auto is chosen instead.")
+        why = "cannot be used" if fault else "is not installed any more"
+        found.append(f"{model}, the saved default of this page, {why}: auto is chosen instead. {fault}".strip())
     for spec in (SPECS[name] for name in saved if SPECS[name].kind == "number"):
         try:
             spec.check(saved[spec.name])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lib_facerestore.catalogue import Store
 from lib_facerestore.options.table import SPECS
 from lib_facerestore.webui import infotext, service
 from lib_facerestore.webui.page import controls, face_strip, gradio_compat, saved_defaults
@@ -181,15 +182,27 @@ def test_the_default_model_of_the_settings_is_shown(host: Host, monkeypatch: pyt
     assert note.startswith("auto is gpen-512 now, the default model of the Settings. gpen-512 is not installed.")
 
 
-def test_a_saved_default_that_is_gone_is_shown(host: Host, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ("mine.pth", "is not installed any more"),
+        ("gfpgan-1.4", "cannot be used: auto is chosen instead."),
+    ],
+)
+def test_a_saved_default_that_is_gone_is_shown(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, why: str
+) -> None:
     import gradio as gr
 
+    (tmp_path / "GFPGANv1.4.pth").write_bytes(b"hello")
+    monkeypatch.setattr(service, "store", lambda: Store([tmp_path], paths=False))
     file = tmp_path / "ui-config.json"
-    file.write_text(json.dumps({"customscript/facerestore.py/txt2img/Model/value": "mine.pth"}))
+    file.write_text(json.dumps({"customscript/facerestore.py/txt2img/Model/value": model}))
     host.shared.cmd_opts.ui_config_file = str(file)
     with gr.Blocks():
         made = controls.build("txt2img")
-        assert "mine.pth, the saved default of this page, is not installed any more" in made.note.value
+        assert f"{model}, the saved default of this page, {why}" in made.note.value
+        assert ("damaged" in made.note.value) == (model == "gfpgan-1.4")
         assert made.note.visible and made.by_name["model"].value == "auto"
         assert controls.build("img2img").note.value == "<p>auto is lite now.</p>"
     file.write_text("[broken")

@@ -83,7 +83,8 @@ def test_another_model_shows_its_licence_and_takes_the_consent_back(panel: Simpl
 def test_a_download_from_the_tab(panel: SimpleNamespace, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models_tab, "POLL", 0.01)
     [start] = handlers(panel.blocks, "facerestore_models_download", "click")
-    assert "S-Lab" in list(start("codeformer", False))[-1][2] and script.asked == []
+    refusal = list(start("codeformer", False))[-1][2]
+    assert "codeformer: read the licence above, and tick" in refusal and "S-Lab" not in refusal and script.asked == []
     assert "Choose" in list(start(None, True))[-1][2]
     steps = start("codeformer", True)
     assert "codeformer" in next(steps)[2]
@@ -96,6 +97,7 @@ def test_a_download_without_gradios_queue(panel: SimpleNamespace, script: Script
     [start] = handlers(panel.plain, "facerestore_models_download", "click")
     [cancel] = handlers(panel.plain, "facerestore_models_cancel", "click")
     [look] = handlers(panel.plain, "facerestore_models_refresh", "click")
+    assert "No download of codeformer is under way." in cancel("codeformer") and "No download is" in cancel(None)
     shown = start("codeformer", True)
     assert "refresh" in shown[2]
     cancel("codeformer")
