@@ -25,7 +25,7 @@ from .faces.face import Face, number_faces
 from .images import files as image_files
 from .images.files import Picture
 from .images.modes import to_eight_bit
-from .networks.failures import why
+from .networks.failures import NOT_NUMBERS, why
 from .networks.load import Network
 from .networks.shelf import choose_device
 from .options.per_face import Overrides, OverridesLike, check_overrides
@@ -348,7 +348,7 @@ def _restore(network: Network, batch: Sequence[FaceJob], fidelity: float | None)
         if np.isfinite(restored).all():
             job.restored = np.ascontiguousarray(restored)
         else:
-            job.fail("its output has values that are not numbers")
+            job.fail(NOT_NUMBERS)
 
 
 def _canvas(work: PictureWork) -> tuple[NDArray[Any], tuple[int, int]]:

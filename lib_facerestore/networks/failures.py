@@ -7,6 +7,12 @@ import torch
 from ..errors import FaceRestoreError
 
 OUT_OF_MEMORY = "out of memory"
+NOT_NUMBERS = "its output has values that are not numbers"
+
+
+def are_numbers(*outputs: torch.Tensor) -> bool:
+    """Whether a network's outputs are finite. Comparisons with NaN are false, so that nothing would be found in it."""
+    return all(bool(output.isfinite().all()) for output in outputs)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

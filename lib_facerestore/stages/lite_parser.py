@@ -18,9 +18,10 @@ from torch import nn
 from torch.nn import functional
 
 from ..catalogue import weights_path
-from ..errors import InputError
+from ..errors import FaceRestoreError, InputError
 from ..networks.building import building
 from ..networks.checkpoint_files import read_state
+from ..networks.failures import NOT_NUMBERS, are_numbers
 from ..networks.strict import fill
 from .detection.refine import Residual, layer
 from .filters import square_of
@@ -107,6 +108,7 @@ class LiteParser:
 
         Raises:
             InputError: a crop is not square RGB, or the originals are not of the crops' sizes.
+            FaceRestoreError: the network's output is not finite.
         """
         if originals is not None and [one.shape for one in originals] != [crop.shape for crop in crops]:
             raise InputError("parsing: give one original for each crop, of the same size")
@@ -123,7 +125,10 @@ class LiteParser:
         for start in range(0, len(crops), _BATCH):
             part = crops[start : start + _BATCH]
             batch = torch.from_numpy(np.stack([square_of(crop, SIDE) for crop in part]).transpose(0, 3, 1, 2)) * 2 - 1
-            result += zip(part, self.network(batch.to(self.device)).float().cpu(), strict=True)
+            logits = self.network(batch.to(self.device)).float().cpu()
+            if not are_numbers(logits):
+                raise FaceRestoreError(NOT_NUMBERS)
+            result += zip(part, logits, strict=True)
         return result
 
     def _labels(self, logits: torch.Tensor, size: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..catalogue import Inventory, inventory_of
-from ..errors import InputError, ModelFileError
+from ..errors import FaceRestoreError, InputError, ModelFileError
 from ..options.table import Part
 from .filters import square_of
 
@@ -91,8 +91,11 @@ class _NetworkParser:
 
         Raises:
             InputError: a crop is not square RGB.
+            FaceRestoreError: the network's output is not finite.
         """
         import torch
+
+        from ..networks.failures import NOT_NUMBERS, are_numbers
 
         result: list[NDArray[np.uint8]] = []
         for start in range(0, len(crops), _BATCH):
@@ -100,6 +103,8 @@ class _NetworkParser:
             batch = np.stack([square_of(crop, self.side) for crop in part]).transpose(0, 3, 1, 2)
             with torch.inference_mode():
                 logits = self._logits(torch.from_numpy(np.ascontiguousarray(batch)).to(self.device))
+                if not are_numbers(logits):
+                    raise FaceRestoreError(NOT_NUMBERS)
                 for crop, one in zip(part, logits, strict=True):
                     result.append(self._labels(one[None], crop.shape[0]))
         return result

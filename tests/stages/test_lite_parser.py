@@ -12,7 +12,7 @@ from torch import nn
 
 from lib_facerestore import FaceRestorer, ModelFileError
 from lib_facerestore.catalogue import weights_path
-from lib_facerestore.errors import InputError
+from lib_facerestore.errors import FaceRestoreError, InputError
 from lib_facerestore.faces import alignment, warping
 from lib_facerestore.stages import lite_parser, parsing
 from lib_facerestore.stages.detection import create_detector
@@ -87,6 +87,13 @@ def test_what_is_in_front_in_the_original_or_in_the_result_is_no_face() -> None:
     (both,) = parser.masks([restored], [original])
     assert (both[:, :60] == 16).all() and (both[:, 196:] == 16).all()
     assert (both[:, 70:186] == 1).all()  # other classes are read off the result alone
+
+
+def test_values_that_are_not_numbers_are_no_labels() -> None:
+    network = torch.nn.Conv2d(3, 12, 1)
+    torch.nn.init.constant_(network.weight, float("nan"))
+    with pytest.raises(FaceRestoreError, match="not numbers"):
+        LiteParser(network).masks([painted(64)])
 
 
 def test_crops_must_be_square_rgb_and_originals_of_their_size() -> None:

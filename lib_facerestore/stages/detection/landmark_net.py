@@ -8,6 +8,7 @@ Trained with `tools/train_lite_landmarks.py`.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch import nn
 from torch.nn import functional
 
 from .refine import MIRRORED, Features, look, upright
+
+logger = logging.getLogger(__name__)
 
 SIDE = 96
 """Side of the network's input in pixels."""
@@ -94,6 +97,12 @@ def place(
         answers, matrices = look(network, image, (centres, sides, angles), mirrored, SIDE, device)
         seen = answers @ (matrices[:, :, :2] * SIDE).transpose(0, 2, 1) + centres[:, None]
         total += seen[:, MIRRORED] if mirrored else seen
-    sane = np.isfinite(total).all((1, 2))
+    sane = np.asarray(np.isfinite(total).all((1, 2)))
+    if not sane.all():
+        logger.warning(
+            "%d of %d faces: landmarks are those of the second stage, as new ones are not finite",
+            (~sane).sum(),
+            len(sane),
+        )
     result[np.flatnonzero(sound)[sane]] = total[sane] / 2
     return result

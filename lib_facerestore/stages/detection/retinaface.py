@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ...errors import InputError, ModelFileError
+from ...errors import FaceRestoreError, InputError, ModelFileError
 from ...faces.face import Face
 from ...networks.building import building
 from ...networks.checkpoint_files import read_state
+from ...networks.failures import NOT_NUMBERS, are_numbers
 from ...networks.strict import fill, own_tensors
 from ...system import facexlib_import
 from .mobilenet import MobileRetinaFace
@@ -202,6 +203,7 @@ class RetinaFaceDetector:
 
         Raises:
             Stopped: `stop` returned true.
+            FaceRestoreError: the network's output is not finite.
         """
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, piece in enumerate(pieces):
@@ -234,6 +236,8 @@ class RetinaFaceDetector:
             bgr = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))
             batch[row, :, : image.shape[0], : image.shape[1]] = bgr.float() - mean
         boxes, scores, landmarks = self.network(batch.to(self.device))
+        if not are_numbers(boxes, scores, landmarks):
+            raise FaceRestoreError(f"the detector {self.name} failed ({NOT_NUMBERS}); choose another.")
         return boxes, scores, landmarks
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib_facerestore.errors import InputError, ModelFileError, OptionError
+from lib_facerestore.errors import FaceRestoreError, InputError, ModelFileError, OptionError
 from lib_facerestore.faces.face import Face
 from lib_facerestore.stages.detection import create_detector, pieces
 from lib_facerestore.stages.detection.postprocess import Detections, decode_boxes, decode_landmarks, prior_boxes
@@ -170,6 +170,20 @@ def test_batching_does_not_change_a_real_networks_answer(random_detector: Retina
 def test_refuses_what_is_not_an_rgb_picture(image: np.ndarray) -> None:
     with pytest.raises(InputError, match="picture 1"):
         RetinaFaceDetector(RedBlobs(), "blobs").detect([image], 0.5)
+
+
+def test_values_that_are_not_numbers_are_an_error_and_not_a_picture_without_faces(
+    random_detector: RetinaFaceDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = random_detector.network
+
+    def broken(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        boxes, scores, landmarks = network(batch)
+        return boxes, scores * float("nan"), landmarks
+
+    monkeypatch.setattr(random_detector, "network", broken)
+    with pytest.raises(FaceRestoreError, match=r"the detector .* failed \(its output has values that are not numbers"):
+        random_detector.detect([picture(64, 64)], 0.5)
 
 
 def test_tiny_and_thin_pictures_do_not_fail() -> None:

@@ -131,10 +131,11 @@ def test_a_face_stays_unchecked_where_the_second_stage_breaks(caplog: pytest.Log
     assert "gives: 2 faces are not checked" in caplog.text
 
 
-def test_landmarks_stay_where_the_third_stage_breaks() -> None:
+def test_landmarks_stay_where_the_third_stage_breaks(caplog: pytest.LogCaptureFixture) -> None:
     class NotANumber(nn.Module):
         def forward(self, squares: torch.Tensor) -> torch.Tensor:
             return torch.full((len(squares), 5, 2), float("nan"))
 
     points = Detections.of([Gives.face(50, 0.9)]).landmarks
     assert np.array_equal(place(NotANumber(), picture(), points, CPU), points)
+    assert "1 of 1 faces: landmarks are those of the second stage" in caplog.text
