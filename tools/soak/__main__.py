@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-PARTS = ("downloads",)
+PARTS = ("api", "downloads", "faults", "folder", "reload")
 
 
 def main(arguments: list[str]) -> int:
