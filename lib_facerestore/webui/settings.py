@@ -85,7 +85,7 @@ ROWS: tuple[_Row, ...] = (
         "unload", "Unload the networks after use", False,
         "frees memory; the next picture loads them again",
     ),
-    _Row("offline", "Never download anything", False, "whoever asks: the page, a program, or a command"),
+    _Row("offline", "Never download anything", False, "also where the page or the API asks for it"),
     _Row(
         "mirror", "Download mirror", "",
         "another address for https://huggingface.co; empty takes the environment variable HF_ENDPOINT, if there is one",

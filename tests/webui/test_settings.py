@@ -54,7 +54,7 @@ def test_help_is_shown_where_the_host_can(host: Host) -> None:
         host.shared.OptionInfo.info = info_method
     assert PREFIX + "offline" in host.shared.opts.data_labels
     register()
-    assert "FACERESTORE_OFFLINE" in host.shared.opts.data_labels[PREFIX + "offline"].comment_after
+    assert "the API asks" in host.shared.opts.data_labels[PREFIX + "offline"].comment_after
 
 
 def test_a_host_that_refuses_does_not_fail(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from lib_facerestore.options.table import SPECS
 from lib_facerestore.webui import infotext, service
 from lib_facerestore.webui.page import controls, face_strip, gradio_compat, saved_defaults
 from lib_facerestore.webui.page.model_notes import detector_choices, model_note
+from lib_facerestore.webui.page_words import help_of
 from lib_facerestore.webui.request import ARGUMENTS, OPTION_NAMES, Request, request_from_args
 
 from ..double import Host
@@ -69,7 +70,7 @@ def test_the_inputs_are_the_arguments_in_their_order_and_ask_for_the_defaults(ma
 def test_ranges_labels_and_help_come_from_the_table(made: controls.Controls) -> None:
     for name in OPTION_NAMES:
         spec, component = SPECS[name], made.by_name[name]
-        assert component.label == spec.label and component.info == spec.help
+        assert component.label == spec.label and component.info == help_of(spec)
         if spec.kind == "float":
             assert (component.minimum, component.maximum, component.step) == (spec.minimum, spec.maximum, spec.step)
         if spec.kind in ("choice", "flags"):
