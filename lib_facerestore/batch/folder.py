@@ -269,7 +269,9 @@ def _reported(source: Path, error: Exception, target: Path | None = None) -> str
     An unexpected error is a fault of this program or of a package: its type is added, and its traceback is logged.
     """
     text = str(error) or type(error).__name__
-    if not isinstance(error, (FaceRestoreError, OSError)):
+    if isinstance(error, MemoryError):
+        text = "there is too little memory for it; close other programs, or make it smaller first"
+    elif not isinstance(error, (FaceRestoreError, OSError)):
         logger.debug("%s: unexpected error", source, exc_info=error)
         text += f" ({type(error).__name__}; --verbose shows where)"
     elif error.__cause__ is not None:  # what a detector or upscaler raised, for instance

@@ -329,6 +329,21 @@ def test_a_fault_of_ours_is_named_and_its_traceback_logged(
         assert any(record.exc_info and record.exc_info[0] is TypeError for record in caplog.records)
 
 
+@pytest.mark.parametrize("name", ["read_picture", "write_picture"])
+def test_too_little_memory_is_told_with_a_remedy(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    folder = made(tmp_path / "in", "a.png")
+    monkeypatch.setattr(batch_folder.image_files, name, full)
+    (outcome,) = restored(KnownFaces(), models, [folder], tmp_path / "out")
+    assert outcome.error == (
+        f"{folder / 'a.png'}: there is too little memory for it; close other programs, or make it smaller first"
+    )
+
+
 @pytest.mark.parametrize("skip", [True, False])
 def test_a_result_that_another_run_writes_meanwhile_is_skipped(models: Path, tmp_path: Path, skip: bool) -> None:
     folder, out = made(tmp_path / "in", "a.png", "b.png"), tmp_path / "out"
