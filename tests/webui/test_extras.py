@@ -76,7 +76,7 @@ def test_on_restores_and_tells(tab: Host, image: PIL.Image.Image) -> None:
     assert not np.array_equal(pixels(done.image), pixels(image))
     assert lines(done) == {
         "Face restore model": "small", "Face restore mask": "ellipse",
-        "Face restore grain": "auto", "Face restore result": "2 restored",
+        "Face restore result": "2 restored",
     }  # fmt: skip
     assert np.array_equal(pixels(tab.saved[-1].image), pixels(done.image))
 

@@ -149,7 +149,6 @@ def test_infotext_is_exact_and_pastes_back(host: Host, known: Known) -> None:
         "Face restore visibility": "0.5",
         "Face restore faces": "2",
         "Face restore mask": "ellipse",
-        "Face restore grain": "auto",
         "Face restore stage": "last",
         "Face restore overrides": '{"2": {"grain": 0.25}}',
         "Face restore result": "1 restored, 1 skipped (not among faces 2)",
