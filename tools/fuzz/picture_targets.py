@@ -97,7 +97,8 @@ def _pictures(_folder: Path) -> Callable[[bytes], None]:
 
 
 def _kept(picture: Picture) -> Iterator[tuple[str, object]]:
-    yield "texts", [(item.key, item.value) for item in picture.text]
+    # a PNG's text must hold no zero character: one that does is written with a blank in its place
+    yield "texts", [(item.key, item.value.replace("\0", " ")) for item in picture.text]
     yield "exif", bool(picture.exif)
     yield "xmp", bool(picture.xmp)
     yield "profile", bool(picture.icc_profile)

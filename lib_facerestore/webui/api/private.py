@@ -22,6 +22,7 @@ _FOLDERS = re.compile(
 
 def without_folders(text: str) -> str:
     """The text with paths cut down to the names of their files. Folders that are known here may hold blanks."""
+    text = text.replace(sys.executable or "\0", Path(sys.executable or "python").name)  # of `python -m pip install …`
     for folder in _known():
         text = text.replace(folder + os.sep, "").replace(folder, os.path.basename(folder))
     return _FOLDERS.sub("", text)
