@@ -48,7 +48,7 @@ def smoother(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Network, "__call__", smooth)
 
 
-@pytest.mark.parametrize(("count", "visibility"), [(2, 1.0), (3, 1.0), (10, 1.0), (10, 0.5)])
+@pytest.mark.parametrize(("count", "visibility"), [(2, 1.0), (3, 0.5), (10, 1.0)])
 def test_overlapping_faces_change_a_pixel_once(
     clean: NDArray[np.float32], smoother: None, count: int, visibility: float
 ) -> None:
