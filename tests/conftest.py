@@ -30,6 +30,31 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     cv2.setNumThreads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 
+# Files with few but long tests. They are begun first, or one process would work on the last of them while another has
+# nothing left to do.
+LONGEST = (
+    "tests/webui/page/test_browser.py",
+    "tests/networks/archs",
+    "tests/webui/test_missing_packages.py",
+    "tests/networks/test_adding_a_family.py",
+    "tests/cli/test_bench_quality.py",
+    "tests/bench",
+    "tests/stages",
+    "tests/tools",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):  # pytest-xdist would begin with files of many tests
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((at for at, start in enumerate(LONGEST) if item.nodeid.startswith(start)), len(LONGEST))
+
+    items.sort(key=place)
+
 
 # The same examples everywhere, and no limit of time for one: a busy machine must not decide whether a test passes.
 hypothesis.settings.register_profile("everywhere", deadline=None, derandomize=True)

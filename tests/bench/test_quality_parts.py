@@ -38,9 +38,9 @@ def portrait_of(width: int = 220, height: int = 260, side: float = 150) -> Portr
 
 def test_a_restorer_is_measured_on_faces_that_are_not_enlarged() -> None:
     faces = [portrait_of(side=side) for side in (150, 210, 240)]
-    lines = quality_restorer.measure(faces, lambda pixels, face: pixels, "none", (150, 256, 1024))
+    lines = quality_restorer.measure(faces, lambda pixels, face: pixels, "none", (150, 256, 512))
     counts = {line.measure: line.count for line in lines if line.case == "JPEG 90"}
-    assert counts == {"gain, face of side 150": 3, "gain, face of side 256": 2, "gain, face of side 1024": 3}
+    assert counts == {"gain, face of side 150": 3, "gain, face of side 256": 2, "gain, face of side 512": 3}
 
 
 @pytest.fixture

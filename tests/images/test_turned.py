@@ -27,7 +27,7 @@ def stored(photo: np.ndarray, orientation: int) -> Image.Image:
 
 @pytest.mark.parametrize(("orientation", "upscale"), [*((lying, 1) for lying in range(1, 9)), (3, 2), (5, 2), (6, 2)])
 def test_a_lying_pil_image_is_restored_upright(models: Path, photo: np.ndarray, orientation: int, upscale: int) -> None:
-    finder = KnownFaces((60, 70, 60), (190, 100, 120))
+    finder = KnownFaces((60, 70, 60))
     restorer = FaceRestorer(models, "cpu", detector=finder)
     options = SMALL.replace(upscale=upscale)
     plain = restorer.restore(photo, options)

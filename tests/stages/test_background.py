@@ -19,12 +19,14 @@ from lib_facerestore.stages import background
 from lib_facerestore.stages.background import InputRules, Upscaler, enlarge, enlarged_size, load_upscaler
 from lib_facerestore.system import facexlib_import
 
+from ..networks.archs.conftest import LONG
 from ..oracle import check, synth
 
 facexlib_import.prepare()
 spandrel = pytest.importorskip("spandrel", reason="reads the upscalers' files")
 
 REACH = 16
+long = pytest.mark.skipif(not LONG, reason="its layers are those of x2plus; set FACERESTORE_LONG_TESTS=1")
 
 
 class Near(nn.Module):
@@ -73,7 +75,14 @@ def small_state(name: str, **changes: Any) -> dict[str, torch.Tensor]:
     return state
 
 
-@pytest.mark.parametrize("name", ["RealESRGAN_x2plus", "RealESRGAN_x4plus", "realesr-general-x4v3"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RealESRGAN_x2plus",
+        pytest.param("RealESRGAN_x4plus", marks=long),
+        "realesr-general-x4v3",
+    ],
+)
 def test_the_public_networks_compute_what_the_originals_do(name: str) -> None:
     spec, meta, gold = check.load(name)
     upscaler = load_upscaler(synth.synth_state_dict(spec, meta.get("aliases")))
