@@ -16,6 +16,7 @@ from modules import scripts_postprocessing
 from ..errors import FaceRestoreError, OptionError
 from ..wording import did_you_mean, shown
 from . import host, infotext
+from .page_words import LABELS
 from .request import Request, is_wanted, request_from_values
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _place_box(prefix: str, visible: bool) -> Mapping[str, Any]:
     import gradio
 
     return {PLACE: gradio.Dropdown(
-        choices=[AFTER, BEFORE], value=AFTER, label="When", elem_id=f"{prefix}_{PLACE}", visible=visible,
+        choices=[AFTER, BEFORE], value=AFTER, label=LABELS["stage"], elem_id=f"{prefix}_{PLACE}", visible=visible,
         info="Before upscaling is faster; after upscaling, large faces gain more detail.",
     )}  # fmt: skip
 

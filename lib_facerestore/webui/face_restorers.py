@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +26,43 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SUFFIX = " (Face Restore)"
+SETTING = "face_restoration_model"
+"""The WebUI's setting that names the chosen entry."""
 MODEL = "facerestore_model"
 """Attribute of our entries, by which they are found again after "Reload UI": the model's id."""
 
 _last = threading.local()  # a restore and the hook that asks for it run in one thread, whichever that is
 
 
-def title_of(model: str) -> str:
-    """How the list names a model: "GFPGAN 1.4 (Face Restore)". The suffix keeps it apart from the WebUI's own."""
+class ListedName(str):
+    """The name of an entry, which also equals the name that the entry had before.
+
+    The WebUI looks for the entry whose name equals that in its settings, a request or an infotext.
+
+    Attributes:
+        former: the other name.
+    """
+
+    former: str
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other) is True or self.former == other
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+def title_of(model: str) -> ListedName:
+    """How the list names a model: by its id, as everywhere, as in "gfpgan-1.4 (Face Restore)".
+
+    The suffix keeps it apart from the WebUI's own. The former names had titles: "GFPGAN 1.4 (Face Restore)".
+    """
     entry = known_model(model)
-    name = "Auto" if model == service.AUTO else entry.title if entry is not None else model
-    return name + SUFFIX
+    name = ListedName(model + SUFFIX)
+    name.former = ("Auto" if model == service.AUTO else entry.title if entry is not None else model) + SUFFIX
+    return name
 
 
 def register() -> None:
@@ -51,10 +78,20 @@ def register() -> None:
         choices = service.models() if settings.read().in_restorers else []
         ours = [_make(choice.id) for choice in choices if not choice.fault]
         listed[:] = [entry for entry in listed if not hasattr(entry, MODEL)] + ours
+        _rename_setting(shared, [entry.name() for entry in ours])
     except FaceRestoreError as error:
         logger.warning("the restorers are not added to the WebUI's list: %s", error)
     except Exception:
         logger.exception("the restorers could not be added to the WebUI's list")
+
+
+def _rename_setting(shared: Any, names: Sequence[ListedName]) -> None:
+    """Where the WebUI's setting still has an entry's former name, put the present one: its page offers only these."""
+    data = getattr(getattr(shared, "opts", None), "data", None)
+    if isinstance(data, dict):
+        for name in names:
+            if data.get(SETTING) == name.former:
+                data[SETTING] = str(name)
 
 
 def unregister() -> None:
@@ -106,4 +143,4 @@ def _summary(result: Result[Any]) -> str:
     return f"{result.model}, {infotext.describe([replace(result, image=None)])}"
 
 
-__all__ = ["MODEL", "register", "restore_picture", "take_summary", "title_of", "unregister"]
+__all__ = ["MODEL", "SETTING", "ListedName", "register", "restore_picture", "take_summary", "title_of", "unregister"]

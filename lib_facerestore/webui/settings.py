@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ..options.spec import read_switch
 from ..options.table import PRECISIONS
-from . import host
+from . import host, page_words
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,7 @@ class _Row:
 
 ROWS: tuple[_Row, ...] = (
     _Row(
-        "default_model", "Default model", "auto",
-        "what new pages and the WebUI's own Face restoration use; auto takes the best one that is installed", "models",
+        "default_model", page_words.DEFAULT_MODEL, "auto", page_words.DEFAULT_MODEL_HELP, "models",
     ),
     _Row(
         "folders", "Model folders", "",
@@ -92,7 +91,7 @@ ROWS: tuple[_Row, ...] = (
     ),
     _Row("accordion_open", "Accordion starts open", False, "in txt2img and img2img; needs Reload UI"),
     _Row(
-        "compare", "Before/after below the gallery", "closed",
+        "compare", f"{page_words.COMPARE.capitalize()} below the gallery", "closed",
         "closed shows one line, which opens; nothing is shown where no face was restored", COMPARE,
     ),
     _Row(

@@ -50,7 +50,7 @@ with_detail, without = (
 assert with_detail.faces[0].applied and without.faces[0].applied
 assert np.abs(with_detail.image.astype(int) - without.image).max() > 10, "the knob reaches the network"
 
-assert title_of("sharpen-1") == "Sharpen 1 (Face Restore)"
+assert str(title_of("sharpen-1")) == "sharpen-1 (Face Restore)"
 choices = {choice.id: choice for choice in service.models()}
 for name in ("sharpen-1", "own.pth"):
     assert (choices[name].family, choices[name].knobs) == ("sharpen", {"fidelity"})

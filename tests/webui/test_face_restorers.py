@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from .double import Host
 from .generation.helpers import arrays, equal, keys
 from .helpers import Known, photo, without_face
 
-FIRST = "Auto (Face Restore)"
+FIRST = "auto (Face Restore)"
 SMALL = "small.safetensors (Face Restore)"
 
 
@@ -33,11 +35,11 @@ def listed(known: Known, monkeypatch: pytest.MonkeyPatch) -> list[service.ModelC
 def names() -> list[str]:
     from modules import shared
 
-    return [entry.name() for entry in shared.face_restorers]
+    return [str(entry.name()) for entry in shared.face_restorers]
 
 
 def test_every_usable_model_is_registered_once(host: Host, listed: Any) -> None:
-    expected = ["CodeFormer", "GFPGAN", FIRST, "GFPGAN 1.4 (Face Restore)", SMALL]
+    expected = ["CodeFormer", "GFPGAN", FIRST, "gfpgan-1.4 (Face Restore)", SMALL]
     for _ in range(3):
         face_restorers.register()
         assert names() == expected
@@ -66,9 +68,55 @@ def test_sdnext_has_no_list(host: Host, listed: Any) -> None:
 def test_no_name_is_taken_twice(host: Host) -> None:
     from lib_facerestore.catalogue.entries import known_models
 
-    made = [face_restorers.title_of(entry.id) for entry in known_models()]
-    assert len(set(made)) == len(made) and all(name.endswith(face_restorers.SUFFIX) for name in made)
-    assert "GFPGAN 1.4 (Face Restore)" in made and "RestoreFormer++ (Face Restore)" in made
+    listed = [face_restorers.title_of(entry.id) for entry in known_models()]
+    made = {str(name) for name in listed}
+    assert made == {f"{entry.id} (Face Restore)" for entry in known_models()}
+    former = {name.former for name in listed}
+    assert {"GFPGAN 1.4 (Face Restore)", "RestoreFormer++ (Face Restore)"} <= former
+    assert len(made | former) == len(made) + len(former) == 2 * len(listed)
+
+
+OLD = "GFPGAN 1.4 (Face Restore)"
+
+
+@pytest.mark.parametrize("host", ["a1111", "forge"], indirect=True)
+def test_a_former_name_in_the_settings_a_request_or_a_program_still_works(
+    host: Host, listed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """config.json may hold it, and so may `override_settings` of a request, which come from an infotext too."""
+    restored: list[str] = []
+
+    def restore(images: Any, options: Any, **_: Any) -> Any:
+        restored.append(options.model)
+        raise RuntimeError("no need to")
+
+    monkeypatch.setattr(service, "restore", restore)
+    host.start()
+    host.shared.opts.data["face_restoration_model"] = OLD  # as it was read
+    face_restorers.register()
+    assert host.shared.opts.face_restoration_model == "gfpgan-1.4 (Face Restore)"
+    assert host.shared.opts.face_restoration_model in names(), "or else the page would show none as chosen"
+    for name in (OLD, "gfpgan-1.4 (Face Restore)", "Auto (Face Restore)", "CodeFormer"):
+        host.set_opts(face_restoration_model=name)
+        host.modules.face_restoration.restore_faces(photo())
+    assert restored == ["gfpgan-1.4", "gfpgan-1.4", "auto"]
+    face_restorers.register()
+    assert host.shared.opts.face_restoration_model == "CodeFormer"
+    for kept in ("GFPGAN 1.3 (Face Restore)", "", 7, None):  # of a model that is not here; nonsense
+        host.shared.opts.data["face_restoration_model"] = kept
+        face_restorers.register()
+        assert host.shared.opts.data["face_restoration_model"] == kept
+
+
+def test_a_listed_name_is_text_like_any_other() -> None:
+    name = face_restorers.title_of("gfpgan-1.4")
+    assert json.dumps([name]) == '["gfpgan-1.4 (Face Restore)"]' and copy.deepcopy(name).former == OLD
+    same: list[object] = [OLD, "gfpgan-1.4 (Face Restore)"]
+    for one in same:
+        assert (name == one, one == name, name != one, one != name) == (True, True, False, False)
+    for one in ("GFPGAN", 3, None):
+        assert (name == one, one == name, name != one, one != name) == (False, False, True, True)
+    assert name in {"gfpgan-1.4 (Face Restore)": 1}
 
 
 @pytest.mark.parametrize("host", ["a1111", "forge"], indirect=True)

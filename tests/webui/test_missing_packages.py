@@ -141,7 +141,7 @@ def check_start(answer: dict[str, Any]) -> None:
 def test_a_start_needs_no_small_package(answers: dict[str, dict[str, Any]], name: str) -> None:
     answer = answers[name]
     check_start(answer)
-    assert "Auto (Face Restore)" in answer["restorers"] and answer["models"][0] == 200
+    assert "auto (Face Restore)" in answer["restorers"] and answer["models"][0] == 200
     if name == "safetensors":
         of_api = (answer["detect"][1], answer["restore"][1])  # an answer names no folder
         for text in (answer["note"], answer["comment"], *of_api):

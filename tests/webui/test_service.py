@@ -71,12 +71,12 @@ def test_a_model_without_its_dictionaries_is_neither_auto_nor_a_face_restorer(ho
     assert model_notes.model_note("dfdnet") == f"dfdnet cannot be used: {dfdnet.fault}"
     face_restorers.register()
     names = [one.name() for one in host.shared.face_restorers]
-    assert names == ["CodeFormer", "GFPGAN", "Auto (Face Restore)", "Lite (Face Restore)"]
+    assert names == ["CodeFormer", "GFPGAN", "auto (Face Restore)", "lite (Face Restore)"]
     for name in entry.beside:
         (folder / name).touch()
     assert service.models()[0].label == "auto (dfdnet)" and service.models()[1].fault == ""
     face_restorers.register()
-    assert "DFDNet (Face Restore)" in [one.name() for one in host.shared.face_restorers]
+    assert "dfdnet (Face Restore)" in [one.name() for one in host.shared.face_restorers]
 
 
 def test_knobs_of_models_that_are_not_installed_are_known(host: Host) -> None:

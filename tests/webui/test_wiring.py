@@ -26,7 +26,7 @@ def test_a_changed_setting_makes_another_restorer_and_another_list(host: Host, f
     before = service.restorer()
     assert host.shared.opts.set(settings.PREFIX + "precision", "bfloat16")
     assert service.restorer() is not before
-    assert names(host) == ["CodeFormer", "GFPGAN", "Auto (Face Restore)", "Lite (Face Restore)"]
+    assert names(host) == ["CodeFormer", "GFPGAN", "auto (Face Restore)", "lite (Face Restore)"]
     assert host.shared.opts.set(settings.PREFIX + "in_restorers", False)
     assert names(host) == ["CodeFormer", "GFPGAN"]
 

@@ -14,6 +14,7 @@ from typing import Any
 from ...options.spec import number_choices
 from ...options.table import SPECS
 from .. import host, service
+from ..page_words import LABELS
 from ..request import OPTION_NAMES, STAGES, request_from_values
 from . import ranges
 from .job import CELL
@@ -62,14 +63,13 @@ class Axis:
 
 def axes() -> list[Axis]:
     """Every axis, in the order of the controls."""
-    named = {"enabled": "Enabled", "stage": "When", "overrides": "Options of single faces"}
     rows = {
         "enabled": Axis("enabled", "", str, lambda: ["True", "False"]),
         **{name: _option_axis(name) for name in OPTION_NAMES},
         "stage": Axis("stage", "", str, lambda: list(STAGES)),
         "overrides": Axis("overrides", "", str),
     }
-    return [replace(axis, label=PREFIX + (named.get(name) or SPECS[name].label)) for name, axis in rows.items()]
+    return [replace(axis, label=PREFIX + LABELS[name]) for name, axis in rows.items()]
 
 
 def add_axes() -> None:

@@ -17,7 +17,7 @@ from ...errors import OptionError
 from ...options.spec import number_choices
 from ...options.table import SPECS, OptionSpec
 from .. import copies, settings
-from ..page_words import help_of, in_page_words
+from ..page_words import LABELS, help_of, in_page_words
 from ..request import ARGUMENTS, FIRST, OPTION_NAMES, STAGE_LABELS, Request, request_from_values
 from . import gradio_compat as compat
 from . import saved_defaults
@@ -81,7 +81,7 @@ def stage_box(prefix: str) -> Mapping[str, Any]:
     import gradio
 
     return {"stage": gradio.Dropdown(
-        choices=list(STAGE_LABELS.values()), value=STAGE_LABELS[Request().stage], label="When",
+        choices=list(STAGE_LABELS.values()), value=STAGE_LABELS[Request().stage], label=LABELS["stage"],
         info="At which point in the making of a picture its faces are restored.", elem_id=f"{prefix}_stage",
     )}  # fmt: skip
 
@@ -176,7 +176,7 @@ def _component(
     import gradio
 
     common: dict[str, Any] = {
-        "label": spec.label, "info": help_of(spec), "elem_id": f"{prefix}_{spec.name}", "visible": visible,
+        "label": LABELS[spec.name], "info": help_of(spec), "elem_id": f"{prefix}_{spec.name}", "visible": visible,
     }  # fmt: skip
     if spec.name == "detector":
         return gradio.Dropdown(choices=detector_choices(), value=spec.default, **common)
@@ -202,7 +202,7 @@ def _model_box(choices: list[str], prefix: str) -> Any:
 
     spec = SPECS["model"]
     return gradio.Dropdown(
-        choices=choices, value=spec.default, allow_custom_value=True, label=spec.label, info=help_of(spec),
+        choices=choices, value=spec.default, allow_custom_value=True, label=LABELS[spec.name], info=help_of(spec),
         elem_id=f"{prefix}_model",
     )  # fmt: skip
 
@@ -211,7 +211,7 @@ def _save_box(prefix: str, visible: bool) -> Any:
     import gradio
 
     return gradio.Checkbox(
-        value=False, label="Save the picture before restoration", elem_id=f"{prefix}_save_before", visible=visible,
+        value=False, label=LABELS["save_before"], elem_id=f"{prefix}_save_before", visible=visible,
     )  # fmt: skip
 
 
@@ -220,7 +220,7 @@ def _overrides_box(prefix: str) -> Any:
     import gradio
 
     return compat.not_saved(gradio.Textbox(
-        value="", label="Options of single faces", placeholder=_EXAMPLE, lines=1, elem_id=f"{prefix}_overrides",
+        value="", label=LABELS["overrides"], placeholder=_EXAMPLE, lines=1, elem_id=f"{prefix}_overrides",
         info="Other values for the faces of some numbers, as JSON. skip leaves a face alone.",
     ))  # fmt: skip
 

@@ -12,6 +12,7 @@ from ...errors import FaceRestoreError, OptionError
 from ...options.table import SPECS
 from ...wording import did_you_mean
 from .. import packages, service, settings
+from ..page_words import DEFAULT_MODEL
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def model_note(model: object) -> str:
     choices = {choice.id: choice for choice in _models()}
     default = settings.read().default_model
     if name == service.AUTO and default != service.AUTO:
-        return f"auto is {default} now, the default model of the Settings. {model_note(default)}".strip()
+        return f"auto is {default} now, as {DEFAULT_MODEL} in the Settings says. {model_note(default)}".strip()
     choice = choices.get(name)
     if name == service.AUTO:
         chosen = choice.label.removeprefix("auto").strip(" ()") if choice else ""

@@ -230,6 +230,8 @@ def _row(entry: ModelEntry, path: Path | None, misfit: IdentifiedFile | None) ->
             count = 0
     size = f"{count / 2**20:.0f} MB" if count >= 2**20 else "under 1 MB" if count else "not stated"
     state = "built in" if entry.id == BUILT_IN else "yes" if path is not None else "no"
+    if state == "yes" and path is not None and path.name.lower() not in {file.lower() for file in entry.files}:
+        state = f"yes, as {path.name}"
     if path is None and misfit is not None:
         state = misfit_state(misfit)
     cells = [html.escape(cell) for cell in (entry.id, entry.good_for, state, size, entry.licence, entry.commercial)]

@@ -16,6 +16,7 @@ from ...errors import OptionError
 from ...options.spec import OptionSpec, number_text
 from ...options.table import SPECS
 from .. import host
+from ..page_words import LABELS
 from ..request import OPTION_NAMES
 
 logger = logging.getLogger(__name__)
@@ -31,9 +32,7 @@ def read(tab: str) -> dict[str, object]:
     if not isinstance(saved, dict):
         return {}
     script = "facerestore_extras.py" if tab.startswith("extras") else "facerestore.py"
-    keys = {
-        name: f"customscript/{script}/{tab.removeprefix('extras_')}/{SPECS[name].label}/value" for name in OPTION_NAMES
-    }
+    keys = {name: f"customscript/{script}/{tab.removeprefix('extras_')}/{LABELS[name]}/value" for name in OPTION_NAMES}
     return {name: saved[key] for name, key in keys.items() if saved.get(key) is not None}
 
 
@@ -62,5 +61,7 @@ def note(saved: Mapping[str, object], models: Collection[str], fault: str = "") 
         try:
             spec.check(saved[spec.name])
         except OptionError as error:
-            found.append(f"The saved default of {spec.label} cannot be used: {error} {spec.default} is chosen instead.")
+            found.append(
+                f"The saved default of {LABELS[spec.name]} cannot be used: {error} {spec.default} is chosen instead."
+            )
     return " ".join(found)

@@ -180,7 +180,7 @@ def test_refresh_finds_files_that_were_added(host: Host, models: Path, made: con
 def test_the_default_model_of_the_settings_is_shown(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(controls.settings, "read", lambda: controls.settings.Settings(default_model="gpen-512"))
     note = model_note("auto")
-    assert note.startswith("auto is gpen-512 now, the default model of the Settings. gpen-512 is not installed.")
+    assert note.startswith("auto is gpen-512 now, as Default model in the Settings says. gpen-512 is not installed.")
 
 
 @pytest.mark.parametrize(

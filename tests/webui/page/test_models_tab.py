@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lib_facerestore.catalogue import Store, known_models
+from lib_facerestore.catalogue import Store, known_model, known_models
 from lib_facerestore.errors import DownloadError
 from lib_facerestore.webui import service
 from lib_facerestore.webui.downloads import DownloadManager
@@ -71,6 +71,13 @@ def test_the_tab_says_what_is_damaged_and_which_folder_is_closed(
     monkeypatch.setattr(service, "store", lambda: Store([tmp_path]))
     note = model_notes.model_note("gfpgan-1.4")
     assert note.startswith("gfpgan-1.4 cannot be used: ") and "damaged" in note and "not installed" not in note
+
+
+def test_a_file_under_a_name_of_its_own_is_named(tmp_path: Path) -> None:
+    entry = known_model("gpen-256")
+    assert entry is not None
+    assert "<td>yes, as my_gpen.pth</td>" in models_tab._row(entry, tmp_path / "my_gpen.pth", None)
+    assert "<td>yes</td>" in models_tab._row(entry, tmp_path / "gpen-bfr-256.PTH", None)
 
 
 def test_another_model_shows_its_licence_and_takes_the_consent_back(panel: SimpleNamespace) -> None:
