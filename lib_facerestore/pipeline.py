@@ -88,12 +88,16 @@ class FaceRestorer:
         self.loaded = LoadedModels(self.device, precision, detector)
         self._lock = threading.RLock()
 
-    def detect(self, image: Image, options: Options | None = None) -> list[Face]:
+    def detect(
+        self, image: Image, options: Options | None = None, *, stop: Callable[[], bool] | None = None
+    ) -> list[Face]:
         """Find the faces of a picture.
 
         Args:
             image: H×W×3 or H×W×4 uint8 or uint16 RGB(A) array, PIL image, or `Picture`.
             options: None means the defaults.
+            stop: called between the parts of the picture that the detector looks at, where it allows that. Once it
+                returns true, no face is returned.
 
         Returns:
             The faces, numbered by `options.order`, with boxes and landmarks in pixels of the input.
@@ -106,7 +110,8 @@ class FaceRestorer:
         with self._lock:
             picture = _as_picture(image)
             detector = self.loaded.detector(options, self.store.scan())
-            return as_given(_faces_of([picture], detector, options)[0], image, picture)
+            found = _faces_of([picture], detector, options, stop or (lambda: False))
+            return as_given(found[0], image, picture) if found else []
 
     def restore(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -184,7 +185,10 @@ def api_credentials() -> dict[str, str]:
     return {user.strip(): password for user, _, password in pairs}
 
 
+_own_queue = threading.Lock()
+
+
 def queue_lock() -> contextlib.AbstractContextManager[Any]:
-    """The lock under which the WebUI does one job at a time; one that does nothing where it has none."""
+    """The lock under which the WebUI does one job at a time; one of our own where it has none."""
     lock = getattr(module("call_queue"), "queue_lock", None)
-    return contextlib.nullcontext() if lock is None else lock
+    return _own_queue if lock is None else lock

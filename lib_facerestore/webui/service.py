@@ -22,7 +22,7 @@ from ..errors import FaceRestoreError, InputError, ModelFileError
 from ..options.per_face import OverridesLike
 from ..options.table import Options
 from ..wording import pip_install
-from . import host, packages
+from . import clients, host, packages
 from .runs import RunPicture, Runs
 from .settings import Settings, read
 
@@ -128,7 +128,8 @@ def restore(
 ) -> list[Result[Any]]:
     """Restore the faces of several pictures with the shared restorer; see `FaceRestorer.restore_many`.
 
-    The WebUI's progress bar moves, and its interrupt and skip are asked for between faces.
+    The WebUI's progress bar moves. Between faces it is asked for its interrupt and skip, and `clients` whether anyone
+    still waits for the answer.
 
     Args:
         images: arrays or PIL images.
@@ -146,7 +147,7 @@ def restore(
             with_default_model(options),
             overrides=overrides,
             progress=bar,
-            stop=host.interrupted,
+            stop=lambda: host.interrupted() or clients.current().gone,
             leave_alone=leave_alone,
         )
     if host.kind():
@@ -159,9 +160,12 @@ def restore(
 
 
 def detect(image: Any, options: Options) -> list[Face]:
-    """The faces of one picture; see `FaceRestorer.detect`. Raises FaceRestoreError."""
+    """The faces of one picture; see `FaceRestorer.detect`. Raises FaceRestoreError.
+
+    Between parts of the picture, `clients` is asked whether anyone still waits for the answer.
+    """
     with _working() as shared:
-        return shared.detect(image, options)
+        return shared.detect(image, options, stop=lambda: clients.current().gone)
 
 
 @contextlib.contextmanager

@@ -24,10 +24,12 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from ...errors import DownloadError, FaceRestoreError, InputError, ModelFileError, OptionError
 from ...options.table import SPECS
 from ...wording import did_you_mean, shown
+from .. import clients
 from ..packages import MissingPackageError, explain
 from .origin import ForeignPageError, check_origin
 from .private import without_folders
 from .schema import UPLOAD_FIELDS, RestoreRequest
+from .watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +105,9 @@ def guarded_route(credentials: Credentials, limits: Limits, turnstile: Turnstile
             inner = super().get_route_handler()
 
             async def handle(request: Request) -> Response:
-                counted = _Counted(request, limits.body_bytes)
+                client = clients.Client()
+                watch = Watch(request.receive, client)
+                counted = _Counted(request, limits.body_bytes, watch if turnstile is not None else None)
                 try:
                     wanted = credentials()
                     check_origin(request.method, request.headers, wanted != {})
@@ -111,9 +115,12 @@ def guarded_route(credentials: Credentials, limits: Limits, turnstile: Turnstile
                     counted.check_announced()
                     if turnstile is not None:
                         turnstile.check()
-                    return await inner(Request(request.scope, counted.receive))
+                    with clients.serving(client):
+                        return await inner(Request(request.scope, counted.receive))
                 except Exception as error:  # answered here, since the WebUI's own handlers give errors another form
                     return error_answer(counted.error or error)
+                finally:
+                    await watch.end()
 
             return handle
 
@@ -131,10 +138,11 @@ class Announced(HTTPBasic):
 
 
 class _Counted:
-    """A request's body, counted while it is read."""
+    """A request's body, counted while it is read; `watch` begins at its end."""
 
-    def __init__(self, request: Request, most: int) -> None:
+    def __init__(self, request: Request, most: int, watch: Watch | None = None) -> None:
         self._request, self._most, self._seen = request, most, 0
+        self._watch = watch
         self.error: RefusedError | None = None
         self._signs, self._is_json = 0, "multipart/" not in request.headers.get("content-type", "").lower()
 
@@ -155,6 +163,8 @@ class _Counted:
         if self._seen > self._most:
             self.error = self._too_large()
             raise self.error
+        if self._watch is not None and message["type"] == "http.request" and not message.get("more_body", False):
+            self._watch.begin()
         return message
 
     def _too_large(self) -> RefusedError:
@@ -192,6 +202,8 @@ def status_of(error: Exception) -> int:
         return error.status
     if isinstance(error, ForeignPageError):
         return 403
+    if isinstance(error, clients.HungUpError):
+        return 499  # as web servers log it; nobody sees it
     if isinstance(error, (OptionError, InputError)):
         return 422
     if isinstance(error, (ModelFileError, DownloadError, MissingPackageError)):

@@ -18,7 +18,7 @@ from ...options.per_face import Overrides, check_overrides
 from ...options.spec import Scope
 from ...options.table import SPECS, Options, specs_in
 from ...wording import did_you_mean, shown, with_article
-from .. import data_url
+from .. import clients, data_url
 from .guard import Limits, RefusedError
 from .models import fault_of
 
@@ -41,6 +41,7 @@ def read_pictures(files: Sequence[bytes], names: Sequence[str], limits: Limits) 
     Raises:
         InputError: not a picture, damaged.
         RefusedError: too many, or too many pixels (413).
+        HungUpError: the client has hung up.
     """
     if len(files) > limits.pictures:
         raise RefusedError(413, f"{len(files)} pictures are too many for one request; send at most {limits.pictures}.")
@@ -54,7 +55,11 @@ def read_pictures(files: Sequence[bytes], names: Sequence[str], limits: Limits) 
         if total > limits.total_megapixels:
             most = f"{limits.total_megapixels:g} megapixels"
             raise RefusedError(413, f"The pictures have more than {most} together; send fewer in one request.")
-    return [image_files.from_bytes(data, name) for data, name in zip(files, names, strict=True)]
+    pictures = []
+    for data, name in zip(files, names, strict=True):
+        clients.current().check()
+        pictures.append(image_files.from_bytes(data, name))
+    return pictures
 
 
 def _megapixels(data: bytes, name: str) -> float:

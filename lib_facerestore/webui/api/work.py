@@ -17,9 +17,10 @@ from ...images.files import Picture, left_out, to_bytes
 from ...options.per_face import OverridesLike
 from ...options.spec import Scope
 from ...options.table import Options
-from .. import data_url, host
+from .. import clients, data_url, host
 from . import pictures as api_pictures
 from .guard import Limits, Turnstile
+from .line import Line
 from .private import without_folders
 from .schema import AskedFormat, DetectAnswer, DetectedFace, Format, RestoreAnswer, RestoredFace, RestoredPicture
 
@@ -36,8 +37,14 @@ PAUSE = 0.005
 """Seconds between two turns: without them, who waits for the lock would find it taken again."""
 
 
+_line = Line(host.queue_lock)
+
+
 class RestoreService(Protocol):
-    """What detects and restores: the module `service`, or anything with these functions."""
+    """What detects and restores: the module `service`, or anything with these functions.
+
+    They may end early, with any result, once `clients.current` has hung up.
+    """
 
     def restore(
         self,
@@ -57,8 +64,11 @@ class RestoreService(Protocol):
 
 @contextmanager
 def webui_turn(title: str) -> Iterator[None]:
-    """Wait for the WebUI's queue, then be its current job: an earlier interrupt does not count then, a new one does."""
-    with host.queue_lock():
+    """Wait for the WebUI's queue, then be its current job: an earlier interrupt does not count then, a new one does.
+
+    Raises HungUpError where the client hangs up meanwhile.
+    """
+    with _line.turn():
         state = getattr(host.module("shared"), "state", None)
         begun = state is not None and _begin(state, title)
         try:
@@ -126,6 +136,7 @@ class Work:
             picture = api_pictures.read_pictures(sent.files, sent.names, self.limits)[0]
             with self.turn("Face Restore: detect"):
                 faces = self.service.detect(picture, options)
+                clients.current().check()
         found = [
             DetectedFace(**face.to_dict(), selected=not reason, reason=reason)
             for face, reason in sorted(select_faces(faces, options), key=lambda pair: pair[0].number)
@@ -151,11 +162,7 @@ class Work:
                 for picture, name in zip(pictures, sent.names, strict=True):
                     _check_format(picture, format_name, name)
             results = self._in_turns(pictures, options, overrides)
-            files = [
-                to_bytes(result.image, format_name, quality, name)
-                for result, name in zip(results, sent.names, strict=True)
-                if send
-            ]
+            files = _encoded(results, sent.names, format_name, quality) if send else []
         shown = [
             _picture(
                 result,
@@ -178,7 +185,9 @@ class Work:
         self, pictures: Sequence[Picture], options: Options, overrides: Sequence[OverridesLike] | None
     ) -> list[Result[Picture]]:
         """A result for each picture. Other jobs get their turn after every few of them; once the user has asked to
-        stop, the others are left alone in the same turn."""
+        stop, the others are left alone in the same turn.
+
+        Raises HungUpError once the client has hung up."""
         results: list[Result[Picture]] = []
         while len(results) < len(pictures):
             if results:
@@ -188,9 +197,21 @@ class Work:
                     part = slice(len(results), len(results) + PICTURES_A_TURN)
                     plans = None if overrides is None else overrides[part]
                     results += self.service.restore(pictures[part], options, plans, "API")
+                    clients.current().check()  # or else they may be unfinished
                     if not host.interrupted():
                         break
         return results
+
+
+def _encoded(
+    results: Sequence[Result[Picture]], names: Sequence[str], format_name: Format, quality: int | None
+) -> list[bytes]:
+    """The content of the results' files. Raises FaceRestoreError, HungUpError."""
+    files = []
+    for result, name in zip(results, names, strict=True):
+        clients.current().check()
+        files.append(to_bytes(result.image, format_name, quality, name))
+    return files
 
 
 def format_of(asked: AskedFormat) -> Format:
