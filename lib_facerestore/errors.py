@@ -30,5 +30,9 @@ class UnreadableFileError(ModelFileError):
     """A model file cannot be read, though it may be good: its permissions, the disk, or a missing package."""
 
 
+class TooLittleMemoryError(FaceRestoreError, MemoryError):
+    """A run over many files cannot go on for want of memory; the message says how to continue it."""
+
+
 class DownloadError(FaceRestoreError):
     """A model file could not be downloaded; there is no file with its final name."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..errors import FaceRestoreError, ModelFileError, OptionError, TargetExistsError
+from ..errors import FaceRestoreError, ModelFileError, OptionError, TargetExistsError, TooLittleMemoryError
 from ..faces.face import Face, FaceReport
 from ..images import files as image_files
 from ..images.atomic_write import make_folder, tidy_folder
@@ -106,16 +106,29 @@ def restore_files(
 
     Yields:
         An `Outcome` for each file, in order; for a file that failed, it has the error.
+
+    Raises:
+        TooLittleMemoryError: memory ran out between the files; what was yielded before is complete.
     """
     show, stopped = progress or (lambda _way, _done, _what: None), stop or (lambda: False)
     run = _Run(restorer, options, overwrite, skip_existing, quality, show, stopped)
-    growth = max(options.upscale, 1.0) ** 2
+    try:
+        yield from _in_groups(run, tasks)
+    except MemoryError as error:
+        raise TooLittleMemoryError(
+            "there is too little memory to go on; close other programs, then run it again with --skip-existing: "
+            "finished files are complete"
+        ) from error
+
+
+def _in_groups(run: _Run, tasks: Sequence[Task]) -> Iterator[Outcome]:
+    growth = max(run.options.upscale, 1.0) ** 2
     group: list[tuple[Task, image_files.Picture | Outcome]] = []
     pixels = 0
     for task in tasks:
         if run.stop():
             break
-        item = _read(task, overwrite, skip_existing, options.upscale)
+        item = _read(task, run.overwrite, run.skip_existing, run.options.upscale)
         size = round(item.width * item.height * growth) if isinstance(item, image_files.Picture) else 0
         if group and (pixels + size > GROUP_PIXELS or len(group) >= GROUP_PICTURES):
             yield from run.restore(group)
@@ -128,14 +141,14 @@ def restore_files(
 def _read(task: Task, overwrite: bool, skip_existing: bool, upscale: float) -> image_files.Picture | Outcome:
     if task.problem:
         return Outcome(task, error=task.problem)
-    tidy_folder(task.target.parent)  # also where all results are there, and nothing is written
-    present = next((path for path in (task.target, task.copy) if path is not None and os.path.lexists(path)), None)
-    if present is not None and not overwrite:
-        task = replace(task, target=present)
-        if skip_existing:
-            return Outcome(task, skipped=True)
-        return Outcome(task, error=f"{present}: exists already; add --overwrite or --skip-existing.", exists=True)
     try:
+        tidy_folder(task.target.parent)  # also where all results are there, and nothing is written
+        present = next((path for path in (task.target, task.copy) if path is not None and os.path.lexists(path)), None)
+        if present is not None and not overwrite:
+            task = replace(task, target=present)
+            if skip_existing:
+                return Outcome(task, skipped=True)
+            return Outcome(task, error=f"{present}: exists already; add --overwrite or --skip-existing.", exists=True)
         picture = image_files.read_picture(task.source)
         size = enlarged_size(picture.width, picture.height, upscale)
         image_files.check_holds(picture, task.target, size)

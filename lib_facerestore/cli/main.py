@@ -75,12 +75,16 @@ def _run(arguments: Sequence[str] | None) -> int:
         return int(settings.run(settings))
     except FaceRestoreError as error:
         print_error(error)
-        return USAGE
+        return FAILED if isinstance(error, MemoryError) else USAGE
     except KeyboardInterrupt:
         print_error("interrupted; finished files are complete")
         return INTERRUPTED
     except BrokenPipeError:
         raise
+    except MemoryError:
+        logger.debug("failed", exc_info=True)
+        print_error("there is too little memory; close other programs, and try again")
+        return FAILED
     except OSError as error:  # e.g. an unreadable folder or a full disk; a traceback would not help
         logger.debug("failed", exc_info=True)
         print_error(error)

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from lib_facerestore.batch import folder as batch_folder
 from lib_facerestore.batch import plan as batch_plan
 from lib_facerestore.batch.search import find_pictures
-from lib_facerestore.errors import InputError, ModelFileError
+from lib_facerestore.errors import InputError, ModelFileError, TooLittleMemoryError
 from lib_facerestore.faces.face import Face
 from lib_facerestore.options.table import Options
 from lib_facerestore.pipeline import FaceRestorer
@@ -342,6 +342,20 @@ def test_too_little_memory_is_told_with_a_remedy(
     assert outcome.error == (
         f"{folder / 'a.png'}: there is too little memory for it; close other programs, or make it smaller first"
     )
+
+
+def test_too_little_memory_between_the_files_ends_the_run_with_a_sentence(models: Path, tmp_path: Path) -> None:
+    asked: list[None] = []
+
+    def full() -> bool:
+        asked.append(None)
+        if len(asked) == 2:
+            raise MemoryError
+        return False
+
+    folder = made(tmp_path / "in", "a.png", "b.png")
+    with pytest.raises(TooLittleMemoryError, match=r"^there is too little memory to go on; .*--skip-existing"):
+        restored(KnownFaces(), models, [folder], tmp_path / "out", stop=full)
 
 
 @pytest.mark.parametrize("skip", [True, False])

@@ -18,6 +18,7 @@ from PIL import Image
 from lib_facerestore.catalogue import fingerprints
 from lib_facerestore.catalogue.download import Downloaded
 from lib_facerestore.cli import main as cli
+from lib_facerestore.pipeline import FaceRestorer
 from lib_facerestore.stages import loaded_models
 from lib_facerestore.wording import pip_install
 
@@ -279,3 +280,15 @@ def test_a_package_that_is_missing_is_named_with_its_remedy(
     assert cli.main(["models", "download", "codeformer", "--yes"]) == cli.FAILED
     said = capsys.readouterr().err
     assert "the package httpx is missing" in said and "pip install httpx" in said
+
+
+def test_too_little_memory_is_one_sentence(
+    run: Run, photo: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(FaceRestorer, "check", full)
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    assert run("restore", tmp_path / "a.png", "-o", tmp_path / "b.png") == 1
+    assert capsys.readouterr().err == "facerestore: there is too little memory; close other programs, and try again\n"
