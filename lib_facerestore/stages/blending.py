@@ -169,9 +169,12 @@ def layer(
     if band > 0:
         unwanted = found.variance * np.float32((1 - amount) ** 2)
         change += np.float32(band) * _cleaning(before, unwanted, to_crop, len(mask))
-    change *= alpha[..., None]
+    made = np.zeros_like(change)
     if amount > 0:
-        change += grain_like(before, np.clip(before + change, 0.0, 1.0), alpha, found.around, amount, _seed(m))
+        after = np.clip(before + change * whole[..., None], 0.0, 1.0)
+        made = grain_like(before, after, whole, alpha, found.around, amount, _seed(m))
+    change *= alpha[..., None]
+    change += made
     part = np.s_[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
     inside = (x0 + part[1].start, y0 + part[0].start, x0 + part[1].stop, y0 + part[0].stop)
     return Layer(inside, change[part], alpha[part])

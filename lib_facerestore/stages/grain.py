@@ -40,7 +40,13 @@ def coarse_share(around: Noise) -> float:
 
 
 def grain(
-    before: FloatImage, after: FloatImage, alpha: FloatImage, around: Noise, amount: float, seed: int
+    before: FloatImage,
+    after: FloatImage,
+    inside: FloatImage,
+    alpha: FloatImage,
+    around: Noise,
+    amount: float,
+    seed: int,
 ) -> FloatImage:
     """Noise that raises the pasted face's noise to that of the picture around it.
 
@@ -51,20 +57,21 @@ def grain(
 
     Args:
         before: H×W×3, the picture before the paste.
-        after: H×W×3, the picture after the paste.
+        after: H×W×3, the picture after a paste at visibility 1, which tells what the face lost.
+        inside: H×W, opacity of the mask in the picture, at visibility 1.
         alpha: H×W, opacity of the paste.
         around: the noise around the face.
         amount: factor of the noise, 0 to 1.
         seed: the same seed gives the same noise.
 
     Returns:
-        H×W×3, to be added to `after`; zeros if there was nothing to measure around the face.
+        H×W×3, to be added to the picture after the paste; zeros if there was nothing to measure around the face.
     """
     if len(around.patches) == 0 or amount <= 0:
         return np.zeros_like(after)
     _, axes = np.linalg.eigh(np.einsum("nayx,nbyx->ab", around.patches, around.patches))
     wanted = _spectrum(_turned(around.patches, axes))
-    had, has = flat_pairs(before, after, alpha > 0.5)
+    had, has = flat_pairs(before, after, inside > 0.5)
     missing = wanted
     if len(had):
         spectrum = _spectrum(_turned(has, axes))

@@ -34,11 +34,11 @@ KINDS: dict[str, Callable[[], np.ndarray]] = {
 }
 
 
-def pasted(noisy: np.ndarray, grain: blending.Grain) -> np.ndarray:
+def pasted(noisy: np.ndarray, grain: blending.Grain, visibility: float = 1.0) -> np.ndarray:
     """A face that comes back clean, pasted into a noisy picture."""
     image = to_uint8(noisy)
     crop = warping.crop_face(image, MATRIX, SIZE)
-    paste(image, warping.crop_face(CLEAN, MATRIX, SIZE), crop, MASK, MATRIX, grain=grain)
+    paste(image, warping.crop_face(CLEAN, MATRIX, SIZE), crop, MASK, MATRIX, visibility, grain=grain)
     return image.astype(np.float32) / 255
 
 
@@ -71,6 +71,30 @@ def test_grain_has_the_power_and_spectrum_of_the_picture_around(kind: str) -> No
 def test_half_the_grain_is_half_its_amplitude() -> None:
     full, half = (spectrum(pasted(film(CLEAN, 40), grain) - CLEAN, INSIDE)[1] for grain in (1.0, 0.5))
     assert half / full == pytest.approx(0.25, abs=0.1)
+
+
+def pasted_again(noisy: np.ndarray, crop: np.ndarray, visibility: float) -> np.ndarray:
+    """A face that comes back as it was."""
+    image = noisy.copy()
+    paste(image, crop, crop, MASK, MATRIX, visibility, grain=1.0)
+    return image.astype(int)
+
+
+def test_a_face_that_keeps_its_grain_gets_no_other_at_any_visibility() -> None:
+    """At a visibility of 0.5 and below, it got all the grain of the picture on top of its own."""
+    noisy = to_uint8(film(CLEAN, 40))
+    crop = warping.crop_face(noisy, MATRIX, SIZE)
+    full, half, little = (
+        np.abs(pasted_again(noisy, crop, visibility) - noisy.astype(int)).mean() for visibility in (1.0, 0.5, 0.2)
+    )
+    assert little < half < full
+
+
+def test_a_clean_face_has_as_much_grain_as_the_picture_at_any_visibility() -> None:
+    noisy = film(CLEAN, 40)
+    around = spectrum(to_uint8(noisy) / 255 - CLEAN, OUTSIDE)[3]
+    for visibility in (0.6, 0.4):
+        assert spectrum(pasted(noisy, 1.0, visibility) - CLEAN, INSIDE)[3] / around == pytest.approx(1, abs=0.2)
 
 
 def test_grey_grain_stays_grey() -> None:
