@@ -13,7 +13,6 @@ from lib_facerestore.catalogue.download import OFFLINE
 
 from .runner import Report, Target, attempt, save
 
-
 WATCHED = ("lib_facerestore", "PIL", "tifffile", "safetensors")
 """The packages whose branches guide it; all of torch would take an hour to prepare."""
 
