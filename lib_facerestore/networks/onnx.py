@@ -191,9 +191,31 @@ def load_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxRestorer:
         )
     providers = [*(name for name in wanted if name in there), "CPUExecutionProvider"]
     try:
-        return OnnxRestorer(runtime.InferenceSession(str(path), settings, providers=providers), str(path))
+        return OnnxRestorer(_session(runtime, path, settings, providers), str(path))
     except ModelFileError:
         raise
     except Exception as error:  # as in `_run`: no common class; names that are no text raise only when they are read
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelFileError(f"{path}: damaged, or not an ONNX file ({reason}); get it again.") from error
+
+
+def _session(runtime: Any, path: Path, settings: Any, providers: list[str]) -> Any:
+    """An InferenceSession; on the CPU, with a warning, where CUDA does not work.
+
+    onnxruntime would do the same, and tell it on standard output, where it damages the output of `--json`.
+    """
+    try:
+        return _quiet_session(runtime, path, settings, providers)
+    except Exception as error:
+        if len(providers) == 1:
+            raise
+        on_cpu = _quiet_session(runtime, path, settings, providers[-1:])  # fails again if it is the file's fault
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        logger.warning("%s: runs on the CPU, because onnxruntime cannot use CUDA (%s)", path.name, reason)
+        return on_cpu
+
+
+def _quiet_session(runtime: Any, path: Path, settings: Any, providers: list[str]) -> Any:
+    session = runtime.InferenceSession(str(path), settings, providers=providers, enable_fallback=0)
+    session.disable_fallback()  # versions up to 1.14 do not know the argument
+    return session

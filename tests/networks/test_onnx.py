@@ -15,7 +15,7 @@ from lib_facerestore.networks import onnx as onnx_networks
 from lib_facerestore.networks.onnx import load_onnx
 
 onnx = pytest.importorskip("onnx", reason="needs the package onnx to make the files (extra `test`)")
-pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra `test`)")
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra `test`)")
 helper, FLOAT, HALF, DOUBLE = onnx.helper, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE
 INT, INT32 = onnx.TensorProto.INT64, onnx.TensorProto.INT32
 Shape: TypeAlias = Sequence[int | str]
@@ -124,7 +124,34 @@ def test_the_256_px_file_is_cropped_as_its_publishers_do(tmp_path: Path) -> None
     assert load_onnx(negative(tmp_path / "gpen_bfr_256.onnx", side=256)).template == "arcface"
 
 
-def test_what_is_no_restorer_is_refused_with_its_inputs(tmp_path: Path) -> None:
+def test_where_cuda_does_not_work_the_cpu_does_with_a_warning_and_nothing_is_printed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path, real, tried = negative(tmp_path / "n.onnx"), onnxruntime.InferenceSession, []
+
+    def session(file: str, settings: Any, *, providers: list[str], **more: Any) -> Any:
+        tried.append(providers)
+        if providers[0] != "CPUExecutionProvider":
+            raise RuntimeError("no CUDA library\nat line 1")
+        return real(file, settings, providers=providers, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    load_onnx(path, "cuda")
+    assert tried == [both, both[1:]]
+    assert caplog.messages == ["n.onnx: runs on the CPU, because onnxruntime cannot use CUDA (no CUDA library)"]
+    caplog.clear()
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ModelFileError, match="damaged"):
+        load_onnx(path, "cuda")
+    assert caplog.messages == [] and capsys.readouterr().out == ""
+
+
+def test_what_is_no_restorer_is_refused_with_its_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ModelFileError, match="no such model file"):
         load_onnx(tmp_path / "gone.onnx")
     damaged = tmp_path / "damaged.onnx"
@@ -135,6 +162,7 @@ def test_what_is_no_restorer_is_refused_with_its_inputs(tmp_path: Path) -> None:
     damaged.write_bytes(negative(tmp_path / "n.onnx").read_bytes()[:40])
     with pytest.raises(ModelFileError, match=r"damaged, or not an ONNX file .*get it again"):
         load_onnx(damaged)
+    assert capsys.readouterr().out == "", "onnxruntime prints there what it tries next"
     grey = save(
         tmp_path / "grey.onnx",
         [helper.make_node("Neg", ["images"], ["o"])],

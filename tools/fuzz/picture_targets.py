@@ -97,8 +97,8 @@ def _pictures(_folder: Path) -> Callable[[bytes], None]:
 
 
 def _kept(picture: Picture) -> Iterator[tuple[str, object]]:
-    # a PNG's text must hold no zero character: one that does is written with a blank in its place
-    yield "texts", [(item.key, item.value.replace("\0", " ")) for item in picture.text]
+    # PNG allows no zero character in a text, which becomes a blank, and demands a key of 1 to 79 characters
+    yield "texts", [(item.key[:79] or "Comment", item.value.replace("\0", " ")) for item in picture.text]
     yield "exif", bool(picture.exif)
     yield "xmp", bool(picture.xmp)
     yield "profile", bool(picture.icc_profile)

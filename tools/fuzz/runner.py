@@ -165,6 +165,16 @@ def _in_child(target: Target, seed: int, count: int, deadline: float) -> Report:
 
 def _child(target: Target, seed: int, count: int, deadline: float, folder: Path) -> None:
     faulthandler.disable()  # the parent says what happened
+    errors = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # libtiff, libpng and others write there themselves
+    try:
+        _cases(target, seed, count, deadline, folder)
+    finally:
+        os.dup2(errors, 2)
+
+
+def _cases(target: Target, seed: int, count: int, deadline: float, folder: Path) -> None:
     os.environ[OFFLINE] = "1"  # a case must not download anything
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
         take = target.prepare(folder / "work")
