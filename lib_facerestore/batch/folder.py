@@ -223,7 +223,7 @@ class _Run:
         same = result.image.encoded is not None  # it may still be encoded anew, if a quality is given
         task = replace(task, target=task.copy) if same and task.copy is not None else task
         # A file that keeps its name keeps its format too, even if the name has the extension of another one.
-        own = same and picture.format != "GIF" and task.target.suffix.lower() == task.source.suffix.lower()
+        own = same and task.target.suffix.lower() == task.source.suffix.lower()
         try:
             make_folder(task.target.parent)
             if task.record is not None:
@@ -243,6 +243,8 @@ class _Run:
             how = "it is copied as it is" if copied else f"the result is named {task.target.name}"
             what = with_article(picture.format.replace("WEBP", "WebP"))
             notes = (f"{task.source}: is {what} in spite of its name; {how}", *notes)
+        elif picture.format == "BMP" and picture.alpha is not None and not copied:
+            notes = (f"{task.source}: BMP cannot be written with transparency; the result is {task.target}", *notes)
         if not copied:
             # For a changed picture, the result's notes already name the losses of reading.
             notes += (*(picture.losses if result.image is picture else ()), *image_files.left_out(picture, task.target))

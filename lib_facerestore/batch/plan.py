@@ -23,7 +23,7 @@ class Task:
         target: the file for the result.
         problem: why it cannot be restored, or "".
         copy: the file for the result if nothing changes, where that is another: a file whose name has the extension of
-            another format keeps it then. None if it is `target`.
+            another format, or of one that cannot be written, keeps it then. None if it is `target`.
         record: the folder for the results if it is inside an input folder: there the result is listed as one, so that
             a later run leaves it out; else None.
     """
@@ -52,10 +52,11 @@ def plan(inputs: Sequence[Path], output: Path, *, folder: bool = False) -> Plan:
     """Decide where the results go.
 
     For one input file and an `output` with a picture's extension, the result is that file. Otherwise `output` is a
-    folder, with the same sub-folders as the input folders. Files that cannot be written in their own format (a GIF, or
-    a file without a picture's extension) become PNG files there. A file whose name has another format's
-    extension gets its own (a PNG named x.jpg becomes x.png), unless nothing changes: then it is copied as it is. A file
-    whose result would replace an input or another result is listed with that problem.
+    folder, with the same sub-folders as the input folders. Files that cannot be written in their own format (a GIF, a
+    BMP with transparency, or a file without a picture's extension) become PNG files there. A file whose name has
+    another format's extension gets its own (a PNG named x.jpg becomes x.png). If nothing changes, it is copied as it
+    is, and so is a BMP with transparency. A file whose result would replace an input or another result is listed with
+    that problem.
 
     Args:
         inputs: files, folders and patterns.
@@ -125,16 +126,23 @@ def _new_extension(one: Input) -> str:
     """The extension of a picture's result if it is not that of its name, else ""."""
     if one.problem:
         return ""
-    if one.relative.suffix.lower() not in image_files.WRITABLE_EXTENSIONS:
+    own = image_files.other_extension(one.source)
+    if own == ".gif" or _is_clear_bmp(one, own):
         return ".png"
-    return image_files.other_extension(one.source).replace(".gif", ".png")
+    return own or ("" if one.relative.suffix.lower() in image_files.WRITABLE_EXTENSIONS else ".png")
 
 
 def _copy(one: Input, target: Path, folder: Path | None) -> Path | None:
-    """See `Task.copy`. A GIF, or a file without a picture's extension, is never copied."""
+    """See `Task.copy`. A GIF of that name, or a file without a picture's extension, is never copied."""
     if one.problem or folder is None or target == folder / one.relative:
         return None
-    return folder / one.relative if image_files.other_extension(one.source) not in ("", ".gif") else None
+    own = image_files.other_extension(one.source)
+    return folder / one.relative if own or _is_clear_bmp(one, own) else None
+
+
+def _is_clear_bmp(one: Input, own: str) -> bool:
+    """Whether it is a BMP with transparency. `own` is its `other_extension`."""
+    return (own or one.relative.suffix.lower()) in (".bmp", ".dib") and image_files.is_clear_bmp(one.source)
 
 
 def _tasks(pictures: Sequence[Input], targets: Sequence[Path], folder: Path | None) -> list[Task]:

@@ -28,6 +28,13 @@ UNREAD_KINDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Kinds of pictures that cannot be read, with the extensions of their files. In folders they are counted, and said."""
 _KIND_OF = {suffix: kind for kind, suffixes in UNREAD_KINDS.items() for suffix in suffixes}
+VIDEO_EXTENSIONS = frozenset(
+    {
+        ".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".mpg", ".mpeg", ".m2v",
+        ".mts", ".m2ts", ".vob", ".ogv", ".3gp", ".3g2",
+    }
+)  # fmt: skip
+"""Extensions of videos, whose faces are not restored. They too are counted, and said."""
 _SHOWN = 3  # folders that a remark lists
 
 
@@ -106,17 +113,20 @@ def expand(inputs: Iterable[Path]) -> list[Path]:
 
 @dataclass
 class _Left:
-    """What was passed over: files of unread kinds, and the number of earlier results in each folder that lists them."""
+    """What was passed over: files of unread kinds, videos, and the number of earlier results in each folder that lists
+    them."""
 
     unread: list[Path] = field(default_factory=list)
+    videos: list[Path] = field(default_factory=list)
     results: Counter[Path] = field(default_factory=Counter)
 
     def add(self, other: _Left) -> None:
         self.unread += other.unread
+        self.videos += other.videos
         self.results += other.results
 
     def remarks(self) -> tuple[str, ...]:
-        return tuple(text for text in (self._unread(), self._results()) if text)
+        return tuple(text for text in (self._unread(), self._videos(), self._results()) if text)
 
     def _unread(self) -> str:
         if not self.unread:
@@ -129,6 +139,14 @@ class _Left:
             what = f"{len(self.unread)} files were left out ({kinds})"
         return (
             f"{what}, such as {self.unread[0]}: such files cannot be read; convert {them} to JPEG, PNG or TIFF first."
+        )
+
+    def _videos(self) -> str:
+        if not self.videos:
+            return ""
+        what = f"{len(self.videos)} videos were" if len(self.videos) > 1 else "1 video was"
+        return (
+            f"{what} left out, such as {self.videos[0]}: videos cannot be restored; save the frames as pictures first."
         )
 
     def _results(self) -> str:
@@ -152,6 +170,7 @@ def _inside(folder: Path, output: Path | None, left: _Left) -> list[Input]:
     closed: list[OSError] = []
     files: list[Path] = []
     unread: list[Path] = []
+    videos: list[Path] = []
     earlier: dict[Path, Path] = {}  # the results of earlier runs, and the folder that lists each
 
     def enter(path: Path) -> bool:
@@ -161,10 +180,10 @@ def _inside(folder: Path, output: Path | None, left: _Left) -> list[Input]:
         if place != folder:  # a folder that is named is wanted
             earlier |= dict.fromkeys(recorded(place), place)
         for path in (place / name for name in names if not name.startswith(".")):
-            kind = files if image_files.is_picture_file(path) else unread
-            if (kind is files or path.suffix.lower() in _KIND_OF) and _may_be_read(path):
+            kind = _list_for(path, files, unread, videos)
+            if kind is not None and _may_be_read(path):
                 kind.append(path)
-    here = _Left(sorted(unread), Counter(earlier[path] for path in files if path in earlier))
+    here = _Left(sorted(unread), sorted(videos), Counter(earlier[path] for path in files if path in earlier))
     found = [Input(path, path.relative_to(folder)) for path in sorted(files) if path not in earlier]
     for error in closed:
         path = Path(error.filename or folder)
@@ -173,6 +192,14 @@ def _inside(folder: Path, output: Path | None, left: _Left) -> list[Input]:
         left.add(here)
         return found
     return [Input(folder, Path(folder.name), _nothing_in(folder, here))]
+
+
+def _list_for(path: Path, files: list[Path], unread: list[Path], videos: list[Path]) -> list[Path] | None:
+    """The list that a file of this name belongs to; None if it is of no interest."""
+    if image_files.is_picture_file(path):
+        return files
+    suffix = path.suffix.lower()
+    return unread if suffix in _KIND_OF else videos if suffix in VIDEO_EXTENSIONS else None
 
 
 def _nothing_in(folder: Path, left: _Left) -> str:

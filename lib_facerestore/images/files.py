@@ -19,6 +19,7 @@ from ..errors import InputError
 from .atomic_write import check_target, write_atomically
 from .decode import decode_picture
 from .encode import HELD, check_size, encode_picture
+from .foreign import what_it_is
 from .losses import losses_in
 from .metadata import ONLY_FIRST
 from .modes import from_pil, settle_mode, to_pil
@@ -35,6 +36,7 @@ __all__ = [
     "from_array",
     "from_bytes",
     "from_pil",
+    "is_clear_bmp",
     "is_picture_file",
     "left_out",
     "other_extension",
@@ -91,6 +93,22 @@ def other_extension(path: str | os.PathLike[str]) -> str:
     return found if named and found and named != _FORMATS.get(found, found) else ""
 
 
+def is_clear_bmp(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a BMP with transparency, which can be read, but not written. False if that is not known."""
+    try:
+        with Path(path).open("rb") as stream:
+            head = stream.read(70)
+    except (OSError, ValueError):  # reading the picture will say why
+        return False
+    if head[:2] != b"BM" or len(head) < 70:
+        return False
+    size, bits, masks, alpha = (
+        *struct.unpack_from("<L", head, 14), *struct.unpack_from("<H", head, 28),
+        *struct.unpack_from("<L", head, 30), *struct.unpack_from("<L", head, 66),
+    )  # fmt: skip
+    return size >= 56 and bits == 32 and masks == 3 and alpha != 0
+
+
 def check_holds(picture: Picture, path: str | os.PathLike[str], size: tuple[int, int]) -> None:
     """Check, before the work, that a file with this name can hold the result.
 
@@ -100,12 +118,13 @@ def check_holds(picture: Picture, path: str | os.PathLike[str], size: tuple[int,
         size: width and height of the result in pixels.
 
     Raises:
-        InputError: the format holds no such mode or size. A picture that may be written as its own content is not
-            checked.
+        InputError: the format holds no such mode or size. A picture that keeps its format and size is not checked, but
+            for a BMP with transparency.
     """
     target = Path(os.fspath(path))
     kind = _format_name(target, None)
-    if kind == picture.format and size == (picture.width, picture.height):
+    own = kind == picture.format and size == (picture.width, picture.height)
+    if own and not (kind == "BMP" and picture.alpha is not None):  # which can be read, but not written
         return
     try:
         settle_mode(picture, HELD[kind], kind)
@@ -142,7 +161,7 @@ def _decoded(data: bytes, name: str, most_pixels: int | None) -> Picture:
         with strict(name):
             picture = decode_picture(data, most_pixels)
     except UnidentifiedImageError as error:
-        raise InputError(f"{name}: is not a picture that can be read; use PNG, JPEG, WebP, TIFF, BMP or GIF") from error
+        raise InputError(f"{name}: {_not_readable(data, name)}") from error
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     except DecompressionBombError as error:  # a frame, whose size the file's header does not say
@@ -155,6 +174,13 @@ def _decoded(data: bytes, name: str, most_pixels: int | None) -> Picture:
     for one in (*losses, *faults):
         logger.info(one)
     return dataclasses.replace(picture, losses=losses, faults=faults, encoded=Encoded(data, picture.digest()))
+
+
+def _not_readable(data: bytes, name: str) -> str:
+    what = what_it_is(data)
+    if not what:
+        return "is not a picture that can be read; use PNG, JPEG, WebP, TIFF, BMP or GIF"
+    return f"{'in spite of its name ' if is_picture_file(name) else ''}is {what}"
 
 
 def to_bytes(picture: Picture, format: str, quality: int | None = None, name: str = "picture") -> bytes:
@@ -186,7 +212,8 @@ def write_picture(
     Args:
         picture: the picture.
         path: the file.
-        format: "PNG", "JPEG", "WEBP", "TIFF" or "BMP"; None takes it from the extension.
+        format: "PNG", "JPEG", "WEBP", "TIFF" or "BMP"; None takes it from the extension. Also "GIF" for an unchanged
+            picture that was read from one, whose content is written again.
         quality: 1 to 100 for JPEG and WebP. With None, a JPEG keeps the tables and subsampling that it was read with
             (95 for other pictures), a lossy WebP is written at 95, and other pictures as lossless WebP.
         overwrite: whether an existing file is replaced.
@@ -201,9 +228,10 @@ def write_picture(
     """
     _check_quality(quality)
     target = check_target(path, overwrite=overwrite)
-    name = _format_name(target, format)
+    copied = _unchanged_bytes(picture, "GIF", quality) if format == "GIF" else None
+    name = "GIF" if copied is not None else _format_name(target, format)
     try:
-        own = _unchanged_bytes(picture, name, quality)
+        own = copied or _unchanged_bytes(picture, name, quality)
         data = own or encode_picture(picture, name, quality)
     except InputError as error:
         raise InputError(f"{target}: {error}") from error

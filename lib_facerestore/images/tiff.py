@@ -73,8 +73,13 @@ def decode_tiff(data: bytes, most_pixels: int | None) -> tuple[dict[str, Any], b
             else:
                 size = (image.height, image.width)
                 fields |= _by_others(plain, kind, size)
-    except UnidentifiedImageError as error:
-        raise _refused(kind) from error
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        # Bits that were reversed before they were compressed look like damage.
+        if isinstance(error, UnidentifiedImageError) or (kind.reversed and kind.compression != 1):
+            raise _refused(kind) from error
+        raise
     if inverted:
         fields["pixels"] = ~fields["pixels"]
     return fields, exif, xmp if isinstance(xmp, bytes) else None, kind.orientation, count

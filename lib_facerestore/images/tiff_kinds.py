@@ -61,7 +61,8 @@ class TiffKind:
         names = {1: "premultiplied alpha", 2: "alpha"}
         what = [names.get(one, "a further channel") for one in (*self.extra, *(0,) * further)[: max(further, 0)]]
         with_more = f" with {' and '.join(what)}" if what else ""
-        planes = ("bit-reversed " if self.reversed else "") + ("planar " if self.planar else "")
+        packed = "compressed " if self.reversed and self.compression != 1 else ""  # what the readers lack then
+        planes = ("bit-reversed " if self.reversed else "") + packed + ("planar " if self.planar else "")
         colour = f"subsampled {colour}" if self.subsampled else colour
         return f"{planes}{'- and '.join(map(str, depths))}-bit {form}{colour}{with_more}"
 
@@ -91,6 +92,8 @@ class TiffKind:
         return "Pillow" if self._one_channel_fits(bits) else None
 
     def _reader_of_rgb(self, bits: int) -> Reader | None:
+        if self.reversed and self.planar and self.compression == 1:  # Pillow takes the bits as they are then
+            return None
         if bits == 8:
             return None if self.planar and self.extra not in ((), (2,)) else "Pillow"
         if bits != 16 or len(self.bits) > 4:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -415,9 +416,32 @@ def test_a_file_without_its_end_is_copied_or_restored_and_it_is_said(
 # --- names that promise another format, and formats that hold no such result ------------------------------------------
 
 
+FORMATS = {".png": "PNG", ".tif": "TIFF", ".webp": "WEBP", ".jpg": "JPEG"}
+
+
+class Never(KnownFaces):
+    """It is an error to look for faces."""
+
+    def detect(self, images: Sequence[np.ndarray], confidence: float) -> list[list[Face]]:
+        raise AssertionError("it was searched for faces")
+
+
+def clear_bmp(path: Path, photo: np.ndarray) -> Path:
+    """A BMP with transparency: with 32 bits, masks, and a header of the version 4."""
+    height, width = photo.shape[:2]
+    masks = struct.pack("<LLLL", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<LllHHLLllLL", 108, width, height, 1, 32, 3, 4 * width * height, 0, 0, 0, 0) + masks
+    pixels = np.dstack([photo[::-1, :, ::-1], photo[::-1, :, 0]]).tobytes()
+    start = 14 + 108
+    data = struct.pack("<2sLLL", b"BM", start + len(pixels), 0, start) + header.ljust(108, b"\0") + pixels
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
 def misnamed(folder: Path, photo: np.ndarray) -> dict[str, Path]:
     """Files whose names have the extension of another format."""
-    clear = Image.fromarray(np.dstack([photo, photo[:, :, :1]]))
+    clear, grey = Image.fromarray(np.dstack([photo, photo[:, :, :1]])), Image.fromarray(photo[:, :, 0])
     return {
         "plain": saved(folder / "plain.jpg", Image.fromarray(photo), format="PNG"),
         "clear": saved(folder / "clear.jpg", clear, format="PNG"),
@@ -425,6 +449,10 @@ def misnamed(folder: Path, photo: np.ndarray) -> dict[str, Path]:
         "tif": saved(folder / "tif.webp", Image.fromarray(photo), format="TIFF"),
         "webp": saved(folder / "webp.png", Image.fromarray(photo), format="WEBP", lossless=True),
         "jpeg": saved(folder / "jpeg.bmp", Image.fromarray(photo), format="JPEG"),
+        "gif": saved(folder / "gif.jpg", Image.fromarray(photo), format="GIF", transparency=3),
+        "frames": saved(folder / "frames.png", grey, format="GIF", save_all=True, append_images=[grey.rotate(9)]),
+        "named gif": saved(folder / "photo.gif", Image.fromarray(photo), format="JPEG"),
+        "clear bmp": clear_bmp(folder / "glass.bmp", photo),
     }
 
 
@@ -436,10 +464,13 @@ def test_a_file_under_another_formats_name_is_copied_if_nothing_changes(
         source, target = outcome.task.source, outcome.task.target
         assert not outcome.error and outcome.copied and target.name == source.name
         assert target.read_bytes() == source.read_bytes()
-        assert any("in spite of its name; it is copied as it is" in note for note in outcome.notes)
+        misnamed_too = source != sources["clear bmp"]
+        assert any("in spite of its name; it is copied as it is" in one for one in outcome.notes) is misnamed_too
+        assert len(outcome.notes) == 1 + misnamed_too, "and that no face was found"
     assert len(list((tmp_path / "out").iterdir())) == len(sources)
-    (alone,) = restored(KnownFaces(), models, [sources["plain"]], tmp_path / "alone.jpg")
-    assert alone.copied and (tmp_path / "alone.jpg").read_bytes() == sources["plain"].read_bytes()
+    for name, place in (("plain", "alone.jpg"), ("frames", "alone.png"), ("named gif", "folder")):
+        (alone,) = restored(KnownFaces(), models, [sources[name]], tmp_path / place)
+        assert alone.copied and alone.task.target.read_bytes() == sources[name].read_bytes()
 
 
 def test_a_changed_file_under_another_formats_name_gets_its_own(
@@ -450,16 +481,35 @@ def test_a_changed_file_under_another_formats_name_gets_its_own(
     named = {outcome.task.source.name: outcome.task.target.name for outcome in outcomes if not outcome.error}
     assert named == {
         "plain.jpg": "plain.png", "clear.jpg": "clear.png", "deep.jpeg": "deep.png", "tif.webp": "tif.tif",
-        "webp.png": "webp.webp", "jpeg.bmp": "jpeg.jpg",
+        "webp.png": "webp.webp", "jpeg.bmp": "jpeg.jpg", "gif.jpg": "gif.png", "frames.png": "frames.png",
+        "photo.gif": "photo.jpg", "glass.bmp": "glass.png",
     }  # fmt: skip
+    assert not any(outcome.error for outcome in outcomes)
     (told,) = [outcome for outcome in outcomes if outcome.task.source == sources["clear"]]
     assert f"{sources['clear']}: is a PNG in spite of its name; the result is named clear.png" in told.notes
-    with Image.open(told.task.target) as after:
-        assert (after.format, after.mode) == ("PNG", "RGBA")
+    notes = {outcome.task.source.name: outcome.notes for outcome in outcomes}
+    assert "BMP cannot be written with transparency; the result is" in notes["glass.bmp"][0]
+    assert "only the first of its 2 frames is kept" in " ".join(notes["frames.png"])
+    clear = {"clear.png": photo[:, :, 0], "glass.png": photo[:, :, 0]}
+    for outcome in outcomes:
+        with Image.open(outcome.task.target) as after:
+            assert after.format == FORMATS[outcome.task.target.suffix]
+            if outcome.task.target.name in clear:
+                assert np.array_equal(np.asarray(after)[:, :, 3], clear[outcome.task.target.name])
     again = restored(KnownFaces(*PLACES), models, [tmp_path / "in"], tmp_path / "out", skip_existing=True)
     assert all(outcome.skipped and outcome.task.target.exists() for outcome in again)
     again = restored(KnownFaces(*PLACES), models, [tmp_path / "in"], tmp_path / "out")
     assert all("exists already" in outcome.error for outcome in again)
+
+
+def test_what_a_single_files_name_cannot_hold_is_refused_before_the_work(
+    models: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
+    sources = misnamed(tmp_path / "in", photo)
+    for source, target in (("clear bmp", "out.bmp"), ("clear bmp", "out.jpg"), ("gif", "out.jpg")):
+        (outcome,) = restored(Never(), models, [sources[source]], tmp_path / target)
+        assert "cannot hold the picture's transparency; write .png, or remove the alpha first" in outcome.error
+        assert outcome.error.startswith(str(tmp_path / target)) and not (tmp_path / target).exists()
 
 
 def test_two_results_never_share_a_name_that_one_has_by_its_content(tmp_path: Path) -> None:
@@ -494,10 +544,6 @@ def test_a_result_that_its_format_cannot_hold_is_refused_before_the_work(
 def test_transparency_that_the_named_format_cannot_hold_is_refused_before_the_work(
     models: Path, tmp_path: Path, photo: np.ndarray
 ) -> None:
-    class Never(KnownFaces):
-        def detect(self, images: Sequence[np.ndarray], confidence: float) -> list[list[Face]]:
-            raise AssertionError("it was searched for faces")
-
     source = saved(tmp_path / "in.png", Image.fromarray(photo).convert("RGBA"))
     (outcome,) = restored(Never(), models, [source], tmp_path / "out.jpg")
     assert outcome.error.startswith(f"{tmp_path / 'out.jpg'}: JPEG cannot hold the picture's transparency; write .png")

@@ -36,6 +36,23 @@ def test_a_folder_of_them_alone_is_an_error_that_says_why(tmp_path: Path) -> Non
         find_pictures([tmp_path])
 
 
+def test_videos_are_counted_and_said(tmp_path: Path) -> None:
+    folder = made(tmp_path / "in", "x.png")
+    for name in ("a.MOV", "b.mp4", "c.heic", ".hidden.mkv"):
+        (folder / name).write_bytes(b"")
+    (folder / "e.avi").mkdir()
+    found = find_pictures([folder])
+    assert names(found, folder) == ["x.png"]
+    assert [said.partition(",")[0] for said in found.remarks] == ["1 HEIC file was left out", "2 videos were left out"]
+    assert found.remarks[1].endswith(
+        f"such as {folder / 'a.MOV'}: videos cannot be restored; save the frames as pictures first."
+    )
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "film.webm").write_bytes(b"")
+    with pytest.raises(InputError, match=r"can be restored; 1 video was left out, such as .*film\.webm: videos cannot"):
+        find_pictures([tmp_path / "only"])
+
+
 def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     folder = made(tmp_path / "in", "x.png", "sub/y.png")
     other = made(tmp_path / "other", "z.png")

@@ -49,10 +49,23 @@ def _body(examples: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"content": {"application/json": {"examples": examples}}}}
 
 
+RESULT_HEADER, NOTES_HEADER = "X-Facerestore-Result", "X-Facerestore-Notes"
+"""Headers of an answer that is a file."""
+
 FILE_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The answer as JSON; with `answer` file, the picture's file itself.",
         "content": {f"image/{name}": {"schema": {"type": "string", "format": "binary"}} for name in get_args(Format)},
+        "headers": {
+            RESULT_HEADER: {
+                "description": "With a file: how many faces were restored and skipped, in words.",
+                "schema": {"type": "string"},
+            },
+            NOTES_HEADER: {
+                "description": "With a file: JSON list of the picture's `notes` and the faces' `reason`, in ASCII.",
+                "schema": {"type": "string"},
+            },
+        },
     }
 }
 """For the `responses` of the route that may answer with a file."""

@@ -4,9 +4,9 @@ They use only what pydantic 1.10 and 2 both have: no validators, class keywords 
 `Field(description=…)`. There is no `from __future__ import annotations`, so that pydantic 1 sees the types themselves.
 """
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import VERSION, BaseModel, Field
+from pydantic import VERSION, BaseModel, Field, StrictStr
 
 Format = Literal["png", "jpeg", "webp"]
 AskedFormat = Literal["png", "jpeg", "jpg", "webp"]
@@ -23,6 +23,36 @@ PICTURE = (
 )
 
 
+if TYPE_CHECKING or not VERSION.startswith("1."):
+    Table = dict[str, Any]
+    TableOrNull = dict[str, Any]
+else:
+
+    class Table(dict):
+        """A JSON object. Of a dict, pydantic 1 would make one of a list of pairs, too."""
+
+        @classmethod
+        def __get_validators__(cls):
+            yield cls._check
+
+        @classmethod
+        def _check(cls, value):
+            if not isinstance(value, dict):
+                raise TypeError("value is not a valid dict")
+            return value
+
+        @classmethod
+        def __modify_schema__(cls, shown):
+            shown.update(type="object")
+
+    class TableOrNull(Table):
+        """The same as an item of a list, where pydantic 1 takes null, but does not say so."""
+
+        @classmethod
+        def __modify_schema__(cls, shown):
+            shown.update(type="object", nullable=True)
+
+
 class Error(BaseModel):
     """The body of every answer other than 2xx."""
 
@@ -32,8 +62,8 @@ class Error(BaseModel):
 class DetectRequest(BaseModel, extra="forbid"):
     """One picture in which faces are to be found."""
 
-    image: str = Field(description=f"The picture: {PICTURE}")
-    options: dict[str, Any] | None = Field(
+    image: StrictStr = Field(description=f"The picture: {PICTURE}")
+    options: Table | None = Field(
         None, description="Options by name, as GET options lists them; what is absent or null takes its default."
     )
 
@@ -41,13 +71,12 @@ class DetectRequest(BaseModel, extra="forbid"):
 class RestoreRequest(BaseModel, extra="forbid"):
     """One picture (`image`) or several (`images`), which share batches."""
 
-    image: str | None = Field(None, description=f"One picture: {PICTURE}")
-    images: list[str] | None = Field(None, description="Several pictures, each as in `image`.")
-    options: dict[str, Any] | None = Field(
+    image: StrictStr | None = Field(None, description=f"One picture: {PICTURE}")
+    images: list[StrictStr] | None = Field(None, description="Several pictures, each as in `image`.")
+    options: Table | None = Field(
         None, description="Options by name, as GET options lists them; what is absent or null takes its default."
     )
-    # the list first: pydantic 1 would make a table of a list of pairs
-    overrides: list[dict[str, Any] | None] | dict[str, Any] | None = Field(
+    overrides: list[TableOrNull | None] | Table | None = Field(
         None,
         description="Options of single faces: face number to options (those marked `per_face`, or `skip`: true). "
         "For `images` a list with one such object, or null, for each picture.",
@@ -65,7 +94,7 @@ class DownloadRequest(BaseModel, extra="forbid"):
     accept_licence: bool | None = Field(
         False, description="true says that you have read the model's licence and accept it."
     )
-    file: str | None = Field(None, description="Another of the model's published files; null takes the first.")
+    file: StrictStr | None = Field(None, description="Another of the model's published files; null takes the first.")
 
 
 class FaceFound(BaseModel):
@@ -223,7 +252,8 @@ class Health(BaseModel):
 
 def _declare_nulls() -> None:
     """Have pydantic 1 say which fields may be null; pydantic 2 does it by itself."""
-    for model in [one for one in globals().values() if isinstance(one, type) and one.__module__ == __name__]:
+    own = [one for one in globals().values() if isinstance(one, type) and one.__module__ == __name__]
+    for model in [one for one in own if issubclass(one, BaseModel)]:
         for field in model.__fields__.values():  # type: ignore[attr-defined]
             if field.allow_none:
                 field.field_info.extra["nullable"] = True

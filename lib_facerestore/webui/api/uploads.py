@@ -14,10 +14,13 @@ from fastapi.responses import Response
 
 from ...errors import InputError, OptionError
 from . import pictures as api_pictures
-from .docs import FILE_ANSWER
+from .docs import FILE_ANSWER, NOTES_HEADER, RESULT_HEADER
 from .guard import unknown_field
 from .schema import FORMAT, UPLOAD_FIELDS, AskedFormat, DetectAnswer, RestoreAnswer
 from .work import Sent, Work, format_of
+
+LONGEST_HEADER = 3000
+"""Characters; servers and proxies take 4,000 to 8,000 for all headers of an answer together."""
 
 
 def add_uploads(add: Callable[..., None], work: Work) -> None:
@@ -54,12 +57,25 @@ def add_uploads(add: Callable[..., None], work: Work) -> None:
         if answer == "json":
             return result
         summary = f"{result.restored} restored, {result.skipped} skipped"
-        return Response(files[0], media_type=f"image/{format_of(format)}", headers={"X-Facerestore-Result": summary})
+        headers = {RESULT_HEADER: summary, NOTES_HEADER: _in_a_header(result)}
+        return Response(files[0], media_type=f"image/{format_of(format)}", headers=headers)
 
     more: dict[str, Any] = {"may": (404, 409)}
     add("/detect/upload", detect_upload, "POST", response_model=DetectAnswer, summary="Find faces in a file", **more)
     more |= {"response_model": RestoreAnswer, "summary": "Restore faces in files", "responses": FILE_ANSWER}
     add("/restore/upload", restore_upload, "POST", **more)
+
+
+def _in_a_header(answer: RestoreAnswer) -> str:
+    """The notes of the answer's picture and the reasons of its faces, as a JSON list in ASCII."""
+    (picture,) = answer.results
+    sentences = [*picture.notes, *(face.reason for face in picture.faces if face.reason)]
+    shown: list[str] = []
+    for sentence in sentences:
+        if len(json.dumps([*shown, sentence])) > LONGEST_HEADER:
+            return json.dumps([*shown, f"and {len(sentences) - len(shown)} more, which answer=json tells"])
+        shown.append(sentence)
+    return json.dumps(shown)
 
 
 def _only(names: Sequence[str]) -> Callable[[Request], Awaitable[None]]:

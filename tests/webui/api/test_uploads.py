@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -13,6 +14,8 @@ pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
 
 from fastapi.testclient import TestClient
+
+from lib_facerestore.webui.api.uploads import LONGEST_HEADER, _in_a_header
 
 from .helpers import SMALL, V1, png, refused
 
@@ -56,3 +59,29 @@ def test_a_form_field_that_is_not_known_is_named(client: TestClient, photo: np.n
     refused(client.post(url, files=good, data={"visiblity": "0.5"}), 422, "'visiblity'", "did you mean visibility")
     refused(client.post(url, files=good, data={"visibility": "0.5"}), 422, "visibility: is an option; put it into")
     refused(client.post(f"{V1}/detect/upload", files=good, data={"answer": "file"}), 422, "'answer' is not a field")
+
+
+def test_a_file_comes_with_its_notes_in_a_header(client: TestClient, photo: np.ndarray) -> None:
+    stream = io.BytesIO()
+    PIL.Image.fromarray(photo).save(stream, "JPEG", comment=b"by hand")
+    files = [("image", ("caf\u00e9.jpg", stream.getvalue(), "image/jpeg"))]
+    fields = {"options": json.dumps(SMALL | {"keep": "hair"}), "overrides": '{"2": {"skip": true}}'}
+    told = client.post(f"{V1}/restore/upload", files=files, data=fields).json()["results"][0]
+    answer = client.post(f"{V1}/restore/upload", files=files, data=fields | {"answer": "file"})
+    assert answer.headers["x-facerestore-result"] == "1 restored, 1 skipped"
+    header = answer.headers["x-facerestore-notes"]
+    assert header.isascii() and json.loads(header) == [*told["notes"], told["faces"][1]["reason"]]
+    assert "caf\u00e9.jpg: PNG has no place for the JPEG comment" in " ".join(json.loads(header))
+    plain = client.post(f"{V1}/restore/upload", files=files[:1], data={"options": json.dumps(SMALL), "format": "jpeg"})
+    assert plain.json()["results"][0]["notes"] == []
+    fields = {"options": json.dumps(SMALL), "format": "jpeg", "answer": "file"}
+    assert client.post(f"{V1}/restore/upload", files=files, data=fields).headers["x-facerestore-notes"] == "[]"
+
+
+def test_a_header_has_an_end() -> None:
+    faces = [SimpleNamespace(reason=f"face {number}: skipped, \u00e9\n" + "x" * 80) for number in range(1, 99)]
+    picture = SimpleNamespace(notes=["no face 9"], faces=faces)
+    header = _in_a_header(SimpleNamespace(results=[picture]))  # type: ignore[arg-type]
+    assert header.isascii() and "\n" not in header and len(header) < LONGEST_HEADER + 100
+    *told, last = json.loads(header)
+    assert last == f"and {99 - len(told)} more, which answer=json tells" and told[0] == "no face 9" and len(told) > 20
