@@ -263,7 +263,7 @@ class FaceRestorer:
             parser, fault = self.loaded.parser(there)
         for job in jobs:
             job.parser_fault = fault
-        caller.report("paste", 0, len(ready))
+        caller.report("mask", 0, len(ready))
         for start in range(0, len(ready), self.batch_size):
             batch = ready[start : start + self.batch_size]
             started = time.perf_counter()
@@ -274,12 +274,14 @@ class FaceRestorer:
                 logger.warning("%s", fault)
                 parser, parsed = None, [None] * len(batch)
             parsing = (time.perf_counter() - started) / len(batch)
-            for job, labels in zip(batch, parsed, strict=True):
+            for done, (job, labels) in enumerate(zip(batch, parsed, strict=True), start + 1):
                 job.parser_fault = fault
                 job.timings["parse"] = parsing
                 covers_known = parser is not None and parser.knows_covers
                 face_job.prepare(job, labels, *_canvas(works[job.picture]), covers_known)
+                caller.report("mask", done, len(ready))
         done = 0
+        caller.report("paste", 0, len(ready))
         for index in dict.fromkeys(job.picture for job in ready):
             canvas = _canvas(works[index])
             for group in face_job.touching([job for job in ready if job.picture == index], *canvas):

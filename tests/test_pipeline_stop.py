@@ -31,8 +31,8 @@ def test_stopping_keeps_what_is_done_and_says_so(models: Path, photo: np.ndarray
     assert result.notes == ("stopped",)
     assert np.array_equal(result.image[:, 110:], photo[:, 110:])
     assert told == [
-        ("detect", 0, 1), ("detect", 1, 1), ("restore", 0, 2), ("restore", 1, 2), ("restore", 1, 2), ("paste", 0, 1),
-        ("paste", 1, 1),
+        ("detect", 0, 1), ("detect", 1, 1), ("restore", 0, 2), ("restore", 1, 2), ("restore", 1, 2), ("mask", 0, 1),
+        ("mask", 1, 1), ("paste", 0, 1), ("paste", 1, 1),
     ]  # fmt: skip
 
 

@@ -30,7 +30,7 @@ GROUP_PICTURES = 8
 GROUP_PIXELS = 24_000_000
 """Most pictures, and most pixels after enlarging, that are restored together, so that their faces share batches. All
 results of a group are in memory at once. A larger picture is restored alone."""
-STAGES = {"detect": (0.0, 0.2), "restore": (0.2, 0.3), "enlarge": (0.5, 0.3), "paste": (0.8, 0.2)}
+STAGES = {"detect": (0.0, 0.2), "restore": (0.2, 0.3), "enlarge": (0.5, 0.3), "mask": (0.8, 0.1), "paste": (0.9, 0.1)}
 """For the progress: start and length of each stage, as fractions of a group's work."""
 
 FileProgress = Callable[[float, int, str], None]

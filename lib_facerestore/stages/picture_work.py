@@ -28,7 +28,7 @@ class Progress(Protocol):
 
         Args:
             stage: "detect" (the units are pictures), "restore" (faces), "enlarge" (tiles of the upscaler; omitted
-                without one) or "paste" (faces).
+                without one), "mask" (faces) or "paste" (faces).
             done: number of finished units.
             total: number of all units.
         """

@@ -137,9 +137,10 @@ _TEXTS = {
     "detect": "Finding faces",
     "restore": "Restoring faces",
     "enlarge": "Enlarging pictures",
+    "mask": "Masking faces",
     "paste": "Putting faces back",
 }
-_COUNTED = ("restore", "enlarge")
+_COUNTED = ("restore", "enlarge", "mask")
 
 
 class StageBar:
