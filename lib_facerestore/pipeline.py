@@ -32,7 +32,7 @@ from .options.per_face import Overrides, OverridesLike, check_overrides
 from .options.table import Options
 from .results import Image, ImageT, Result, add_timings, as_given, failures_on, give_back, hints_on, notes_on
 from .stages import face_job
-from .stages.detection import Detector
+from .stages.detection import Detector, reach
 from .stages.detection.stopping import StoppableDetector
 from .stages.face_job import FaceJob
 from .stages.loaded_models import ChosenRestorer, LoadedModels
@@ -175,7 +175,7 @@ class FaceRestorer:
         outputs = []
         for index, (image, work) in enumerate(zip(images, works, strict=True)):
             own = [job for job in jobs if job.picture == index]
-            hints = hints_on(own, options)
+            hints = hints_on(own, options, work.missed)
             outputs.append(replace(_result(image, work, own, options, model, hints), failures=failures_on(own)))
         return cast("list[Result[ImageT]]", outputs)
 
@@ -217,6 +217,7 @@ class FaceRestorer:
             seconds = (time.perf_counter() - started) / len(group)
             for work, faces in zip(group, found, strict=True):
                 work.faces, work.detecting = faces, seconds
+                work.missed = reach.remark(detector, work.picture.pixels, faces)
             caller.report("detect", start + len(group), len(works))
 
     def _restore(self, works: Sequence[PictureWork], jobs: Sequence[FaceJob], caller: Caller) -> None:

@@ -36,7 +36,7 @@ class Result(Generic[ImageT]):
         model: id of the model that the options name, or that auto has chosen.
         notes: remarks on the whole picture, e.g. that no face was found, or that the end of its file is missing.
         timings: seconds by stage; the time of a batch is divided evenly among its faces.
-        hints: options that had no effect, or not the usual one, and why.
+        hints: options that had no effect, or not the usual one, and why; small faces that may have been missed.
         failures: models that failed on faces of the picture, which were left alone, and why.
     """
 
@@ -68,17 +68,19 @@ def notes_on(faces: Sequence[Face], plan: Overrides, options: Options, stopped: 
     return tuple(notes) if faces else (*notes, "no face was found")
 
 
-def hints_on(jobs: Sequence[FaceJob], options: Options) -> tuple[str, ...]:
-    """Hints about options of a picture and its faces that had no effect, or not the usual one.
+def hints_on(jobs: Sequence[FaceJob], options: Options, missed: str = "") -> tuple[str, ...]:
+    """Hints about options of a picture and its faces that had no effect, or not the usual one, and about missed faces.
 
     A hint names the faces, unless it is true of all of them.
 
     Args:
         jobs: the picture's jobs.
         options: options of the call.
+        missed: a sentence on faces that may have been missed, or "".
     """
     unused = options.upscale == 1 and options.upscaler != SPECS["upscaler"].default
-    of_picture = (f"upscaler {options.upscaler} has no effect: upscale is 1",) if unused else ()
+    no_upscaler = f"upscaler {options.upscaler} has no effect: upscale is 1" if unused else ""
+    of_picture = tuple(text for text in (missed, no_upscaler) if text)
     concerned: dict[str, list[FaceJob]] = {}
     for job in jobs:
         for text in _hints_on_face(job):

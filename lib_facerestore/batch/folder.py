@@ -19,6 +19,7 @@ from ..images.room import check_room
 from ..options.table import Options
 from ..pipeline import FaceRestorer, Progress, Result
 from ..stages.background import enlarged_size
+from ..stages.detection.reach import remark
 from ..wording import with_article
 from .earlier import Record
 from .plan import Task
@@ -271,6 +272,9 @@ def detect_files(
             if not error:
                 picture = image_files.read_picture(one.source)
                 faces, notes = restorer.detect(picture, options), (*picture.faults, *image_files.unseen(picture))
+                detector = restorer.loaded.detector(options, restorer.store.scan())
+                missed = remark(detector, picture.pixels, faces)
+                notes += (f"{one.source}: {missed}",) if missed else ()
         except (ModelFileError, OptionError):  # not about this file: all others would fail too
             raise
         except Exception as problem:

@@ -177,10 +177,8 @@ def _decoded(data: bytes, name: str, most_pixels: int | None) -> Picture:
 
 
 def _not_readable(data: bytes, name: str) -> str:
-    what = what_it_is(data)
-    if not what:
-        return "is not a picture that can be read; use PNG, JPEG, WebP, TIFF, BMP or GIF"
-    return f"{'in spite of its name ' if is_picture_file(name) else ''}is {what}"
+    what = what_it_is(data, " in spite of its name" if is_picture_file(name) else "")
+    return f"is {what}" if what else "is not a picture that can be read; use PNG, JPEG, WebP, TIFF, BMP or GIF"
 
 
 def to_bytes(picture: Picture, format: str, quality: int | None = None, name: str = "picture") -> bytes:

@@ -24,36 +24,38 @@ _PAGE = re.compile(rb"\s*(?:<!doctype html|<html)", re.IGNORECASE)
 _DRAWING = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<svg", re.IGNORECASE | re.DOTALL)
 
 
-def what_it_is(data: bytes) -> str:
+def what_it_is(data: bytes, spite: str = "") -> str:
     """What a file is that is no picture of a kind that can be read, and the remedy: words that follow "is ".
 
     Args:
         data: its content, or the first kilobyte of it.
+        spite: words that follow its kind, such as " in spite of its name".
 
     Returns:
         Such as "a HEIC picture, which cannot be read; convert it to JPEG, PNG or TIFF first"; "" if it is not known.
     """
     head = data[:1024].removeprefix(b"\xef\xbb\xbf")
     if head[4:8] == b"ftyp":
-        return _of_brands(head)
+        what, remedy = _of_brands(head)
+        return f"{what}{spite}, {remedy}"
     for start, what, remedy in _STARTS:
         if head.startswith(start):
-            return f"{what}, {remedy}"
+            return f"{what}{spite}, {remedy}"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return f"a video, {_VIDEO}"
+        return f"a video{spite}, {_VIDEO}"
     if _PAGE.match(head):
-        return "a web page and not a picture; download the picture itself"
-    return f"an SVG drawing, {_PICTURE}" if _DRAWING.match(head) else ""
+        return f"a web page{spite}, and no picture; download the picture itself"
+    return f"an SVG drawing{spite}, {_PICTURE}" if _DRAWING.match(head) else ""
 
 
-def _of_brands(head: bytes) -> str:
+def _of_brands(head: bytes) -> tuple[str, str]:
     """For files of boxes (ISO 14496-12), whose first box lists what may read them."""
     size = int.from_bytes(head[:4], "big")
     brands = {head[start : start + 4] for start in (8, *range(16, min(size, len(head)) - 3, 4))}
     if brands & {b"avif", b"avis"}:
-        return f"an AVIF picture, {_PICTURE}"
+        return "an AVIF picture", _PICTURE
     if b"crx " in brands:
-        return f"a camera raw file, {_PICTURE}"
+        return "a camera raw file", _PICTURE
     if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}:
-        return f"a HEIC picture, {_PICTURE}"
-    return f"a video, {_VIDEO}"
+        return "a HEIC picture", _PICTURE
+    return "a video", _VIDEO

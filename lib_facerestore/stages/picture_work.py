@@ -44,6 +44,7 @@ class PictureWork:
         plan: options of single faces, by number of the face.
         faces: the detected faces; None before detection.
         detecting: seconds that detection took.
+        missed: a sentence on faces that it may have missed, or "".
         reports: reports on the faces that are left alone, by number of the face.
         canvas: pixels of the result; None before the picture is enlarged.
         stopped: whether the call was stopped before this picture was finished.
@@ -53,6 +54,7 @@ class PictureWork:
     plan: Overrides
     faces: list[Face] | None = None
     detecting: float = 0.0
+    missed: str = ""
     reports: dict[int, FaceReport] = field(default_factory=dict)
     canvas: NDArray[Any] | None = None
     stopped: bool = False

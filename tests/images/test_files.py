@@ -149,27 +149,24 @@ def test_format_is_known_by_content_not_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "told"),
+    ("head", "kind", "remedy"),
     [
-        (
-            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-            "a HEIC picture, which cannot be read; convert it to JPEG, PNG or TIFF",
-        ),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "an AVIF picture, which cannot be read"),
-        (b"\0\0\0\x18ftypqt  \0\0\0\0qt  mp42", "a video, which cannot be restored; save its frames as pictures first"),
-        (b"RIFF\0\0\0\0AVI LIST", "a video,"),
-        (b"\xff\x0a\xfa\x7f", "a JPEG XL picture,"),
-        (b"8BPS\0\x01", "a Photoshop file,"),
-        (b"%PDF-1.7", "a PDF,"),
-        (b"\n<!DOCTYPE html><html>", "a web page and not a picture; download the picture itself"),
-        (b'<?xml version="1.0"?>\n<svg xmlns="">', "an SVG drawing,"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture", "which cannot be read; convert it to JPEG, PNG or"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "an AVIF picture", "which cannot be read; convert it to JPEG"),
+        (b"\0\0\0\x18ftypqt  \0\0\0\0qt  mp42", "a video", "which cannot be restored; save its frames as pictures"),
+        (b"RIFF\0\0\0\0AVI LIST", "a video", "which"),
+        (b"\xff\x0a\xfa\x7f", "a JPEG XL picture", "which"),
+        (b"8BPS\0\x01", "a Photoshop file", "which"),
+        (b"%PDF-1.7", "a PDF", "which"),
+        (b"\n<!DOCTYPE html><html>", "a web page", "and no picture; download the picture itself"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="">', "an SVG drawing", "which"),
     ],
 )
-def test_what_cannot_be_read_is_called_what_it_is(head: bytes, told: str) -> None:
-    for name, spite in (("a.jpg", "in spite of its name "), ("a.heic", "")):
+def test_what_cannot_be_read_is_called_what_it_is(head: bytes, kind: str, remedy: str) -> None:
+    for name, spite in (("a.jpg", " in spite of its name"), ("a.heic", "")):
         with pytest.raises(InputError) as caught:
             image_files.from_bytes(head + bytes(99), name)
-        assert str(caught.value).startswith(f"{name}: {spite}is {told}")
+        assert str(caught.value).startswith(f"{name}: is {kind}{spite}, {remedy}")
     for cut in range(1, len(head)):
         with pytest.raises(InputError, match="is "):
             image_files.from_bytes(head[:cut], "a.jpg")

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from ...networks.checkpoint_files import read_state
 from ...networks.strict import fill
 from .landmark_net import LandmarkNet, place
 from .postprocess import Detections, suppress
+from .reach import LEAST_OF_LITE
 from .refine import RefinerNet, confirm, examined, scored
 from .retinaface import MOBILENET, RetinaFaceDetector, load_retinaface
 from .stopping import Stop, Stopped, ask
@@ -55,7 +57,7 @@ class LiteDetector:
     def __init__(
         self, proposer: RetinaFaceDetector, refiner: nn.Module, landmarks: nn.Module, name: str = NAME
     ) -> None:
-        self.name = name
+        self.name, self.least = name, LEAST_OF_LITE
         self.proposer = proposer
         self.refiner = refiner.eval().to(proposer.device)
         self.landmarks = landmarks.eval().to(proposer.device)
@@ -76,6 +78,10 @@ class LiteDetector:
             return self._detect(images, confidence, stop)
         except Stopped:
             return None
+
+    def finest(self, image: NDArray[Any], faces: Sequence[Face]) -> float:
+        """See `ReducingDetector.finest`."""
+        return self.proposer.finest(image, faces)
 
     def _detect(self, images: Sequence[NDArray[np.uint8]], confidence: float, stop: Stop | None) -> list[list[Face]]:
         proposed = self.proposer.propose(images, confidence**2, True, stop, POOREST * confidence)

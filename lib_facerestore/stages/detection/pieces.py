@@ -136,6 +136,16 @@ def further_scale(image: Pixels, found: Detections, scale: float, long_side: int
     return following if small >= GROUP and following > 1.2 * scale else None
 
 
+def finest_scale(image: Pixels, found: Detections, long_side: int) -> float:
+    """The largest scale factor of all looks at a picture, at most 1, from its size and what was found in it."""
+    scale: float | None = second_scale(image, long_side)
+    finest = 0.0
+    while scale is not None:
+        finest = scale
+        scale = further_scale(image, found, scale, long_side)
+    return min(1.0, finest)
+
+
 def tiles(image: Pixels, scale: float, long_side: int) -> list[Piece]:
     """Overlapping tiles of the resized picture, with sides of at most `TILE` × `long_side` pixels."""
     whole, side = _whole(image, scale), TILE * long_side

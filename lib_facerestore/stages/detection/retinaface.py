@@ -11,6 +11,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from .mobilenet import MobileRetinaFace
 from .pieces import (
     Piece,
     careful_looks,
+    finest_scale,
     first_look,
     further_scale,
     padded_size,
@@ -39,6 +41,7 @@ from .pieces import (
     wants_second_look,
 )
 from .postprocess import Detections, decode, prior_boxes, suppress
+from .reach import LEAST
 from .stopping import Stop, Stopped, ask
 
 logger = logging.getLogger(__name__)
@@ -74,7 +77,7 @@ class RetinaFaceDetector:
     def __init__(
         self, network: nn.Module, name: str, device: str | torch.device = "cpu", long_side: int = LONG_SIDE
     ) -> None:
-        self.name = name
+        self.name, self.least = name, LEAST
         self.device = torch.device(device)
         self.long_side = long_side
         self.network = network.eval().to(self.device)
@@ -95,6 +98,10 @@ class RetinaFaceDetector:
             return [found.faces() for found, _ in self.propose(images, confidence, stop=stop)]
         except Stopped:
             return None
+
+    def finest(self, image: NDArray[Any], faces: Sequence[Face]) -> float:
+        """See `ReducingDetector.finest`."""
+        return finest_scale(image, Detections.of(faces), self.long_side)
 
     def propose(
         self,

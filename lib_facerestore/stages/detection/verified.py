@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from . import Detector
 from .landmark_net import place
 from .lite import load_checks
 from .postprocess import Detections
+from .reach import ReducingDetector
 from .refine import examine, judge
 from .stopping import Stop, StoppableDetector
 from .verdict import agreed_logits
@@ -51,6 +53,7 @@ class VerifiedDetector:
         self, base: Detector, refiner: nn.Module, landmarks: nn.Module, device: str | torch.device = "cpu"
     ) -> None:
         self.name = base.name
+        self.least = base.least if isinstance(base, ReducingDetector) else 0.0
         self.base = base
         self.device = torch.device(device)
         self.refiner = refiner.eval().to(self.device)
@@ -75,6 +78,10 @@ class VerifiedDetector:
         if found is None:
             return None
         return [self._checked(image, faces) for image, faces in zip(images, found, strict=True)]
+
+    def finest(self, image: NDArray[Any], faces: Sequence[Face]) -> float:
+        """See `ReducingDetector.finest`; 1 for a detector that does not say it."""
+        return self.base.finest(image, faces) if isinstance(self.base, ReducingDetector) else 1.0
 
     def _checked(self, image: NDArray[np.uint8], faces: list[Face]) -> list[Face]:
         if not faces:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from ...catalogue.fingerprints import format_of
 from ...errors import ModelFileError
 from ...faces.face import Face
-from .pieces import first_look
+from .pieces import first_look, first_scale
 from .postprocess import Detections, suppress
+from .reach import LEAST
 
 LONG_SIDE = 640
 """Longest side of the network's input in pixels; larger pictures are reduced."""
@@ -30,6 +32,7 @@ class YuNetDetector:
     """
 
     name = "yunet"
+    least = LEAST
 
     def __init__(self, path: Path) -> None:
         create = getattr(cv2, "FaceDetectorYN_create", None)
@@ -50,6 +53,10 @@ class YuNetDetector:
         """See `Detector.detect`."""
         self._network.setScoreThreshold(float(confidence))
         return [self._one(image) for image in images]
+
+    def finest(self, image: NDArray[Any], faces: Sequence[Face]) -> float:
+        """See `ReducingDetector.finest`."""
+        return first_scale(image, LONG_SIDE)
 
     def _one(self, image: NDArray[np.uint8]) -> list[Face]:
         piece = first_look(image, LONG_SIDE)
