@@ -37,6 +37,18 @@ def test_every_part_is_there_once(page: Page, tab: str) -> None:
         assert len(page.all(f"#facerestore_{tab}{name}")) == 1, name
 
 
+def test_accordion_and_extras_look_alike(page: Page) -> None:
+    """A1111 and Forge put 1 px between the controls of txt2img and 16 between those of Extras."""
+    rules = {"more .gap": "row-gap", "more .facerestore-group p": "margin-top", "detect": "border-top-left-radius"}
+    code = "return getComputedStyle(document.querySelector(arguments[0])).getPropertyValue(arguments[1])"
+    looks = [
+        [page.js(code, f"#facerestore_{tab}_{rule}", name) for rule, name in rules.items()]
+        for tab in ("txt2img", "img2img", "extras")
+    ]
+    assert looks[0] == looks[1] == looks[2]
+    assert all(float(size.removesuffix("px")) >= 4 for size in looks[0])
+
+
 def test_accordion_opens_and_more_opens(page: Page) -> None:
     assert not page.shown("#facerestore_txt2img_model")
     assert page.checked("facerestore_txt2img-checkbox") is False
