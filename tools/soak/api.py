@@ -27,7 +27,7 @@ from typing import Any
 
 import psutil
 
-from .checks import Checks, Level, check_levels, level
+from .checks import Checks, Level, check_levels, held
 from .pictures import picture
 
 V1 = "/facerestore/v1"
@@ -181,7 +181,7 @@ def _soak(port: int, server: subprocess.Popen[bytes], count: int, clients: int, 
                 if not right:
                     tally.wrong[f"{call.method} {call.path}"] += 1
                 if tally.done % every == 0:
-                    tally.samples.append(level(watched))
+                    tally.samples.append(held(watched))
 
     with ThreadPoolExecutor(clients) as pool:
         list(pool.map(client, range(clients)))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lib_facerestore.catalogue.download import OFFLINE
 
+from .holding import on_signal
 from .pictures import model_folder
 
 
@@ -34,6 +35,7 @@ def main(work: Path) -> None:
         server = uvicorn.Server(uvicorn.Config(host.app, log_level="warning"))
         threading.Thread(target=_stop_with_input, args=(server,), daemon=True).start()
         print(place.getsockname()[1], flush=True)
+        on_signal()
         server.run(sockets=[place])
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psutil
+
+from .holding import SIGNAL
 
 MEMORY_MAY_GROW = 0.05
 """How much more memory a process may hold at the end than after its warm-up, as a share."""
@@ -36,11 +39,18 @@ class Checks:
 
 @dataclass(frozen=True)
 class Level:
-    """What a process holds: bytes of memory, file handles, threads."""
+    """What a process holds.
+
+    Attributes:
+        memory: bytes.
+        handles, threads: open files, and threads.
+        with_freed: bytes together with the memory that it has freed and keeps; 0 if that was not measured apart.
+    """
 
     memory: int
     handles: int
     threads: int
+    with_freed: int = 0
 
 
 def level(process: psutil.Process) -> Level:
@@ -48,6 +58,14 @@ def level(process: psutil.Process) -> Level:
     with process.oneshot():
         handles = process.num_fds() if hasattr(process, "num_fds") else process.num_handles()
         return Level(process.memory_info().rss, handles, process.num_threads())
+
+
+def held(process: psutil.Process) -> Level:
+    """What a process of `holding` holds now, without the memory that it has freed."""
+    before = level(process)
+    process.send_signal(SIGNAL)
+    time.sleep(0.3)
+    return replace(level(process), with_freed=before.memory)
 
 
 def check_levels(checks: Checks, what: str, samples: Sequence[Level], warm_up: float = 0.2) -> None:
@@ -73,6 +91,8 @@ def check_levels(checks: Checks, what: str, samples: Sequence[Level], warm_up: f
 
     before, after = of(first, "memory"), of(last, "memory")
     note = f"{before / 2**20:.0f} → {after / 2**20:.0f} MiB, {after / before - 1:+.1%}"
+    if kept := of(first, "with_freed"):
+        note += f"; with what it has freed {kept / 2**20:.0f} → {of(last, 'with_freed') / 2**20:.0f} MiB"
     checks.check(f"{what}: memory within 5 %", 1, int(after <= before * (1 + MEMORY_MAY_GROW)), note)
     for name in ("handles", "threads"):
         before, after = of(first, name), of(last, name)

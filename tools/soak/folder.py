@@ -24,7 +24,7 @@ import psutil
 
 from lib_facerestore.catalogue.download import OFFLINE
 
-from .checks import Checks, Level, check_levels, level
+from .checks import Checks, Level, check_levels, held
 from .pictures import FAST, make_folder, model_folder
 
 ENVIRONMENT = {OFFLINE: "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -35,7 +35,7 @@ class Run:
     """The command line as a process, whose outputs go to a file."""
 
     def __init__(self, source: Path, target: Path, models: Path, log: Path) -> None:
-        command = [sys.executable, "-m", "lib_facerestore", "restore", str(source), "-o", str(target)]
+        command = [sys.executable, "-m", "tools.soak.holding", "restore", str(source), "-o", str(target)]
         command += ["--skip-existing", "--models", str(models), *FAST]
         self.target, self.log = target, log
         with log.open("wb") as file:
@@ -49,7 +49,7 @@ class Run:
         while self.process.poll() is None:
             if self.done() >= due:
                 with contextlib.suppress(psutil.Error):
-                    samples.append(level(watched))
+                    samples.append(held(watched))
                 due += every
             time.sleep(0.2)
         return samples
