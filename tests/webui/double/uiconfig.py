@@ -73,6 +73,8 @@ def make_ui_components(host: Any) -> ModuleType:
     module = HostModule("modules.ui_components")
 
     def __getattr__(name: str) -> Any:
+        if name.startswith("__"):  # hypothesis asks all modules for their files
+            raise AttributeError(name)
         if host.kind == "sdnext" and name == "InputAccordion":
             raise AttributeError(name)
         made = _make_components(host)
