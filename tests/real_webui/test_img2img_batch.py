@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -54,6 +55,19 @@ def process(page: Page, into: Path) -> dict[str, PIL.Image.Image]:
     return made
 
 
+@pytest.fixture
+def original_names(webui: WebUI) -> Iterator[None]:
+    """Forge names what it saves by the prompt where its settings do not say otherwise."""
+    name = "img2img_batch_use_original_name"
+    before = webui.get("/sdapi/v1/options").get(name)
+    if before is False:
+        webui.post("/sdapi/v1/options", {name: True})
+    yield
+    if before is False:
+        webui.post("/sdapi/v1/options", {name: False})
+
+
+@pytest.mark.usefixtures("original_names")
 def test_from_a_directory(page: Page, webui: WebUI, photo: PIL.Image.Image, tmp_path: Path) -> None:
     """Each picture is restored and has its own infotext; strip and slider show all of them."""
     settings = webui.get("/sdapi/v1/options")
