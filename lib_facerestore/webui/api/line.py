@@ -36,7 +36,7 @@ class _Place:
 
     def __init__(self) -> None:
         self.called, self.over, self.free = threading.Event(), threading.Event(), threading.Event()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
 
 class Line:
@@ -67,8 +67,10 @@ class Line:
             with client.told(place.called.set):
                 place.called.wait()
             client.check()
-            if place.error is not None:
+            if isinstance(place.error, Exception):
                 raise place.error
+            if place.error is not None:  # such as SystemExit, which would end the thread of the server
+                raise RuntimeError(f"the lock has failed ({type(place.error).__name__})") from place.error
             yield
         finally:
             place.over.set()
@@ -91,15 +93,16 @@ class Line:
     def _hold(self) -> None:
         """Wait for the lock, and keep it during the turn of the first in the line."""
         place: _Place | None = None
+        had = False  # whether the lock has let this thread in: what it raises later concerns no other request
         try:
             with self._lock():
-                place = self._first()
+                had, place = True, self._first()
                 if place is not None:
                     place.called.set()
                     place.over.wait()
-        except Exception as error:  # of the lock; a request would wait for ever
+        except BaseException as error:  # of the lock, also SystemExit; a request would wait for ever
             logger.debug("the lock under which jobs run failed", exc_info=True)
-            if place is None:
+            if not had:
                 place = self._first()
                 if place is not None:
                     place.error = error

@@ -166,3 +166,34 @@ def test_nothing_is_lost_where_the_turn_comes_and_the_client_goes_at_once() -> N
             thread.join(5)
         assert log.pop() and log.pop() and not log
         until(lambda: not lock.locked())
+
+
+def test_a_lock_that_ends_its_thread_leaves_nobody_waiting() -> None:
+    class Ending(Fifo):
+        def __enter__(self) -> None:
+            raise SystemExit
+
+    line = Line(Ending)
+    with pytest.raises(RuntimeError, match=r"the lock has failed \(SystemExit\)"), line.turn():
+        raise AssertionError
+
+
+def test_a_lock_that_fails_when_it_is_given_back_harms_no_other_request() -> None:
+    class Stuck(Fifo):
+        def __exit__(self, *of: object) -> None:
+            super().__exit__(*of)
+            raise OSError("stuck")
+
+    lock, log = Stuck(), list[str]()
+    line = Line(lambda: lock)
+    lock.__enter__()
+    gone = Asking(line, "a", log)
+    until(lambda: len(lock.waiting) == 1)
+    gone.client.hang_up()
+    gone.join(5)
+    Fifo.__exit__(lock)  # its thread has the lock now, and finds nobody waiting
+    until(lambda: holders() == 0)
+    assert line._threads == 0 and log == ["a hung up"]
+    with line.turn():
+        log.append("b")
+    assert log == ["a hung up", "b"]
