@@ -92,7 +92,7 @@ def test_a_switch_that_cannot_be_understood_is_told() -> None:
     p = Processing()
     job = job_of(p, ["perhaps"])
     assert job is not None and job.request is None and "'perhaps' is not allowed" in job.problem
-    assert p.comments == [f"Face Restore: {job.problem}"]
+    assert p.comments == ["Face Restore: Enabled: 'perhaps' is not allowed; give true or false."], "by the page's label"
     assert job_of(Processing(), [0.0]) is None
 
 
