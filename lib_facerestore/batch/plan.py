@@ -152,14 +152,16 @@ def _tasks(pictures: Sequence[Input], targets: Sequence[Path], folder: Path | No
     tasks = []
     for one, target in zip(pictures, targets, strict=True):
         copy, problem = _copy(one, target, folder), one.problem
-        places = [os.path.realpath(path) for path in (target, copy) if path is not None]
+        ways = [path for path in (target, copy) if path is not None]
+        places = [os.path.realpath(path) for path in ways]
         other = next((taken[place] for place in places if place in taken), None)
         if not problem and other is not None:
             if os.path.realpath(other) == os.path.realpath(one.source):
                 continue
             problem = f"{one.source} and {other} would both be written to {target}; restore them into two folders."
         elif not problem and sources.intersection(places):
-            problem = f"{one.source}: the result would replace the input {target}; name another output with -o."
+            hit = next(path for path, place in zip(ways, places, strict=True) if place in sources)
+            problem = f"{one.source}: the result would replace the input {hit}; name another output with -o."
         if not problem:
             taken.update(dict.fromkeys(places, one.source))
         tasks.append(Task(one.source, target, problem, copy))

@@ -473,6 +473,28 @@ def test_a_file_under_another_formats_name_is_copied_if_nothing_changes(
         assert alone.copied and alone.task.target.read_bytes() == sources[name].read_bytes()
 
 
+def test_a_result_that_would_replace_an_input_names_the_input_that_is_there(tmp_path: Path, photo: np.ndarray) -> None:
+    sources = misnamed(tmp_path / "in", photo)
+    for name in ("plain", "webp", "jpeg", "gif"):
+        with pytest.raises(InputError) as refused:
+            batch_plan.plan([sources[name]], tmp_path / "in")
+        assert str(refused.value).startswith(f"{sources[name]}: the result would replace the input {sources[name]};")
+
+
+def test_a_file_under_another_formats_name_that_is_encoded_anew_gets_its_own(
+    models: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
+    sources = misnamed(tmp_path / "in", photo)
+    for name, expected in (("jpeg", "jpeg.jpg"), ("webp", "webp.webp"), ("plain", "plain.jpg")):
+        folder = tmp_path / name
+        folder.mkdir()
+        sources[name].rename(folder / sources[name].name)
+        (outcome,) = restored(KnownFaces(), models, [folder], tmp_path / "out", quality=80)
+        assert (outcome.task.target.name, outcome.copied) == (expected, name == "plain"), "PNG has no quality"
+        with Image.open(outcome.task.target) as after:
+            assert after.format == {"jpeg": "JPEG", "webp": "WEBP", "plain": "PNG"}[name]
+
+
 def test_a_changed_file_under_another_formats_name_gets_its_own(
     models: Path, tmp_path: Path, photo: np.ndarray
 ) -> None:
