@@ -15,22 +15,31 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-import PIL.Image
 import torch
 from numpy.typing import NDArray
 
 from .catalogue import Inventory, Store
-from .errors import FaceRestoreError, InputError, OptionError
+from .errors import FaceRestoreError, OptionError
 from .faces.face import Face, number_faces
-from .images import files as image_files
 from .images.files import Picture
 from .images.modes import to_eight_bit
 from .networks.failures import NOT_NUMBERS, why
 from .networks.load import Network
 from .networks.shelf import choose_device
-from .options.per_face import Overrides, OverridesLike, check_overrides
+from .options.per_face import Overrides, OverridesLike, check_plans
 from .options.table import Options
-from .results import Image, ImageT, Result, add_timings, as_given, failures_on, give_back, hints_on, notes_on
+from .results import (
+    Image,
+    ImageT,
+    Result,
+    add_timings,
+    as_given,
+    as_picture,
+    failures_on,
+    give_back,
+    hints_on,
+    notes_on,
+)
 from .stages import face_job
 from .stages.detection import Detector, reach
 from .stages.detection.stopping import StoppableDetector
@@ -108,7 +117,7 @@ class FaceRestorer:
         """
         options = _checked(options)
         with self._lock:
-            picture = _as_picture(image)
+            picture = as_picture(image)
             detector = self.loaded.detector(options, self.store.scan())
             found = _faces_of([picture], detector, options, stop or (lambda: False))
             return as_given(found[0], image, picture) if found else []
@@ -159,8 +168,8 @@ class FaceRestorer:
                 left alone, and `Result.failures` says why.
         """
         options = _checked(options)
-        plans = _plans(overrides, len(images))
-        works = [PictureWork(_as_picture(image), plan) for image, plan in zip(images, plans, strict=True)]
+        plans = check_plans(overrides, len(images))
+        works = [PictureWork(as_picture(image), plan) for image, plan in zip(images, plans, strict=True)]
         caller = Caller(progress, stop)
         with self._lock:
             there = self.store.scan()
@@ -316,14 +325,6 @@ def _reasons_of(
     return found
 
 
-def _plans(overrides: Sequence[OverridesLike] | None, pictures: int) -> list[Overrides]:
-    if overrides is None:
-        return [{} for _ in range(pictures)]
-    if len(overrides) != pictures:
-        raise InputError(f"overrides: {len(overrides)} for {pictures} pictures; give one for each, {{}} for none.")
-    return [check_overrides(plan) for plan in overrides]
-
-
 def _faces_of(
     pictures: Sequence[Picture], detector: Detector, options: Options, stop: Callable[[], bool] = lambda: False
 ) -> list[list[Face]]:
@@ -389,16 +390,6 @@ def _result(
         notes += image.faults if output is image else (*image.faults, *image.losses)
     timings = add_timings(work.detecting, faces)
     return Result(output, as_given(faces, image, work.picture), model, notes, timings, hints)
-
-
-def _as_picture(image: object) -> Picture:
-    if isinstance(image, Picture):
-        return image
-    if isinstance(image, PIL.Image.Image):
-        return image_files.from_pil(image)  # turned upright for the detector; give_back turns it back
-    if isinstance(image, np.ndarray):
-        return image_files.from_array(image)
-    raise InputError(f"picture: a {type(image).__name__} cannot be used; give a NumPy array, a PIL image or a Picture.")
 
 
 __all__ = ["FaceRestoreError", "FaceRestorer", "Image", "Progress", "Result"]

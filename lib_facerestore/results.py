@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from .errors import InputError
 from .faces.face import Face, FaceReport, missing_numbers
 from .images import files as image_files
 from .images.files import Picture
@@ -116,6 +117,21 @@ def _faces_named(jobs: Sequence[FaceJob], of: int | None = None) -> str:
     if len(jobs) == of:
         return ""
     return f"face{'s' if len(jobs) > 1 else ''} {', '.join(str(job.face.number) for job in jobs)}: "
+
+
+def as_picture(image: object) -> Picture:
+    """An input as an upright `Picture`. `give_back` is the way back.
+
+    Raises:
+        InputError: neither an array, a PIL image nor a `Picture`, or none that can be used.
+    """
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, PIL.Image.Image):
+        return image_files.from_pil(image)  # turned upright for the detector
+    if isinstance(image, np.ndarray):
+        return image_files.from_array(image)
+    raise InputError(f"picture: a {type(image).__name__} cannot be used; give a NumPy array, a PIL image or a Picture.")
 
 
 def give_back(

@@ -221,8 +221,8 @@ class _Run:
 
     def _write(self, task: Task, picture: image_files.Picture, result: Result[image_files.Picture]) -> Outcome:
         faces, notes = tuple(result.faces), (*result.notes, *result.hints)
-        same = result.image.encoded is not None  # it may still be encoded anew, if a quality is given
-        anew = self.quality is not None and picture.format in ("JPEG", "WEBP")
+        same = result.image.encoded is not None
+        anew = image_files.coded_anew(picture.format, self.quality)
         task = replace(task, target=task.copy) if same and not anew and task.copy is not None else task
         # A file that keeps its name keeps its format too, even if the name has the extension of another one.
         own = same and task.target.suffix.lower() == task.source.suffix.lower()

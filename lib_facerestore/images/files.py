@@ -33,6 +33,7 @@ __all__ = [
     "Picture",
     "TextItem",
     "check_holds",
+    "coded_anew",
     "from_array",
     "from_bytes",
     "from_pil",
@@ -237,6 +238,11 @@ def write_picture(
     return own is not None
 
 
+def coded_anew(format: str, quality: int | None) -> bool:
+    """Whether a picture of this format is encoded again although nothing has changed: a quality is given for it."""
+    return quality is not None and format in ("JPEG", "WEBP")
+
+
 def unseen(picture: Picture) -> tuple[str, ...]:
     """Those of `Picture.losses` that also matter if nothing is written: further frames, pages or pictures."""
     return tuple(loss for loss in picture.losses if f": {ONLY_FIRST} " in loss)
@@ -286,8 +292,7 @@ def _format_name(target: Path, format_name: str | None) -> str:
 
 def _unchanged_bytes(picture: Picture, format_name: str, quality: int | None) -> bytes | None:
     """The content of the file that the picture was read from, if the format is the same and nothing has changed."""
-    coded_anew = quality is not None and format_name in ("JPEG", "WEBP")
-    if picture.encoded is None or picture.format != format_name or coded_anew:
+    if picture.encoded is None or picture.format != format_name or coded_anew(format_name, quality):
         return None
     return picture.encoded.data if picture.digest() == picture.encoded.digest else None
 

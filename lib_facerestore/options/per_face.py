@@ -7,10 +7,10 @@ A plan maps a face's number to its options (those in `table.PER_FACE`) and "skip
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from ..errors import OptionError
+from ..errors import InputError, OptionError
 from ..wording import did_you_mean, shown
 from .spec import LARGEST_FACE_NUMBER, Value, finite_number, read_switch
 from .table import PER_FACE, Options, spec_for
@@ -46,6 +46,20 @@ def check_overrides(plan: object) -> Overrides:
         for name, value in changes.items():
             found[number] |= _change(number, name, value)
     return {number: found[number] for number in sorted(found) if found[number]}
+
+
+def check_plans(overrides: Sequence[OverridesLike] | None, pictures: int) -> list[Overrides]:
+    """Check the plans of a number of pictures, one for each; None means none for any.
+
+    Raises:
+        InputError: their number is not that of the pictures.
+        OptionError: a plan is not valid.
+    """
+    if overrides is None:
+        return [{} for _ in range(pictures)]
+    if len(overrides) != pictures:
+        raise InputError(f"overrides: {len(overrides)} for {pictures} pictures; give one for each, {{}} for none.")
+    return [check_overrides(plan) for plan in overrides]
 
 
 def parse_overrides(text: str) -> Overrides:

@@ -32,7 +32,7 @@ class YuNetDetector:
     """
 
     name = "yunet"
-    least = LEAST
+    least = LEAST  # a RetinaFace's, since YuNet's own was not measured
 
     def __init__(self, path: Path) -> None:
         create = getattr(cv2, "FaceDetectorYN_create", None)
