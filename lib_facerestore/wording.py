@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
 
 SIMILAR = 0.6
 """Least similarity of words, 0 to 1 (`difflib`), at which one is suggested for the other."""
 _LEAST_BEGINNING = 3
+_VERSION = re.compile(r"-[^-]*[0-9].*$")
 
 
 def did_you_mean(text: str, known: Iterable[str], prefix: str = "") -> str:
     """A sentence that suggests a word of `known` in place of `text`, after a space; "" if none is similar.
 
     Upper and lower case are the same. If words begin with `text`, the first of them is suggested, else the most similar
-    one, and of equal ones the first: so `known` should begin with the most usual word.
+    one, and of equal ones the first: so `known` should begin with the most usual word. Where `text` has no digit, the
+    versions of one model count as equal: "gfpgann" is as similar to gfpgan-1.4 as to gfpgan-1.
 
     Args:
         text: what was given.
@@ -26,9 +29,14 @@ def did_you_mean(text: str, known: Iterable[str], prefix: str = "") -> str:
     begun = [word for word in words if len(given) >= _LEAST_BEGINNING and word.lower().startswith(given)]
     if begun:
         return f" Did you mean {prefix}{begun[0]}?"
-    likeness = [difflib.SequenceMatcher(None, word.lower(), given).ratio() for word in words]
+    bare = not any(sign.isdigit() for sign in given)
+    likeness = [max(_ratio(word, given), _ratio(_VERSION.sub("", word), given) if bare else 0.0) for word in words]
     best = max(likeness, default=0.0)
     return f" Did you mean {prefix}{words[likeness.index(best)]}?" if best >= SIMILAR else ""
+
+
+def _ratio(word: str, given: str) -> float:
+    return difflib.SequenceMatcher(None, word.lower(), given).ratio()
 
 
 def pip_install(*arguments: str) -> str:

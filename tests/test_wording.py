@@ -9,6 +9,7 @@ from lib_facerestore.options.table import SPECS
 from lib_facerestore.wording import did_you_mean
 
 RESTORERS = [entry.id for entry in known_models()]
+EVERYTHING = [entry.id for entry in known_models(None)]
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,14 @@ RESTORERS = [entry.id for entry in known_models()]
         ("GFPGAN", RESTORERS, "gfpgan-1.4"),
         ("gfpgan-1.5", RESTORERS, "gfpgan-1.4"),
         ("gfpgan1.3", RESTORERS, "gfpgan-1.3"),
+        ("gfpgann", RESTORERS, "gfpgan-1.4"),
+        ("gfpgam", RESTORERS, "gfpgan-1.4"),
+        ("gfpgann-1", RESTORERS, "gfpgan-1"),
+        ("gpem", RESTORERS, "gpen-512"),
+        ("vqrf", RESTORERS, "vqfr-2"),
+        ("retinafase", EVERYTHING, "retinaface-resnet50"),
+        ("realesrgam", EVERYTHING, "realesrgan-x2plus"),
+        ("codefromer-onnx", EVERYTHING, "codeformer-onnx"),
         ("gpen", RESTORERS, "gpen-512"),
         ("vqfr", RESTORERS, "vqfr-2"),
         ("codefromer", RESTORERS, "codeformer"),

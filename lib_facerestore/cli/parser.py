@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
@@ -19,10 +20,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser. Its epilog is printed with errors too if it begins with "Example"."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message, with a suggestion, an example and where to find more; ends the process."""
-        commands = self._commands()
-        if commands and "invalid choice: '" in message:
-            message += did_you_mean(message.partition("invalid choice: '")[2].partition("'")[0], commands)
+        """Print the message, with an example and where to find more; ends the process."""
         print_error(message)
         if self.epilog and self.epilog.startswith("Example"):
             print_error(self.epilog)
@@ -30,14 +28,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE)
 
     def unknown(self, arguments: Sequence[str]) -> str:
-        """What is wrong with the first option of `arguments` that does not exist, and which one was meant; or ""."""
+        """What is wrong with the first command or option that does not exist, and which one was meant; or ""."""
         parser = self
         for argument in arguments:
-            if argument == "--":
+            commands = parser._commands()
+            if argument in ("--", "-h", "--help"):
                 break
-            deeper = parser._commands().get(argument)
+            deeper = commands.get(argument)
             if isinstance(deeper, Parser):
                 parser = deeper
+            elif commands and not argument.startswith("-"):
+                return parser._no_command(argument)
             elif argument.startswith("-") and not parser._is_known(argument):
                 return parser._not_known(argument)
         return ""
@@ -56,8 +57,24 @@ class Parser(argparse.ArgumentParser):
             return name[:2] in self._option_string_actions or not name[1:2].isalpha()
         return any(flag.startswith(name) for flag in self._option_string_actions)
 
+    def _no_command(self, argument: str) -> str:
+        """What is wrong with a word in the place of a command; it may be a picture, since others need no command."""
+        commands = self._commands()
+        near = did_you_mean(argument, commands)
+        if not near:
+            near = f" The commands are {', '.join(commands)}."
+            if self.epilog and ("." in argument or os.path.exists(argument)):
+                near += f" {self.epilog}"
+        return f"{argument or 'an empty word'} is not a command.{near} See `{self.prog} --help`."
+
+    def _is_of_a_command(self, name: str) -> bool:
+        deeper = [one for one in self._commands().values() if isinstance(one, Parser)]
+        return any(name in one._option_string_actions or one._is_of_a_command(name) for one in deeper)
+
     def _not_known(self, argument: str) -> str:
         name = argument.partition("=")[0]
+        if self._is_of_a_command(name):
+            return f"{name} belongs after the command. See `{self.prog} --help`."
         takes_pictures = any(action.dest == "inputs" for action in self._actions)
         if name in INPUTS and takes_pictures:
             near = " Pictures and folders are named without an option."

@@ -194,6 +194,13 @@ def test_a_misspelt_option_is_named_with_the_one_that_was_meant(capsys: pytest.C
         (["detect", "a", "--inptus"], "--inptus is not known. See `facerestore detect --help`"),
         (["models", "lst"], "Did you mean list?"),
         (["restor", "a"], "Did you mean restore?"),
+        (["restor", "a", "-o", "b"], "restor is not a command. Did you mean restore? See `facerestore --help`"),
+        (["models", "downlod", "gfpgan-1.4", "--yes"], "downlod is not a command. Did you mean download?"),
+        (["frobnicate"], "frobnicate is not a command. The commands are restore, detect, models, bench, doctor. See"),
+        (["", "-o", "b"], "an empty word is not a command."),
+        (["photo.jpg", "-o", "b"], "`facerestore restore photo.jpg -o restored.jpg` restores one picture"),
+        (["--json", "models", "list"], "--json belongs after the command."),
+        (["models", "--yes", "download", "lite"], "--yes belongs after the command. See `facerestore models --help`"),
         (["photo.jpg"], "`facerestore restore photo.jpg -o restored.jpg` restores one picture"),
         (["restore", "a"], "`facerestore restore photos -o restored` a folder"),
     ],
@@ -204,6 +211,7 @@ def test_what_is_suggested_exists(given: list[str], meant: str, capsys: pytest.C
     assert meant in said
     assert "--inputs" not in said.replace("--inptus", "") and "usage:" not in said
     words = [one.rstrip("?") for one in re.findall(r"Did you mean (--\S+)", said)]
+    assert "-o is not known" not in said
     help_text = " ".join(cli.build_parser()._commands()["restore"].format_help().split())
     assert all(word in help_text for word in words)
 
