@@ -11,7 +11,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .faces.face import Face, FaceReport, missing_numbers
+from .faces.face import NO_FACE, Face, FaceReport, missing_numbers, no_such_face
 from .images import files as image_files
 from .images.files import Picture
 from .images.metadata import turn_back_points
@@ -63,10 +63,8 @@ class Result(Generic[ImageT]):
 def notes_on(faces: Sequence[Face], plan: Overrides, options: Options, stopped: bool) -> tuple[str, ...]:
     """Remarks on the whole picture: options for numbers that no face has, no face found, call stopped."""
     missing = {*missing_numbers(faces, options), *(set(plan) - {face.number for face in faces})}
-    notes = [f"there is no face {number}" for number in sorted(missing)]
-    if stopped:
-        return (*(notes if faces else ()), STOPPED)
-    return tuple(notes) if faces else (*notes, "no face was found")
+    notes = (no_such_face(sorted(missing)),) if missing and faces else ()
+    return (*notes, *((STOPPED,) if stopped else () if faces else (NO_FACE,)))
 
 
 def hints_on(jobs: Sequence[FaceJob], options: Options, missed: str = "") -> tuple[str, ...]:

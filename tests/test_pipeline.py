@@ -54,6 +54,8 @@ def test_no_face_returns_the_input_and_says_so(models: Path, photo: np.ndarray) 
     assert np.array_equal(result.image, photo)
     assert result.faces == []
     assert result.notes == ("no face was found",)
+    third = FaceRestorer(models, "cpu", detector=KnownFaces()).restore(photo, SMALL.replace(faces="3"))
+    assert third.notes == result.notes
 
 
 def test_visibility_is_the_alpha_of_the_blend(restorer: FaceRestorer, photo: np.ndarray) -> None:
@@ -68,13 +70,23 @@ def test_selection_leaves_the_other_face_bit_identical(restorer: FaceRestorer, p
     x0, *_ = changed_box(photo, result.image)
     assert x0 >= 130
     assert [report.applied for report in result.faces] == [False, True]
-    assert result.faces[0].reason == "face 1: skipped, not among faces 2"
+    assert result.faces[0].reason == "face 1: skipped, only face 2 was asked for"
     largest_first = restorer.restore(photo, SMALL.replace(faces="1", order="large-small"))
     assert np.array_equal(largest_first.image, result.image)
 
 
 def test_a_number_that_does_not_exist_is_said(restorer: FaceRestorer, photo: np.ndarray) -> None:
     assert restorer.restore(photo, SMALL.replace(faces="1,7")).notes == ("there is no face 7",)
+    assert restorer.restore(photo, SMALL.replace(faces="1-9")).notes == ("there are no faces 3-9",)
+
+
+def test_a_face_whose_pixels_stay_is_not_called_restored(restorer: FaceRestorer, photo: np.ndarray) -> None:
+    result = restorer.restore(photo, SMALL.replace(visibility=0.001))
+    assert np.array_equal(result.image, photo) and not result.changed
+    reasons = [report.reason for report in result.faces]
+    assert reasons == [f"face {number}: left alone, restoring it changes no pixel" for number in (1, 2)]
+    one = restorer.restore(photo, SMALL, overrides={2: {"visibility": 0.001}})
+    assert [report.applied for report in one.faces] == [True, False]
 
 
 def test_pictures_share_batches_and_do_not_mix(restorer: FaceRestorer, photo: np.ndarray) -> None:

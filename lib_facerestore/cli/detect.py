@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .arguments import Commands, add_inputs, add_options, common, options_of, refuse_missing, restorer_of
-from .output import FAILED, INTERRUPTED, OK, print_error, print_json
+from .output import FAILED, INTERRUPTED, OK, on_no_face, print_error, print_json
 
 OPTIONS = ("detector", "confidence", "order")
 
@@ -54,8 +54,10 @@ def run(settings: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print_error(f"interrupted; {len(rows)} of {len(found.pictures)} pictures are finished")
         code = INTERRUPTED
-    for remark in found.remarks:
-        print_error(remark)
+    empty = sum(not row["faces"] and "error" not in row for row in rows)
+    for remark in (*found.remarks, on_no_face(empty, len(rows), options.confidence)):
+        if remark:
+            print_error(remark)
     if settings.json:
         print_json(rows)
     return code

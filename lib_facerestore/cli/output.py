@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: success; some file failed; the command or an option is wrong; interrupted by Ctrl-C."""
+LOW_CONFIDENCE = 0.2
+"""At this --confidence or below, a lower one is no good advice: most of what it finds besides is no face."""
 
 
 def print_json(value: object) -> None:
@@ -22,6 +24,16 @@ def print_json(value: object) -> None:
 def print_error(message: object) -> None:
     """Print a message on standard error, after the program's name."""
     print(f"facerestore: {message}", file=sys.stderr)
+
+
+def on_no_face(empty: int, pictures: int, confidence: float) -> str:
+    """What to try where no face was found in `empty` of the pictures, "" if there are none such."""
+    if not empty:
+        return ""
+    where = f"no face was found in {empty} of {pictures} pictures; " if pictures > 1 else ""
+    if confidence <= LOW_CONFIDENCE:
+        return f"{where}another --detector may find more; `facerestore models list` shows them"
+    return f"{where}a lower --confidence (it was {confidence:g}) may find more"
 
 
 @contextlib.contextmanager

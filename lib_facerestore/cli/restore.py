@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from ..options.table import SPECS
 from .arguments import Commands, add_inputs, add_options, common, options_of, refuse_missing, restorer_of, store_of
-from .output import FAILED, INTERRUPTED, OK, print_error, print_json
+from .output import print_error, print_json
 from .progress import Bar, Interrupt
+from .restore_report import conclude, follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..batch.folder import Outcome
     from ..batch.plan import Task
     from ..options.table import Options
 
@@ -90,16 +90,12 @@ def run(settings: argparse.Namespace) -> int:
             progress=show,
             stop=interrupt.asked,
         )
-        outcomes, stopped = _follow(running, bar, len(tasks), quiet=settings.json)
+        outcomes, stopped = follow(running, bar, len(tasks), options, settings)
     if settings.json:
         print_json([outcome.to_dict() for outcome in outcomes])
     for remark in planned.remarks:
         print_error(remark)
-    absent = _absent_faces(outcomes, len(tasks), options)
-    if absent:
-        where = "the picture" if len(outcomes) == 1 else "any of the pictures"
-        print_error(f"--faces: there is no face {', '.join(absent)} in {where}; `facerestore detect` shows the numbers")
-    return _conclude(outcomes, len(tasks), stopped or interrupt.asked()) or (FAILED if absent else OK)
+    return conclude(outcomes, len(tasks), options, settings, stopped or interrupt.asked())
 
 
 def _remarks(settings: argparse.Namespace, options: Options, tasks: Sequence[Task]) -> Iterator[str]:
@@ -127,66 +123,3 @@ def _only_lite(settings: argparse.Namespace) -> bool:
     from ..catalogue import BUILT_IN
 
     return list(store_of(settings, required=False).scan().usable()) == [BUILT_IN]
-
-
-def _absent_faces(outcomes: Sequence[Outcome], total: int, options: Options) -> list[str]:
-    """The numbers of --faces that no picture has; none if that is not known, since not all pictures were searched."""
-    if len(outcomes) < total or any(outcome.error or outcome.skipped for outcome in outcomes):
-        return []
-    there = {report.number for outcome in outcomes for report in outcome.faces}
-    return [str(number) for number in options.face_numbers if number not in there]
-
-
-def _follow(running: Iterator[Outcome], bar: Bar, total: int, quiet: bool) -> tuple[list[Outcome], bool]:
-    """Print the outcome of each picture of `total` when it is finished; only errors if `quiet`.
-
-    Returns:
-        The outcomes, and whether a second Ctrl-C stopped the run.
-    """
-    outcomes = []
-    try:
-        for outcome in running:
-            outcomes.append(outcome)
-            if outcome.exists and total > 1:
-                continue  # `_conclude` says it once
-            if outcome.error:
-                bar.say(f"facerestore: {outcome.error}", error=True)
-            elif not quiet:
-                bar.say(_summary(outcome))
-            for failure in outcome.failures:
-                bar.say(f"facerestore: {outcome.task.source}: {failure}", error=True)
-    except KeyboardInterrupt:
-        return outcomes, True
-    return outcomes, False
-
-
-def _conclude(outcomes: list[Outcome], total: int, stopped: bool) -> int:
-    """Print how many pictures failed or are not finished; returns the exit code."""
-    failed = sum(bool(outcome.error) for outcome in outcomes)
-    incomplete = any(outcome.failures for outcome in outcomes)
-    existing = [outcome.task.target for outcome in outcomes if outcome.exists]
-    if existing and total > 1:
-        what = f"{len(existing)} results exist" if len(existing) > 1 else "1 result exists"
-        print_error(
-            f"{what} already, such as {existing[0]}, and nothing was done for {'them' if len(existing) > 1 else 'it'}; "
-            "--skip-existing leaves such results as they are, --overwrite replaces them"
-        )
-    if failed > len(existing) and len(outcomes) > 1:
-        print_error(f"{failed} of {len(outcomes)} pictures failed")
-    if stopped:
-        print_error(f"interrupted; {len(outcomes) - failed} of {total} pictures are finished")
-        return INTERRUPTED
-    return FAILED if failed or incomplete else OK
-
-
-def _summary(outcome: Outcome) -> str:
-    if outcome.skipped:
-        return f"{outcome.task.source}: skipped, {outcome.task.target} exists"
-    applied = sum(report.applied for report in outcome.faces)
-    count = f"{applied} of {len(outcome.faces)} faces restored" if outcome.faces else "no face was found"
-    if outcome.copied:
-        count += ", nothing needed a change, copied" if applied else ", copied unchanged"
-    lines = [f"{outcome.task.source} -> {outcome.task.target}: {count} ({outcome.model})"]
-    lines += [f"  {report.reason}" for report in outcome.faces if report.reason]
-    lines += [f"  {note}" for note in outcome.notes if note != "no face was found"]
-    return "\n".join(lines)

@@ -17,6 +17,8 @@ from ..options.table import Options, Order
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in pixels of a picture."""
 SortKey = tuple[object, ...]
+NO_FACE = "no face was found"
+"""The note on a picture without faces."""
 
 
 class FaceRecord(TypedDict):
@@ -203,13 +205,12 @@ def select_faces(faces: Sequence[Face], options: Options) -> list[tuple[Face, st
     if options.faces == "largest":
         by_size = remaining()
         for index in by_size[1:]:
-            reasons[index] = f"faces largest chose face {faces[by_size[0]].number}"
+            reasons[index] = f"only the largest face was asked for, face {faces[by_size[0]].number}"
     elif options.faces != "all":
         wanted = set(options.face_numbers)  # empty for "none"
-        for index in remaining():
-            if faces[index].number not in wanted:
-                none = options.faces == "none"
-                reasons[index] = "faces is none" if none else f"not among faces {options.faces}"
+        were = "were" if len(wanted) > 1 else "was"
+        asked = f"only {_named(options.face_numbers)} {were} asked for" if wanted else "no face was asked for"
+        reasons |= {index: asked for index in remaining() if faces[index].number not in wanted}
     if options.max_faces:
         for index in remaining()[options.max_faces :]:
             reasons[index] = f"left out by max_faces {options.max_faces}"
@@ -223,6 +224,23 @@ def missing_numbers(faces: Iterable[Face], options: Options) -> list[int]:
     """The numbers in `options.faces` that no face has, ascending; empty for a word."""
     present = {face.number for face in faces}
     return [number for number in options.face_numbers if number not in present]
+
+
+def no_such_face(numbers: Sequence[int]) -> str:
+    """A note on numbers that no face has, ascending: "there is no face 7", "there are no faces 2-4, 7"."""
+    return f"there {'is' if len(numbers) == 1 else 'are'} no {_named(numbers)}"
+
+
+def _named(numbers: Sequence[int]) -> str:
+    """Faces by their numbers, which ascend: "face 7", "faces 2-4, 7"."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    shown = [f"{first}-{last}" if last > first else f"{first}" for first, last in runs]
+    return f"face{'s' if len(numbers) > 1 else ''} {', '.join(shown)}"
 
 
 def _by_place(face: Face) -> SortKey:

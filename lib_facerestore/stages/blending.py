@@ -180,7 +180,7 @@ def layer(
     return Layer(inside, change[part], alpha[part])
 
 
-def apply(image: NDArray[Any], layers: Sequence[Layer]) -> None:
+def apply(image: NDArray[Any], layers: Sequence[Layer]) -> list[bool]:
     """Add the layers of overlapping faces to the picture, in place, so that each pixel is changed once.
 
     The opacity there is the highest of theirs, and the restored pixel the mean of theirs, weighted by opacity. So two
@@ -190,18 +190,27 @@ def apply(image: NDArray[Any], layers: Sequence[Layer]) -> None:
     Args:
         image: H×W×3 uint8, uint16, or float32 in [0, 1]; writable; as it was for `layer`.
         layers: from `layer`.
+
+    Returns:
+        For each layer, whether any pixel of its face has changed: changes of less than half a level are rounded off.
     """
     ordered = sorted(layers, key=lambda one: (one.box, float(one.change.sum())))  # so that sums are rounded alike
     # One box after the other, so that a long row of faces needs no more memory than its largest face. All are computed
     # before the first is written: boxes overlap.
     results = [_together(image, one.box, ordered) for one in ordered]
-    for one, (after, changed) in zip(ordered, results, strict=True):
+    seen = set()
+    for one, (after, _) in zip(ordered, results, strict=True):
         x0, y0, x1, y1 = one.box
-        np.copyto(image[y0:y1, x0:x1], after, where=changed[..., None])
+        if (np.any(after != image[y0:y1, x0:x1], axis=2) & (one.alpha > 0)).any():
+            seen.add(id(one))
+    for one, (after, inside) in zip(ordered, results, strict=True):
+        x0, y0, x1, y1 = one.box
+        np.copyto(image[y0:y1, x0:x1], after, where=inside[..., None])
+    return [id(one) in seen for one in layers]
 
 
 def _together(image: NDArray[Any], box: PixelBox, layers: Sequence[Layer]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """A part of the picture with all layers on it, and which pixels (h×w) they change."""
+    """A part of the picture with all layers on it, and which pixels (h×w) they cover."""
     x0, y0, x1, y1 = box
     before = warping.to_float(image[y0:y1, x0:x1])
     change, total = np.zeros_like(before), np.zeros(before.shape[:2], np.float32)

@@ -192,14 +192,14 @@ def paste(jobs: Sequence[FaceJob], canvas: NDArray[Any], size_before: tuple[int,
     """
     layers = [_layer(job, canvas, size_before) for job in jobs]
     started = time.perf_counter()
-    blending.apply(canvas, [layer for layer in layers if layer is not None])
+    changed = iter(blending.apply(canvas, [layer for layer in layers if layer is not None]))
     seconds = (time.perf_counter() - started) / len(jobs)
     for job, layer in zip(jobs, layers, strict=True):
-        job.applied = layer is not None
+        job.applied = layer is not None and next(changed)
         if not job.applied:
-            job.reason = (
-                f"face {job.face.number}: left alone, none of its pixels are in the picture and outside of keep"
-            )
+            outside = "none of its pixels are in the picture and outside of keep"
+            why = outside if layer is None else "restoring it changes no pixel"
+            job.reason = f"face {job.face.number}: left alone, {why}"
         job.timings["paste"] += seconds
 
 

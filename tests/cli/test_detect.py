@@ -10,7 +10,9 @@ from PIL import Image
 
 from lib_facerestore.cli import main as cli
 from lib_facerestore.images import files as image_files
+from lib_facerestore.stages import loaded_models
 
+from ..conftest import KnownFaces
 from .conftest import Run
 
 
@@ -49,3 +51,13 @@ def test_detect_prints_json(run: Run, album: Path, capsys: pytest.CaptureFixture
     captured = capsys.readouterr()
     assert "1: " in captured.out
     assert "bad.png" in captured.err
+
+
+def test_where_no_face_is_found_what_to_try_is_told(
+    run: Run, album: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces())
+    assert run("detect", album / "one.png", "--confidence", 0.6) == cli.OK
+    assert capsys.readouterr().err == "facerestore: a lower --confidence (it was 0.6) may find more\n"
+    assert run("detect", album) == cli.FAILED
+    assert "no face was found in 2 of 3 pictures; a lower --confidence" in capsys.readouterr().err

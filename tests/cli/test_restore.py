@@ -13,10 +13,13 @@ import pytest
 from PIL import Image
 
 from lib_facerestore import pipeline
+from lib_facerestore.batch import folder as batch_folder
 from lib_facerestore.cli import main as cli
 from lib_facerestore.options.table import TABLE
+from lib_facerestore.stages import loaded_models
 
 from ..catalogue.test_catalogue import empty_file, shapes_of
+from ..conftest import KnownFaces
 from .conftest import Run
 
 
@@ -66,11 +69,13 @@ def test_a_face_that_no_picture_has_is_no_success(
     one, two = album / "one.png", album / "inner" / "two.jpg"
     given: tuple[object, ...] = ("--model", "small", "--overwrite", "-o")
     assert run("restore", one, "--faces", "1,9", *given, tmp_path / "out.png") == cli.FAILED
-    assert "--faces: there is no face 9 in the picture; `facerestore detect` shows the n" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "--faces: there is no face 9 in the picture; `facerestore detect` shows the n" in captured.err
+    assert "no face 9" not in captured.out
     assert run("restore", one, two, "--faces", "8-9", "--json", *given, tmp_path / "out") == cli.FAILED
     captured = capsys.readouterr()
-    assert "there is no face 8, 9 in any of the pictures" in captured.err
-    assert json.loads(captured.out)[0]["notes"] == ["there is no face 8", "there is no face 9"]
+    assert "--faces: there are no faces 8-9 in any of the pictures" in captured.err
+    assert json.loads(captured.out)[0]["notes"] == ["there are no faces 8-9"]
     assert run("restore", one, two, "--faces", "1", *given, tmp_path / "out") == cli.OK
     # a picture that was not searched may have the face
     assert run("restore", one, album / "bad.png", "--faces", "9", *given, tmp_path / "out") == cli.FAILED
@@ -176,6 +181,28 @@ def test_nothing_is_said_to_be_copied_that_is_not(
     assert "copied" not in told("a.png", "--visibility", 0)
     assert "copied" not in told("b.jpg", "--visibility", 0, "--quality", 40)
     assert "copied" not in told("c.jpg")
+    said = told("d.jpg", "--visibility", 0.001)
+    assert "0 of 1 faces restored, copied unchanged" in said
+    assert "face 1: left alone, restoring it changes no pixel" in said
+
+
+def test_where_no_face_is_found_what_to_try_is_told_once(
+    run: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces())
+
+    def told(code: int, *arguments: object) -> str:
+        assert run("restore", *arguments, "-o", tmp_path / "out", "--model", "small", "--overwrite") == code
+        return capsys.readouterr().err
+
+    one, two = album / "one.png", album / "inner" / "two.jpg"
+    lower = "a lower --confidence (it was 0.5) may find more\n"
+    assert told(cli.OK, one) == f"facerestore: {lower}"
+    assert told(cli.OK, one, two, "--json") == f"facerestore: no face was found in 2 of 2 pictures; {lower}"
+    assert "another --detector may find more" in told(cli.OK, one, "--confidence", 0.1)
+    assert told(cli.FAILED, one, "--faces", 3) == f"facerestore: {lower}"  # that there is no face 3 goes without saying
+    monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces((100, 90, 90)))
+    assert told(cli.OK, one, two) == ""
 
 
 @pytest.mark.parametrize("presses", [1, 2])
@@ -206,7 +233,37 @@ def test_ctrl_c_keeps_what_is_finished(
     # The third call of the network holds the two pictures of the second group; the second press ends it at once.
     done = 10 if presses == 1 else 8
     assert len(rows) == done == len(list((tmp_path / "out").glob("*.png")))
-    assert f"interrupted; {done} of 10 pictures are finished" in captured.err
+    go_on = "" if done == 10 else "; the same command with --skip-existing goes on with the others"
+    assert captured.err.endswith(f"interrupted; {done} of 10 pictures are finished{go_on}\n")
+
+
+def test_an_interrupted_run_tells_how_it_goes_on_and_counts_old_results_apart(
+    run: Run, tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{index}.png" for index in range(4)]
+    monkeypatch.setattr(batch_folder, "GROUP_PICTURES", 2)
+    for name in names:
+        Image.fromarray(photo).save(tmp_path / name)
+    out = tmp_path / "out"
+    assert run("restore", tmp_path / names[0], "-o", out / names[0], "--model", "small") == cli.OK
+    restore = pipeline._restore
+
+    def interrupted(*arguments: object) -> None:
+        restore(*arguments)  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGINT)
+
+    def told(*more: object) -> str:
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "_restore", interrupted)
+            assert run("restore", tmp_path, "-o", out, "--model", "small", *more) == cli.INTERRUPTED
+        (out / names[1]).unlink()
+        return capsys.readouterr().err.splitlines()[-1]
+
+    counted = "facerestore: interrupted; 1 of 4 pictures are finished, 1 result exists already"
+    assert told() == f"{counted}; the same command with --skip-existing goes on with the others"
+    assert told("--skip-existing") == f"{counted}; the same command goes on with the others"
+    assert told("--overwrite") == "facerestore: interrupted; 2 of 4 pictures are finished"
 
 
 def test_the_bar_moves_with_the_faces(
@@ -285,6 +342,26 @@ def test_results_that_exist_are_told_once(
     (tmp_path / "out" / "one.png").unlink()
     assert run(*again) == cli.FAILED
     assert "1 result exists already" in capsys.readouterr().err
+
+
+def test_skipped_results_are_counted_and_named_with_verbose(
+    run: Run, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = ("restore", album, "-o", tmp_path / "out", "--model", "small", "--skip-existing")
+    assert run(*again) == cli.FAILED  # because of bad.png
+    capsys.readouterr()
+    assert run(*again) == cli.FAILED
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    closing = "facerestore: 1 of 3 pictures failed\nfacerestore: 2 results exist already and were left as they are\n"
+    assert captured.err.endswith(closing)
+    assert run(*again, "--verbose") == cli.FAILED
+    assert capsys.readouterr().out.count("skipped, ") == 2
+    assert run(*again[:3], tmp_path / "out", "--model", "small", "--json") == cli.FAILED
+    assert "1 of 3 pictures failed" in capsys.readouterr().err  # those that exist are counted apart
+    one = ("restore", album / "one.png", "-o", tmp_path / "out" / "one.png", "--skip-existing")
+    assert run(*one) == cli.OK
+    assert "one.png: skipped, " in capsys.readouterr().out
 
 
 def test_lite_alone_adds_no_detail_to_an_enlarged_face(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_facerestore.errors import InputError
-from lib_facerestore.faces.face import Face, FaceReport, missing_numbers, number_faces, select_faces
+from lib_facerestore.faces.face import Face, FaceReport, missing_numbers, no_such_face, number_faces, select_faces
 from lib_facerestore.options.table import Options, Order
 
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -139,7 +139,7 @@ def test_a_face_left_alone_needs_a_reason() -> None:
     face = make(10, 10, 20, number=2)
     with pytest.raises(InputError, match=r"^reason: face 2 "):
         FaceReport.of(face, "", False)
-    assert FaceReport.of(face, "", False, "face 2: skipped, not among faces 1").reason
+    assert FaceReport.of(face, "", False, "face 2: skipped, only face 1 was asked for").reason
     with pytest.raises(InputError, match=r"^score: "):
         FaceReport(face.box, face.landmarks, 2.0, 2, "lite", True)
 
@@ -215,16 +215,19 @@ def test_the_size_shown_never_equals_the_limit(side: float, shown: str) -> None:
 
 def test_faces_by_number_and_the_numbers_that_do_not_exist() -> None:
     faces = row(10, 20, 30)
-    assert reasons(faces, faces="3,1,7") == ["", "face 2: skipped, not among faces 1,3,7", ""]
+    assert reasons(faces, faces="3,1,7") == ["", "face 2: skipped, only faces 1, 3, 7 were asked for", ""]
     assert missing_numbers(faces, Options(faces="7,1,3,5")) == [5, 7]
+    assert no_such_face([7]) == "there is no face 7"
+    assert no_such_face([5, 7, 8, 9]) == "there are no faces 5, 7-9"
     assert missing_numbers(faces, Options()) == missing_numbers([], Options(faces="none")) == []
 
 
 def test_largest_is_chosen_among_the_faces_that_fit() -> None:
-    expected = ["face 1: skipped, faces largest chose face 2", "", "face 3: skipped, 90 px is above max_face 50"]
+    largest = "only the largest face was asked for, face 2"
+    expected = [f"face 1: skipped, {largest}", "", "face 3: skipped, 90 px is above max_face 50"]
     assert reasons(row(10, 20, 90), faces="largest", max_face=50) == expected
-    assert reasons(row(20, 20), faces="none") == [f"face {n}: skipped, faces is none" for n in (1, 2)]
-    assert reasons(row(20, 20), faces="largest") == ["", "face 2: skipped, faces largest chose face 1"]
+    assert reasons(row(20, 20), faces="none") == [f"face {n}: skipped, no face was asked for" for n in (1, 2)]
+    assert reasons(row(20, 20), faces="largest") == ["", f"face 2: skipped, {largest[:-1]}1"]
 
 
 def test_max_faces_keeps_the_largest_of_what_is_left() -> None:
@@ -233,7 +236,7 @@ def test_max_faces_keeps_the_largest_of_what_is_left() -> None:
         "",
         "",
         "face 4: skipped, 90 px is above max_face 50",
-        "face 5: skipped, not among faces 1,2,3,4",
+        "face 5: skipped, only faces 1-4 were asked for",
     ]
 
 

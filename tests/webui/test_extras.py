@@ -100,7 +100,7 @@ def test_none_for_some_arguments_takes_their_defaults(tab: Host, image: PIL.Imag
 
 def test_one_dict_for_all_arguments(tab: Host, image: PIL.Image.Image) -> None:
     (done,) = tab.extras([image], {NAME: {"enabled": {"model": "small", "faces": "2", "stage": "last"}}})
-    assert lines(done)["Face restore result"] == "1 restored, 1 skipped (not among faces 2)"
+    assert lines(done)["Face restore result"] == "1 restored, 1 skipped (only face 2 was asked for)"
 
 
 @pytest.mark.parametrize("when", ["After upscaling", "Before upscaling", "before", None])

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("213 px is above max_face 80", "213 px is above Largest face 80"),
         ("left out by max_faces 1", "left out by Most faces 1"),
         ("faces: 'x' is not allowed", "Faces: 'x' is not allowed"),
-        ("not among faces 1,3", "not among faces 1,3"),
+        ("only faces 1, 3 were asked for", "only faces 1, 3 were asked for"),
         ("a mask: of no model", "a mask: of no model"),
         ("my_max_face.pth is damaged", "my_max_face.pth is damaged"),
         ("overrides: is not valid JSON", "Options of single faces: is not valid JSON"),

@@ -28,7 +28,7 @@ from .checks import Checks, Level, check_levels, held
 from .pictures import FAST, make_folder, model_folder
 
 ENVIRONMENT = {OFFLINE: "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-ERROR, SKIPPED = "facerestore: ", ": skipped, "
+ERROR, EXIST = "facerestore: ", " already and w"
 
 
 class Run:
@@ -63,8 +63,8 @@ class Run:
         return self.process.wait() < 0
 
     def done(self) -> int:
-        """How many pictures it has printed a line for, without those that it skipped."""
-        return sum(SKIPPED not in line for line in self.lines())
+        """How many pictures it has printed a line for; those that it skipped are counted in one line at the end."""
+        return sum(EXIST not in line for line in self.lines())
 
     def lines(self) -> list[str]:
         """What it printed, without what stands below a picture's line."""

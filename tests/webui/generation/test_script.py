@@ -151,7 +151,7 @@ def test_infotext_is_exact_and_pastes_back(host: Host, known: Known) -> None:
         "Face restore mask": "ellipse",
         "Face restore stage": "last",
         "Face restore overrides": '{"2": {"grain": 0.25}}',
-        "Face restore result": "1 restored, 1 skipped (not among faces 2)",
+        "Face restore result": "1 restored, 1 skipped (only face 2 was asked for)",
     }
     again = host.api("txt2img", infotext=done.infotexts[0], decoded=[photo()])
     assert again.infotexts == done.infotexts and equal(again.images[0], done.images[0])

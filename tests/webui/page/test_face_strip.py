@@ -191,7 +191,7 @@ class TestLastRun:
         after, before = picture(300, 200), picture(300, 200, str(changes.pop("mode", "RGB")))
         faces = (
             FaceReport.of(face(1, 20, 30, 100), "lite", True),
-            FaceReport.of(face(2, 500, 300, 40), "lite", False, "face 2: skipped, not among faces 1"),
+            FaceReport.of(face(2, 500, 300, 40), "lite", False, "face 2: skipped, only face 1 was asked for"),
             FaceReport.of(face(3, 300, 300, 40), "lite", False, "face 3: left alone, none of its pixels are in it"),
         )
         return service.RunPicture(before, after, faces, **{"scale": 0.5, **changes})  # type: ignore[arg-type]
@@ -205,7 +205,7 @@ class TestLastRun:
         first, second, third = shown["faces"]
         assert first["applied"] and first["side"] == 100 and opened(first["after"]).size == (66, 64)
         assert first["box"] == [0.0333, 0.075, 0.2, 0.325]
-        assert second["reason"] == "not among faces 1" and "after" not in second
+        assert second["reason"] == "only face 1 was asked for" and "after" not in second
         assert third["reason"] == "left alone, none of its pixels are in it"
         assert read(face_strip.last_answer("img2img"))["pictures"] == []
 
