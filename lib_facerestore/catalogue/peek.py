@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -148,6 +149,24 @@ def read_error(path: Path, error: OSError) -> ModelFileError:
     if error.errno == errno.ENOENT:
         return UnreadableFileError(f"{path}: unreadable, because there is no such file; check the path.")
     return UnreadableFileError(f"{path}: unreadable ({error.strerror or error}); check its permissions and the disk.")
+
+
+def check_file(path: Path) -> None:
+    """Check that there is a model file at the path.
+
+    Raises:
+        UnreadableFileError: it may not be looked at, or the name is too long.
+        ModelFileError: there is none.
+    """
+    try:
+        there = stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        there = False
+    except OSError as error:
+        reason = error.strerror or error
+        raise UnreadableFileError(f"{path}: unreadable ({reason}); check the path and its permissions.") from error
+    if not there:
+        raise ModelFileError(f"{path}: there is no such file; check the path.")
 
 
 def _named(error: Exception) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..catalogue import known_model
-from ..errors import ModelFileError
+from ..catalogue.peek import check_file
 from ..options.table import SPECS, Options, specs_in
 from .output import print_error
 
@@ -31,7 +31,7 @@ def existing_folder(text: str) -> Path:
 def folder_to_be(text: str) -> Path:
     """Argument type: a folder that exists or can be created, not a file."""
     path = Path(text)
-    blocked = next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), None)
+    blocked = next((one for one in (path, *path.parents) if os.path.exists(one) and not os.path.isdir(one)), None)
     if blocked is not None:
         raise argparse.ArgumentTypeError(f"{str(blocked)!r} is a file; name a folder for the model files")
     return path
@@ -106,8 +106,8 @@ def refuse_missing(settings: argparse.Namespace, options: Options) -> None:
         entry = known_model(options.detector)
         if entry is not None and entry.kind == "detector":
             there.find(options.detector, "detector")
-    elif not settings.detector_file.is_file():
-        raise ModelFileError(f"--detector-file {settings.detector_file}: there is no such file; check the path.")
+    else:
+        check_file(settings.detector_file)
 
 
 def restorer_of(settings: argparse.Namespace) -> FaceRestorer:

@@ -72,7 +72,7 @@ def run(settings: argparse.Namespace) -> int:
     """
     if settings.quality:
         return bench_quality.run(settings)
-    absent = next((path for path in settings.pictures if not path.is_file()), None)
+    absent = next((path for path in settings.pictures if not os.path.isfile(path)), None)
     if absent is not None:
         raise InputError(f"{absent}: there is no such file; check the path.")
     import torch

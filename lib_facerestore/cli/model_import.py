@@ -52,15 +52,15 @@ def import_file(source: Path, store: Store, move: bool = False) -> dict[str, Any
         Values by name: source, file (the new path), id (or None) and what (a description).
 
     Raises:
-        InputError: the file is missing or cannot be copied, or another file has its name.
-        ModelFileError: it is not a model file, or cannot be used.
+        InputError: the file cannot be copied, or another file has its name.
+        ModelFileError: it is missing, not a model file, or cannot be used.
     """
     from ..catalogue import MODEL_SUFFIXES, identify
     from ..catalogue.fingerprints import same_content
+    from ..catalogue.peek import check_file
     from ..images.atomic_write import copy_atomically, make_folder, move_atomically, remove_moved, tidy_folder
 
-    if not source.is_file():
-        raise InputError(f"{source}: there is no such file.")
+    check_file(source)
     if source.suffix.lower() not in MODEL_SUFFIXES:
         raise ModelFileError(f"{source}: model files end in {', '.join(MODEL_SUFFIXES)}.")
     found = identify(source, by_hash=True)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ..catalogue.fingerprints import format_of, look_into
-from ..catalogue.peek import NEEDS_SAFETENSORS, HostileFileError, describe, hostile, read_error, unwrap
+from ..catalogue.peek import NEEDS_SAFETENSORS, HostileFileError, check_file, describe, hostile, read_error, unwrap
 from ..errors import ModelFileError, UnreadableFileError
 
 State = Mapping[str, torch.Tensor]
@@ -61,8 +61,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         ModelFileError: the file is missing; the sub-classes in this module say what else is wrong.
     """
-    if not path.is_file():
-        raise ModelFileError(f"{path}: there is no such model file; check the path, or see `facerestore models list`.")
+    check_file(path)
     try:
         kind = format_of(path)
         if kind == "safetensors":

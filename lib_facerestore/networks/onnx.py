@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..catalogue.fingerprints import format_of
+from ..catalogue.peek import check_file
 from ..errors import InputError, ModelFileError
 from ..wording import pip_install
 from .archs.family import Restorer
@@ -170,8 +171,7 @@ def load_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxRestorer:
     Raises:
         ModelFileError: the file is missing, unreadable, damaged or no restorer, or onnxruntime is not installed.
     """
-    if not path.is_file():
-        raise ModelFileError(f"{path}: there is no such model file; check the path, or see `facerestore models list`.")
+    check_file(path)
     try:
         runtime = importlib.import_module("onnxruntime")
     except ImportError as error:

@@ -220,6 +220,16 @@ def test_closed_folders_are_said_and_missing_ones_are_not(tmp_path: Path, monkey
     assert [(row.subject, row.remedy) for row in rows] == [("model folder", "check its permissions")]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there, such a folder is one that is missing")
+def test_a_folder_whose_name_is_too_long_is_said_and_disables_nothing(tmp_path: Path) -> None:
+    path = empty_file(tmp_path / "codeformer.pth", shapes_of("codeformer"))
+    long = tmp_path / ("x" * 300)
+    there = Store([long, tmp_path], webui=long).scan()
+    assert list(there.installed()) == ["codeformer", "lite"] and there.installed()["codeformer"] == path
+    said = "cannot be opened (File name too long), so its models are not seen; check its permissions."
+    assert there.closed == tuple(f"{folder}: {said}" for folder in (long, long / "facerestore"))
+
+
 def test_models_behind_links_are_found_once(tmp_path: Path) -> None:
     path = empty_file(tmp_path / "GFPGAN" / "mine.pth", shapes_of("codeformer"))
     own = tmp_path / "facerestore"

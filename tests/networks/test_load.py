@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import random
+import re
 import sys
 import types
 import warnings
@@ -215,8 +216,9 @@ def test_a_pickle_that_asks_for_code_does_not_run(tmp_path: Path, capsys: pytest
 
 
 def test_files_that_are_no_checkpoints_say_so(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"absent\.pth: there is no such model file"):
-        load_network(tmp_path / "absent.pth")
+    for absent in ("absent.pth", "absent.onnx"):
+        with pytest.raises(ModelFileError, match=rf"{re.escape(absent)}: there is no such file; check the path\."):
+            load_network(tmp_path / absent)
     for name, content, reason in (
         ("text.pth", b"hello", "no format of model files"),
         ("empty.pth", b"", "it is empty"),
