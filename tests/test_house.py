@@ -139,6 +139,17 @@ def test_a_restoration_calls_downwards_only() -> None:
     assert not upward
 
 
+def test_the_readme_names_what_the_constraints_and_the_options_have() -> None:
+    from lib_facerestore.options.table import SPECS
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    constraints = (ROOT / "constraints.txt").read_text("utf-8").split()
+    named = re.findall(r"\btorch(?:vision)?==[0-9.]+[0-9]", readme)
+    assert len(named) == 2 and set(named) <= set(constraints)  # else pip would replace the torch for the CPU
+    (keep,) = [line for line in readme.splitlines() if line.startswith("| `--keep")]
+    assert ", ".join(SPECS["keep"].choices) in keep
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import sys, lib_facerestore; print(sorted({'torch', 'cv2', 'facexlib', 'gradio'} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
