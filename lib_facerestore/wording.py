@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 SIMILAR = 0.6
 """Least similarity of words, 0 to 1 (`difflib`), at which one is suggested for the other."""
@@ -54,6 +55,12 @@ def pip_install(*arguments: str) -> str:
 def with_article(noun: str) -> str:
     """The noun after "a" or "an"."""
     return f"{'an' if noun.startswith(tuple('aeiou')) else 'a'} {noun}"
+
+
+def counted(noun: str, names: Collection[str]) -> str:
+    """How many there are, and the first of them, e.g. "9 tensors (a, b, c, …)"."""
+    first = ", ".join([*itertools.islice(names, 3), *(["…"] if len(names) > 3 else [])])
+    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}{first and f' ({first})'}"
 
 
 def shown(value: object) -> str:

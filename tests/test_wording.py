@@ -6,7 +6,7 @@ import pytest
 
 from lib_facerestore.catalogue import known_models
 from lib_facerestore.options.table import SPECS
-from lib_facerestore.wording import did_you_mean
+from lib_facerestore.wording import counted, did_you_mean
 
 RESTORERS = [entry.id for entry in known_models()]
 EVERYTHING = [entry.id for entry in known_models(None)]
@@ -38,6 +38,12 @@ EVERYTHING = [entry.id for entry in known_models(None)]
 )
 def test_the_usual_one_of_several_is_suggested(text: str, known: list[str], meant: str) -> None:
     assert did_you_mean(text, known) == f" Did you mean {meant}?"
+
+
+def test_things_are_counted_and_some_are_named() -> None:
+    assert [counted("tensor", "abcd"[:count]) for count in (0, 1, 3, 4)] == [
+        "0 tensors", "1 tensor (a)", "3 tensors (a, b, c)", "4 tensors (a, b, c, …)",
+    ]  # fmt: skip
 
 
 def test_nothing_is_suggested_for_what_is_like_nothing() -> None:

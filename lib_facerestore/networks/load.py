@@ -15,7 +15,7 @@ import torch
 from ..catalogue.entries import recognise
 from ..catalogue.peek import views
 from ..errors import InputError, ModelFileError, OptionError
-from ..wording import with_article
+from ..wording import counted, with_article
 from . import cpu_batches
 from .archs import FAMILIES, Family, Restorer, Shapes
 from .building import building
@@ -209,11 +209,7 @@ def _unknown(name: str, shapes: Shapes) -> str:
     if models and models[0].kind != "restorer":
         one = models[0]
         return f"{name}: is {one.id}, {with_article(one.kind)}, not a restorer; the families of restorers: {known}."
-    seen = ", ".join(list(shapes)[:4]) or "nothing"
-    return (
-        f"{name}: {len(shapes)} tensors ({seen}, …) of no family that is supported ({known}); choose another model "
-        "file."
-    )
+    return f"{name}: {counted('tensor', shapes)} of no family that is supported ({known}); choose another model file."
 
 
 def _build(family: Family, shapes: Shapes, name: str) -> Restorer:

@@ -26,7 +26,7 @@ from ..errors import FaceRestoreError, InputError, ModelFileError
 from ..networks.building import building
 from ..networks.load import State, named_tensors, read_state
 from ..system import facexlib_import
-from ..wording import pip_install
+from ..wording import counted, pip_install
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
@@ -286,9 +286,8 @@ def _read(spandrel: ModuleType, state: State, name: str) -> ImageModelDescriptor
                 "get it again."
             ) from error
         return _colour_enlarger(spandrel, model, name)
-    seen = ", ".join(list(state)[:3])
     raise ModelFileError(
-        f"{name}: not an upscaler that spandrel {spandrel.__version__} knows ({len(state)} tensors: {seen}, …); choose "
+        f"{name}: not an upscaler that spandrel {spandrel.__version__} knows, but {counted('tensor', state)}; choose "
         "another file."
     )
 

@@ -120,7 +120,9 @@ def test_import_refuses_what_cannot_be_used(
     empty_file(tmp_path / "other.safetensors", {"a.weight": (3, 3)})
     assert run("import", tmp_path / "other.safetensors") == cli.FAILED
     message = capsys.readouterr().err
-    assert f"{tmp_path / 'other.safetensors'}: 1 tensors" in message and "state dict" not in message
+    assert (
+        f"{tmp_path / 'other.safetensors'}: 1 tensor (a.weight) of no family" in message and "state dict" not in message
+    )
     assert [path.name for path in models.iterdir()] == ["small.safetensors"]
 
 

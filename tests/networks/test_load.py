@@ -296,7 +296,7 @@ def test_other_zip_files_are_not_called_cut_off(tmp_path: Path) -> None:
 
 
 def test_unknown_family_and_wrong_tensors_say_what_was_seen(tmp_path: Path) -> None:
-    with pytest.raises(UnknownFamilyError, match=r"2 tensors \(a\.weight, b\.weight, …\) of no family .*\(.*lite\)"):
+    with pytest.raises(UnknownFamilyError, match=r"2 tensors \(a\.weight, b\.weight\) of no family .*\(.*lite\)"):
         load_network({"a.weight": torch.zeros(1), "b.weight": torch.zeros(1)})
     with pytest.raises(UnknownFamilyError, match=r"is bisenet, a parser, not a restorer; the families"):
         load_network({"cp.resnet.conv1.weight": torch.zeros(1), "conv_out.conv_out.weight": torch.zeros(1)})

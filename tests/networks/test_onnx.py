@@ -152,7 +152,7 @@ def test_where_cuda_does_not_work_the_cpu_does_with_a_warning_and_nothing_is_pri
 
 
 def test_what_is_no_restorer_is_refused_with_its_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ModelFileError, match="gone.onnx: there is no such file"):
+    with pytest.raises(ModelFileError, match=r"gone\.onnx: there is no such file"):
         load_onnx(tmp_path / "gone.onnx")
     damaged = tmp_path / "damaged.onnx"
     altered = negative(tmp_path / "open.onnx", batch="batch").read_bytes()

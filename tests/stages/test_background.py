@@ -243,7 +243,7 @@ def test_an_enlarged_flat_picture_is_flat_in_the_same_colour() -> None:
 
 
 def test_files_that_are_no_upscalers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="no such model file"):
+    with pytest.raises(ModelFileError, match="there is no such file"):
         load_upscaler(tmp_path / "x4.pth")
     state = small_state("Compact")
     with pytest.raises(ModelFileError, match=r"tensors do not make one .*get it again"):
