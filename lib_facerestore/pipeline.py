@@ -29,6 +29,7 @@ from .networks.shelf import choose_device
 from .options.per_face import Overrides, OverridesLike, check_plans
 from .options.table import Options
 from .results import (
+    Found,
     Image,
     ImageT,
     Result,
@@ -100,16 +101,29 @@ class FaceRestorer:
     def detect(
         self, image: Image, options: Options | None = None, *, stop: Callable[[], bool] | None = None
     ) -> list[Face]:
-        """Find the faces of a picture.
+        """Find the faces of a picture; see `search`.
+
+        Returns:
+            The faces, numbered by `options.order`, with boxes and landmarks in pixels of the input.
+        """
+        return self.search(image, options, stop=stop).faces
+
+    def search(
+        self,
+        image: Image,
+        options: Options | None = None,
+        *,
+        stop: Callable[[], bool] | None = None,
+        reduced: float = 1.0,
+    ) -> Found:
+        """Find the faces of a picture, and say which may have been missed.
 
         Args:
             image: H×W×3 or H×W×4 uint8 or uint16 RGB(A) array, PIL image, or `Picture`.
             options: None means the defaults.
             stop: called between the parts of the picture that the detector looks at, where it allows that. Once it
                 returns true, no face is returned.
-
-        Returns:
-            The faces, numbered by `options.order`, with boxes and landmarks in pixels of the input.
+            reduced: how many times larger the picture was before the caller reduced it; `Found.missed` is on that one.
 
         Raises:
             InputError: the picture cannot be used.
@@ -120,7 +134,10 @@ class FaceRestorer:
             picture = as_picture(image)
             detector = self.loaded.detector(options, self.store.scan())
             found = _faces_of([picture], detector, options, stop or (lambda: False))
-            return as_given(found[0], image, picture) if found else []
+            if not found:
+                return Found([])
+            missed = reach.remark(detector, picture.pixels, found[0], reduced)
+            return Found(as_given(found[0], image, picture), missed)
 
     def restore(
         self,
@@ -392,4 +409,4 @@ def _result(
     return Result(output, as_given(faces, image, work.picture), model, notes, timings, hints)
 
 
-__all__ = ["FaceRestoreError", "FaceRestorer", "Image", "Progress", "Result"]
+__all__ = ["FaceRestoreError", "FaceRestorer", "Found", "Image", "Progress", "Result"]

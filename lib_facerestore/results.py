@@ -28,6 +28,19 @@ FaceT = TypeVar("FaceT", Face, FaceReport)
 
 
 @dataclass(frozen=True)
+class Found:
+    """What was found in one picture.
+
+    Attributes:
+        faces: the faces, in the order of their numbers, with boxes and landmarks in pixels of the input.
+        missed: a sentence on small faces that may have been missed, without a full stop; "" if there is nothing to say.
+    """
+
+    faces: list[Face]
+    missed: str = ""
+
+
+@dataclass(frozen=True)
 class Result(Generic[ImageT]):
     """The result for one picture.
 

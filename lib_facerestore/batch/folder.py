@@ -19,7 +19,6 @@ from ..images.room import check_room
 from ..options.table import Options
 from ..pipeline import FaceRestorer, Progress, Result
 from ..stages.background import enlarged_size
-from ..stages.detection.reach import remark
 from ..wording import with_article
 from .earlier import Record
 from .plan import Task
@@ -272,10 +271,9 @@ def detect_files(
         try:
             if not error:
                 picture = image_files.read_picture(one.source)
-                faces, notes = restorer.detect(picture, options), (*picture.faults, *image_files.unseen(picture))
-                detector = restorer.loaded.detector(options, restorer.store.scan())
-                missed = remark(detector, picture.pixels, faces)
-                notes += (f"{one.source}: {missed}",) if missed else ()
+                found = restorer.search(picture, options)
+                faces, notes = found.faces, (*picture.faults, *image_files.unseen(picture))
+                notes += (f"{one.source}: {found.missed}",) if found.missed else ()
         except (ModelFileError, OptionError):  # not about this file: all others would fail too
             raise
         except Exception as problem:

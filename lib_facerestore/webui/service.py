@@ -27,8 +27,7 @@ from .runs import RunPicture, Runs
 from .settings import Settings, read
 
 if TYPE_CHECKING:
-    from ..faces.face import Face
-    from ..pipeline import FaceRestorer, LeaveAlone, Result
+    from ..pipeline import FaceRestorer, Found, LeaveAlone, Result
 
 logger = logging.getLogger(__name__)
 
@@ -159,13 +158,13 @@ def restore(
     return results
 
 
-def detect(image: Any, options: Options) -> list[Face]:
-    """The faces of one picture; see `FaceRestorer.detect`. Raises FaceRestoreError.
+def detect(image: Any, options: Options, reduced: float = 1.0) -> Found:
+    """The faces of one picture, and which may have been missed; see `FaceRestorer.search`. Raises FaceRestoreError.
 
     Between parts of the picture, `clients` is asked whether anyone still waits for the answer.
     """
     with _working() as shared:
-        return shared.detect(image, options, stop=lambda: clients.current().gone)
+        return shared.search(image, options, stop=lambda: clients.current().gone, reduced=reduced)
 
 
 @contextlib.contextmanager

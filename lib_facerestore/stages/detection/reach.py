@@ -39,17 +39,18 @@ class ReducingDetector(Protocol):
         ...
 
 
-def remark(detector: Detector, image: NDArray[Any], faces: Sequence[Face]) -> str:
+def remark(detector: Detector, image: NDArray[Any], faces: Sequence[Face], reduced: float = 1.0) -> str:
     """A sentence on small faces that may have been missed, without a full stop; "" if there is nothing to say.
 
     Args:
         detector: which has looked for faces.
         image: the picture, H×W×channels.
         faces: what it has found, in pixels of the picture.
+        reduced: how many times larger the picture was before the caller reduced it; the sentence is on that one.
     """
     if not isinstance(detector, ReducingDetector):
         return ""
-    scale = detector.finest(image, faces)
+    scale = detector.finest(image, faces) / reduced
     side = detector.least / scale
     if scale >= 1 or side <= TOLD:
         return ""

@@ -121,6 +121,9 @@ class DetectAnswer(BaseModel):
     width: int = Field(description="Of the picture, in pixels.")
     height: int
     faces: list[DetectedFace]
+    notes: list[str] = Field(
+        description="Remarks on the whole picture, e.g. that there is no face, or that small ones may have been missed."
+    )
     seconds: float = Field(description="How long it took.")
 
 

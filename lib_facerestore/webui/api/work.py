@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...catalogue import Store
 from ...errors import InputError
-from ...faces.face import Face, select_faces
+from ...faces.face import NO_FACE, select_faces
 from ...images.encode import LONGEST
-from ...images.files import Picture, left_out, to_bytes
+from ...images.files import Picture, left_out, to_bytes, unseen
 from ...options.per_face import OverridesLike
 from ...options.spec import Scope
 from ...options.table import Options
@@ -25,7 +25,7 @@ from .private import without_folders
 from .schema import AskedFormat, DetectAnswer, DetectedFace, Format, RestoreAnswer, RestoredFace, RestoredPicture
 
 if TYPE_CHECKING:
-    from ...results import Result
+    from ...results import Found, Result
     from ..service import ModelChoice
 
 logger = logging.getLogger(__name__)
@@ -55,8 +55,8 @@ class RestoreService(Protocol):
     ) -> list[Result[Picture]]:
         """A result for each picture."""
 
-    def detect(self, image: Picture, options: Options) -> list[Face]:
-        """The faces of one picture."""
+    def detect(self, image: Picture, options: Options) -> Found:
+        """The faces of one picture, and which may have been missed."""
 
     def models(self) -> list[ModelChoice]:
         """The restorers that can be chosen."""
@@ -135,14 +135,21 @@ class Work:
             options = api_pictures.read_options(sent.options, self.scope, self.store())
             picture = api_pictures.read_pictures(sent.files, sent.names, self.limits)[0]
             with self.turn("Face Restore: detect"):
-                faces = self.service.detect(picture, options)
+                found = self.service.detect(picture, options)
                 clients.current().check()
-        found = [
+        faces = [
             DetectedFace(**face.to_dict(), selected=not reason, reason=reason)
-            for face, reason in sorted(select_faces(faces, options), key=lambda pair: pair[0].number)
+            for face, reason in sorted(select_faces(found.faces, options), key=lambda pair: pair[0].number)
         ]
-        seconds = round(time.perf_counter() - started, 4)
-        return DetectAnswer(width=picture.width, height=picture.height, faces=found, seconds=seconds)
+        notes = [NO_FACE] if not faces else []
+        notes += [*picture.faults, *unseen(picture), *([found.missed] if found.missed else [])]
+        return DetectAnswer(
+            width=picture.width,
+            height=picture.height,
+            faces=faces,
+            notes=[without_folders(note) for note in notes],
+            seconds=round(time.perf_counter() - started, 4),
+        )
 
     def restore(
         self, sent: Sent, asked_format: AskedFormat = "png", quality: int | None = None, send: bool = True

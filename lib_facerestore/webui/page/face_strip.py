@@ -82,15 +82,16 @@ def detect_answer(message: str, values: Mapping[str, object]) -> str:
     try:
         picture, factor = read_message(message)
         options = Options.from_mapping({**values, "faces": "all"})
-        found = service.detect(picture, options)
+        searched = service.detect(picture, options, factor)
+        found = searched.faces
         full = [_enlarged(face, factor) for face in found]
         faces = []
         for face, (_, reason) in list(zip(found, select_faces(full, options), strict=True))[:MOST_FACES]:
             row = _row(face, face.side * factor, reason, picture.size, 1.0)
             row["before"] = _thumbnail(picture, face, 1.0)
             faces.append(row)
-        note = "" if found else "No face was found. A lower Confidence finds more."
-        return _answer("detect", faces=faces, message=note or _left_out(len(found)))
+        note = _left_out(len(found)) if found else "No face was found. A lower Confidence may find more."
+        return _answer("detect", faces=faces, message=f"{note} {_sentence(searched.missed)}".strip())
     except FaceRestoreError as error:
         return _answer("detect", faces=[], message=in_page_words(str(error)))
     except Exception as error:  # an event that raises shows the user an empty "Error"
@@ -211,6 +212,10 @@ def _enlarged(face: Face, factor: float) -> Face:
 
 def _left_out(count: int) -> str:
     return f"{count} faces were found; the first {MOST_FACES} are shown." if count > MOST_FACES else ""
+
+
+def _sentence(remark: str) -> str:
+    return f"{remark[:1].upper()}{remark[1:]}." if remark else ""
 
 
 def _side(pictures: int) -> int:

@@ -45,7 +45,7 @@ class Service:
         return self.restorer.restore_many(images, options, overrides=overrides)
 
     def detect(self, image: Any, options: Any) -> Any:
-        return self.restorer.detect(image, options)
+        return self.restorer.search(image, options)
 
     def models(self) -> list[Any]:
         knobs: frozenset[str] = frozenset()

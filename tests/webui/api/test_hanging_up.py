@@ -232,7 +232,7 @@ def test_without_asyncio_nothing_is_watched() -> None:
 def test_the_pipeline_is_stopped_for_a_client_that_is_gone(known: Known) -> None:
     client = clients.Client()
     with clients.serving(client):
-        assert [face.number for face in service.detect(photo(), Options())] == [1, 2]
+        assert [face.number for face in service.detect(photo(), Options()).faces] == [1, 2]
         client.hang_up()
         (result,) = service.restore([photo()], Options(**OPTIONS))
         assert not result.finished and not known.batches

@@ -26,6 +26,7 @@ from lib_facerestore.webui.api import work
 from lib_facerestore.webui.api.work import webui_turn
 from lib_facerestore.webui.downloads import DownloadManager
 
+from ...stages.detection.test_reach import Reducing
 from ..double import Host
 from ..double.module import HostModule
 from .helpers import SMALL, V1, Service, b64, make, opened, png, refused
@@ -129,6 +130,19 @@ def test_detect(client: TestClient, photo: np.ndarray) -> None:
     assert (reply["width"], reply["height"]) == (280, 200)
     assert [(face["number"], face["selected"]) for face in reply["faces"]] == [(1, False), (2, True)]
     assert reply["faces"][0]["reason"] and len(reply["faces"][0]["box"]) == 4
+    assert reply["notes"] == []
+
+
+def test_detect_tells_what_it_may_have_missed(service: Service, client: TestClient, photo: np.ndarray) -> None:
+    service.restorer.loaded.own_detector = Reducing()
+    cut = png(photo)[:-12]  # without its end mark
+    for reply in (
+        client.post(f"{V1}/detect", json={"image": b64(cut)}).json(),
+        client.post(f"{V1}/detect/upload", files=[("image", ("image", cut, "image/png"))]).json(),
+    ):
+        none, end, missed = reply["notes"]
+        assert none == "no face was found" and end.startswith("image: ") and "end" in end
+        assert missed.endswith("faces smaller than about 60 pixels may have been missed")
 
 
 def test_a_model_that_is_not_installed(client: TestClient, photo: np.ndarray) -> None:

@@ -17,8 +17,13 @@ import pytest
 from lib_facerestore.errors import InputError, ModelFileError
 from lib_facerestore.faces.face import Face, FaceReport
 from lib_facerestore.options.table import Options
+from lib_facerestore.results import Found
+from lib_facerestore.stages import loaded_models
 from lib_facerestore.webui import service
 from lib_facerestore.webui.page import face_strip
+
+from ...stages.detection.test_reach import Reducing
+from ..double import Host
 
 Asked: TypeAlias = list[tuple[PIL.Image.Image, Options]]
 POINTS = np.array([[3, 4], [7, 4], [5, 6], [4, 8], [6, 8]], np.float32)
@@ -76,9 +81,9 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """What the detector was asked; it finds a face of 40 px and one of 10 px, the second partly outside."""
     asked: Asked = []
 
-    def detect(image: PIL.Image.Image, options: Options) -> list[Face]:
+    def detect(image: PIL.Image.Image, options: Options, reduced: float) -> Found:
         asked.append((image, options))
-        return [face(1, 20, 30, 40), face(2, 195, 5, 10)]
+        return Found([face(1, 20, 30, 40), face(2, 195, 5, 10)], "small ones" if reduced > 1 else "")
 
     monkeypatch.setattr(service, "detect", detect)
     return asked
@@ -108,14 +113,24 @@ class TestDetect:
         assert [row["side"] for row in answer["faces"]] == [160, 40]
         assert answer["faces"][0]["reason"] == "160 px is above Largest face 100"
         assert answer["faces"][0]["box"] == [0.1, 0.3, 0.3, 0.7]
+        assert answer["message"] == "Small ones."
+
+    def test_faces_that_may_have_been_missed_are_told_of_the_full_picture(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loaded_models, "create_detector", lambda *_: Reducing())
+        message = json.dumps({"image": url(picture(), "JPEG"), "width": 800, "height": 400})
+        said = "No face was found. A lower Confidence may find more. The picture is so large that it was searched at "
+        answer = read(face_strip.detect_answer(message, {"detector": "lite"}))
+        assert answer["message"].startswith(said + "1/24 of its size: faces smaller than about 240 pixels")
 
     def test_no_face(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(service, "detect", lambda image, options: [])
+        monkeypatch.setattr(service, "detect", lambda *_: Found([]))
         answer = read(face_strip.detect_answer(url(picture()), {}))
         assert answer["faces"] == [] and answer["message"].startswith("No face was found.")
 
     def test_many_faces_are_cut_off_and_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(service, "detect", lambda image, options: [face(n, n, 9, 8) for n in range(1, 100)])
+        monkeypatch.setattr(service, "detect", lambda *_: Found([face(n, n, 9, 8) for n in range(1, 100)]))
         answer = read(face_strip.detect_answer(url(picture()), {}))
         assert len(answer["faces"]) == face_strip.MOST_FACES and answer["message"].startswith("99 faces")
 
@@ -127,7 +142,7 @@ class TestDetect:
         ],
     )
     def test_errors_become_messages(self, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
-        def detect(image: PIL.Image.Image, options: Options) -> list[Face]:
+        def detect(*_: object) -> Found:
             raise error
 
         monkeypatch.setattr(service, "detect", detect)
