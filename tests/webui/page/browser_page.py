@@ -28,7 +28,17 @@ class Page(Elements):
         until(lambda: self.all(f"#facerestore_{tab}_detect"), "the face strip")
 
     def click(self, rule: str) -> None:
-        self.in_view(rule).click()
+        """Click, again while the page still moves something else under the pointer."""
+        until(lambda: self._clicked(rule), f"a click on {rule}")
+
+    def _clicked(self, rule: str) -> bool:
+        from selenium.common.exceptions import ElementClickInterceptedException
+
+        try:
+            self.in_view(rule).click()
+        except ElementClickInterceptedException:
+            return False
+        return True
 
     @property
     def box(self) -> Any:

@@ -195,6 +195,7 @@ def test_faces_of_the_run(page: Callable[..., Page]) -> None:
     ticks = [it.js("return getComputedStyle(document.querySelector(arguments[0]), '::before').content",
                    f"{it.face(number)} .facerestore-number") for number in (1, 3)]  # fmt: skip
     assert "✓" in ticks[0] and "✓" not in ticks[1]
+    assert not it.all("#facerestore_txt2img_compare .facerestore-face"), "they are in the strip"
     outline = it.one("#facerestore_txt2img_compare .facerestore-outline")
     assert not outline.is_displayed()
     it.js("arguments[0].focus()", it.one(it.face(2)))
@@ -296,6 +297,33 @@ def test_help_shows_on_hover_and_behind_a_question_mark(page: Callable[..., Page
     assert it.one(rule + " + div").is_displayed()
     it.click("#facerestore_txt2img_picker .facerestore-question")
     assert not it.one(rule + " + div").is_displayed()
+
+
+def test_controls_stand_in_straight_rows_and_no_text_is_cut(page: Callable[..., Page]) -> None:
+    it = page()
+    middles = (
+        "return arguments[0].map((name) => document.querySelector(`#facerestore_txt2img_${name} :is(input, textarea)`))"
+        ".map((field) => field.getBoundingClientRect()).map((place) => place.top + place.height / 2)"
+    )
+    for row in (["faces", "order"], ["max_faces", "min_face", "max_face"]):
+        heights = it.js(middles, row)
+        assert max(heights) - min(heights) < 4, row
+    cut = (
+        "return [...document.querySelectorAll('#facerestore_txt2img :is(input, label > span)')]"
+        ".filter((one) => one.clientWidth && one.type !== 'range' && one.scrollWidth > one.clientWidth + 1)"
+        ".map((one) => one.value || one.textContent)"
+    )
+    when, save = (f"document.querySelector('#facerestore_txt2img_{name}').getBoundingClientRect()"
+                  for name in ("stage", "save_before"))  # fmt: skip
+    try:
+        for width in (1400, 900, 400):
+            it.driver.set_window_size(width, 1400)
+            it.settle()
+            assert it.js(cut) == []
+            assert it.js("return document.documentElement.scrollWidth <= innerWidth"), "it is wider than the window"
+            assert it.js(f"return {save}.top >= {when}.bottom"), "a checkbox has a row of its own"
+    finally:
+        it.driver.set_window_size(1400, 1400)
 
 
 def test_controls_decide_what_is_found(page: Callable[..., Page]) -> None:

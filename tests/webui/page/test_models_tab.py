@@ -56,6 +56,8 @@ def test_the_tab_offers_what_is_not_there(panel: SimpleNamespace) -> None:
     assert "S-Lab License 1.0" in table and "built in" in table and "by hand" in table and "facerestore" in table
     assert "Apache-2.0, with exceptions" in find(panel.blocks, "facerestore_models_licence").value
     assert find(panel.blocks, "facerestore_models_accept").value is False
+    start, cancel = (find(panel.blocks, f"facerestore_models_{name}") for name in ("download", "cancel"))
+    assert (start.variant, start.scale, cancel.size, cancel.scale) == ("primary", None, "sm", 0)
 
 
 def test_the_tab_says_what_is_damaged_and_which_folder_is_closed(
