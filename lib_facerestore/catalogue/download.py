@@ -103,7 +103,7 @@ def check_available(entry: ModelEntry, file: ModelFile, folder: Path, offline: b
     Raises:
         DownloadError: the file has no direct address, or downloads are forbidden.
     """
-    if (folder / file.name).exists():
+    if os.path.exists(folder / file.name):  # false, and no error, where the folder may not be looked into
         return
     if not file.urls:
         where = f" from {entry.page}" if entry.page else ""
@@ -163,7 +163,10 @@ def download(
             raise DownloadError(
                 f"{file.name}: the disk of {folder} is full; free some space and try again to continue it."
             ) from error
-        raise DownloadError(f"{file.name}: cannot be written to {folder} ({error}).") from error
+        raise DownloadError(
+            f"{file.name}: cannot be written to {folder} ({error.strerror or error}); check the folder's name and "
+            "permissions and the disk, or choose another folder."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def import_file(source: Path, store: Store, move: bool = False) -> dict[str, Any
     target = store.folders[0] / _usual_name(source, entry)
     row = {"source": str(source), "file": str(target), "id": entry and entry.id, "what": _in_words(found)}
     tidy_folder(target.parent)
-    if target.exists():
+    if os.path.exists(target):
         if not same_content(source, target):
             raise InputError(f"{target}: exists already and is another file; move it away first.")
         if move:

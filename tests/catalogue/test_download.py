@@ -170,6 +170,33 @@ def test_a_part_that_is_too_long_is_dropped(server: Server, tmp_path: Path) -> N
     assert download(entry(server.url("a")), tmp_path).path.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("why", ["File name too long", "Permission denied", "Not a directory"])
+def test_a_folder_that_cannot_be_is_said(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    server.add("a")
+    real, closed = os.stat, tmp_path / "closed"
+
+    def stat(path: Any, *rest: Any, **named: Any) -> os.stat_result:
+        if str(path).startswith(str(closed)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *rest, **named)
+
+    if why == "Permission denied":
+        monkeypatch.setattr(os, "stat", stat)
+        monkeypatch.setattr(Path, "mkdir", lambda path, *_, **__: stat(path))
+    elif why == "Not a directory":
+        closed.touch()
+    else:
+        closed = tmp_path / ("x" * 300)
+    with pytest.raises(DownloadError) as caught:
+        download(entry(server.url("a")), closed / "models")
+    assert str(caught.value) == (
+        f"net.pth: cannot be written to {closed / 'models'} ({why}); check the folder's name and permissions and the "
+        "disk, or choose another folder."
+    )
+
+
 def test_a_full_disk_is_said_before_and_during(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = server.add("a")
     with monkeypatch.context() as patch:

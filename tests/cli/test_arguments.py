@@ -32,7 +32,7 @@ def test_what_is_not_given_is_the_default() -> None:
 @pytest.mark.skipif(os.name == "nt", reason="there, a file of such a name is one that is missing")
 @pytest.mark.parametrize("command", ["restore", "detect", "bench", "import", "folder"])
 def test_names_that_are_too_long_are_a_sentence(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo, long = tmp_path / "photo.png", tmp_path / ("x" * 300)
     photo.write_bytes(b"")
@@ -41,7 +41,10 @@ def test_names_that_are_too_long_are_a_sentence(
         "detect": (["detect", long], "cannot be opened (File name too long)"),
         "bench": (["bench", long], "there is no such file"),
         "import": (["models", "import", long], "unreadable (File name too long); check the path"),
-        "folder": (["models", "import", photo, "--models", long], "model files end in"),
+        "folder": (
+            ["models", "import", models / "small.safetensors", "--models", long],
+            "the folder cannot be created (File name too long)",
+        ),
     }[command]
     folder = [] if command == "folder" else ["--models", tmp_path]
     assert cli.main([str(one) for one in (*more, *folder)]) in (cli.USAGE, cli.FAILED)
