@@ -239,8 +239,9 @@ def unknown_field(name: str) -> str:
     """What is wrong with a field of a body or form that the route does not know, without a full stop."""
     if name in SPECS:
         return f"{name}: is an option; put it into the object options"
-    near = did_you_mean(name, [*RestoreRequest.__annotations__, *UPLOAD_FIELDS, *SPECS]).removesuffix("?")
-    return f"{shown(name)} is not a field of this request;{near.lower() or ' the page /docs shows which are'}"
+    known = [*RestoreRequest.__annotations__, *UPLOAD_FIELDS, *SPECS]
+    near = "" if name in known else did_you_mean(name, known).removesuffix("?").lower()  # known is a field of another
+    return f"{shown(name)} is not a field of this request;{near or ' the page /docs shows which are'}"
 
 
 def _invalid(error: RequestValidationError) -> str:
@@ -256,6 +257,7 @@ def _invalid(error: RequestValidationError) -> str:
         if str(one.get("type", "")) in ("extra_forbidden", "value_error.extra"):  # of pydantic 2, and of 1
             parts.append(unknown_field(name))
             continue
-        parts.append(f"{name}: {one.get('msg', 'is not allowed')}")
+        message = str(one.get("msg", "is not allowed")).removeprefix("Value error, ")  # of pydantic 2
+        parts.append(f"{name}: {message}")
     more = f" (and {len(parts) - 3} more)" if len(parts) > 3 else ""
     return "; ".join(dict.fromkeys(parts[:3])) + more + "."

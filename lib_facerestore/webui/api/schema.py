@@ -1,10 +1,10 @@
 """The requests and answers of the routes as pydantic models, from which the OpenAPI page is made.
 
-They use only what pydantic 1.10 and 2 both have: no validators, class keywords for the configuration, and
+They use only what pydantic 1.10 and 2 both have, but for the types below: class keywords for the configuration, and
 `Field(description=…)`. There is no `from __future__ import annotations`, so that pydantic 1 sees the types themselves.
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import VERSION, BaseModel, Field, StrictStr
 
@@ -23,10 +23,25 @@ PICTURE = (
 )
 
 
+def _whole(value: Any) -> Any:
+    """The value, unless it is a switch, of which pydantic would make 1, or a fraction, which pydantic 1 would cut."""
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError("value is not a valid integer")
+    return value
+
+
 if TYPE_CHECKING or not VERSION.startswith("1."):
+    from pydantic import BeforeValidator
+
     Table = dict[str, Any]
     TableOrNull = dict[str, Any]
+    Quality = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=100)]
+
+    class Asked(BaseModel, extra="forbid"):
+        """The body of a request."""
+
 else:
+    from pydantic import ConstrainedInt
 
     class Table(dict):
         """A JSON object. Of a dict, pydantic 1 would make one of a list of pairs, too."""
@@ -52,6 +67,25 @@ else:
         def __modify_schema__(cls, shown):
             shown.update(type="object", nullable=True)
 
+    class Quality(ConstrainedInt):
+        """1 to 100."""
+
+        ge, le = 1, 100
+
+        @classmethod
+        def __get_validators__(cls):
+            yield _whole
+            yield from super().__get_validators__()
+
+    class Asked(BaseModel, extra="forbid"):
+        """The body of a request. Of an empty list, or one of pairs, pydantic 1 would make an object, too."""
+
+        @classmethod
+        def validate(cls, value):
+            if not isinstance(value, (dict, cls)):
+                raise TypeError("value is not a valid dict")
+            return super().validate(value)
+
 
 class Error(BaseModel):
     """The body of every answer other than 2xx."""
@@ -59,7 +93,7 @@ class Error(BaseModel):
     detail: str = Field(description="One sentence that names what is wrong and what would be right.")
 
 
-class DetectRequest(BaseModel, extra="forbid"):
+class DetectRequest(Asked):
     """One picture in which faces are to be found."""
 
     image: StrictStr = Field(description=f"The picture: {PICTURE}")
@@ -68,7 +102,7 @@ class DetectRequest(BaseModel, extra="forbid"):
     )
 
 
-class RestoreRequest(BaseModel, extra="forbid"):
+class RestoreRequest(Asked):
     """One picture (`image`) or several (`images`), which share batches."""
 
     image: StrictStr | None = Field(None, description=f"One picture: {PICTURE}")
@@ -83,12 +117,12 @@ class RestoreRequest(BaseModel, extra="forbid"):
     )
     send_images: bool | None = Field(True, description="false leaves the pictures out of the answer.")
     format: AskedFormat | None = Field("png", description=FORMAT)
-    quality: int | None = Field(
-        None, ge=1, le=100, description="For JPEG and WebP. Without it 95, or what the picture was stored with."
+    quality: Quality | None = Field(
+        None, description="For JPEG and WebP. Without it 95, or what the picture was stored with."
     )
 
 
-class DownloadRequest(BaseModel, extra="forbid"):
+class DownloadRequest(Asked):
     """Asks for a model's file."""
 
     accept_licence: bool | None = Field(

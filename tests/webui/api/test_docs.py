@@ -101,6 +101,19 @@ def test_pydantic_1_declares_what_may_be_null(monkeypatch: pytest.MonkeyPatch) -
         for model in (asked, newer):
             with pytest.raises(ValueError, match=name):
                 model(**{name: values})
+    for right in (80, 80.0, "80"):
+        assert asked(image="x", quality=right).quality == newer(image="x", quality=right).quality == 80
+    for wrong in (80.5, True, "80.5", 0, 101, 100.5, 1e400):
+        for model in (asked, newer):
+            with pytest.raises(ValueError, match="quality"):
+                model(image="x", quality=wrong)
+    shown = asked.schema()["properties"]["quality"]
+    assert (shown["type"], shown["minimum"], shown["maximum"]) == ("integer", 1, 100)
+    for name in ("DetectRequest", "RestoreRequest", "DownloadRequest"):
+        assert namespace[name].schema()["additionalProperties"] is False
+        for wrong in ([], "", [["accept_licence", True]], [["image", "x"]]):  # FastAPI calls this for a body
+            with pytest.raises((TypeError, ValueError)):
+                namespace[name].validate(wrong)
 
 
 def test_the_examples_of_the_page_work(client: TestClient) -> None:

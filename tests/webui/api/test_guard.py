@@ -26,7 +26,9 @@ from .helpers import ROUTES, SMALL, V1, Service, b64, basic, make, png, refused 
 def test_bodies_that_are_no_json(client: TestClient) -> None:
     refused(client.post(f"{V1}/restore", content=b"{", headers={"Content-Type": "application/json"}), 422, "JSON")
     refused(client.post(f"{V1}/restore", content=b"a=1", headers={"Content-Type": "text/plain"}), 422, "JSON")
-    refused(client.post(f"{V1}/restore", json=[1]), 422)
+    for body in ([1], [], "", [["image", "x"]]):
+        for path in ("/detect", "/restore", "/models/lite/download"):
+            refused(client.post(V1 + path, json=body), 422, "The body must be a JSON object")
     refused(client.post(f"{V1}/restore"), 422)
     deep = b"[" * 100000
     answer = client.post(f"{V1}/restore", content=deep, headers={"Content-Type": "application/json"})
@@ -41,6 +43,7 @@ def test_a_field_that_is_not_known_is_named_with_the_one_that_was_meant(client: 
     refused(client.post(url, json={"image": "", "visiblity": 1}), 422, "'visiblity'", "did you mean visibility.")
     refused(client.post(url, json={"image": "", "visibility": 1}), 422, "visibility: is an option; put it into")
     refused(client.post(url, json={"image": "", "xyz": 1}), 422, "'xyz' is not a field of this request; the page /docs")
+    refused(client.post(f"{V1}/models/lite/download", json={"image": ""}), 422, "of this request; the page /docs")
     refused(client.post(url, json={"image": "", "options": {"visiblity": 1}}), 422, "Did you mean visibility?")
 
 

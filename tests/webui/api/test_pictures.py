@@ -34,6 +34,8 @@ from .helpers import V1, Service, b64, png, refused
         ({"overrides": "x"}, ["overrides"]),
         ({"format": "bmp"}, ["format"]),
         ({"quality": 0}, ["quality"]),
+        ({"quality": 80.5}, ["quality: value is not a valid integer."]),
+        ({"quality": True}, ["quality: value is not a valid integer."]),
         ({"option": {}}, ["option"]),
         ({"image": None}, ["image"]),
         ({"image": ""}, ["image", "empty"]),
