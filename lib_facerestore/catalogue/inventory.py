@@ -107,7 +107,8 @@ class Inventory:
         ids = [*self.installed(kind), *(file.path.name for file in of_kind)]
         near = did_you_mean(model, [*(entry.id for entry in known_models(kind)), *ids])
         there = ", ".join(dict.fromkeys(ids)) or "none"
-        raise ModelFileError(f"model {model} is not known.{near} Installed: {there}.")
+        told = f"model {model} is not known.{near} Installed: {there}."
+        raise ModelFileError(" ".join([told, *self.closed]))
 
     def _known(self, entry: ModelEntry, kind: Kind | None) -> Path:
         if kind is not None and entry.kind != kind:

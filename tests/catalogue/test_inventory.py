@@ -216,6 +216,8 @@ def test_closed_folders_are_said_and_missing_ones_are_not(tmp_path: Path, monkey
     assert there.closed[0] == said
     with pytest.raises(ModelFileError, match=r"codeformer is not installed: .*shut: cannot be opened \(Permission"):
         there.find("codeformer")
+    with pytest.raises(ModelFileError, match=r"mine\.pth is not known\. .*shut: cannot be opened \(Permission"):
+        there.find("mine.pth")
     rows = [finding for finding in examine(Store([shut]), "cpu") if finding.status == "broken"]
     assert [(row.subject, row.remedy) for row in rows] == [("model folder", "check its permissions")]
 

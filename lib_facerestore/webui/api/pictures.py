@@ -139,13 +139,14 @@ def check_model(name: str, store: Store, option: str = "model") -> None:
         misfit = inventory.misfits(kind).get(entry.id)
         if misfit is not None:
             raise RefusedError(409, f"{option}: {entry.id}: {fault_of(misfit)} First move that file away; then {how}.")
-        raise RefusedError(409, f"{option}: {entry.id} is not installed; {how}.")
+        raise RefusedError(409, " ".join([f"{option}: {entry.id} is not installed; {how}.", *inventory.closed]))
     files = [file.path for file in inventory.files]
     if any(name in (path.name, path.stem) for path in files):
         return
     ids = list(dict.fromkeys([*installed, *(path.name for path in files)]))
     near = did_you_mean(name, [*(entry.id for entry in known_models(kind)), *ids])
-    raise RefusedError(404, f"{option}: {shown(name)} is not known.{near} Installed: {', '.join(ids) or 'none'}.")
+    told = f"{option}: {shown(name)} is not known.{near} Installed: {', '.join(ids) or 'none'}."
+    raise RefusedError(404, " ".join([told, *inventory.closed]))
 
 
 def file_name(name: str | None, number: int) -> str:

@@ -41,7 +41,8 @@ def model_note(model: object) -> str:
         misfit = _misfit(entry)
         if misfit is not None:
             return f"{name} cannot be used: {_fault(misfit)}"
-        return f"{name} is not installed. It can be downloaded in the tab {service.MODELS_TAB}."
+        told = f"{name} is not installed. It can be downloaded in the tab {service.MODELS_TAB}."
+        return " ".join([told, *_closed()])
     try:
         service.store().scan().find(name)
     except OptionError as error:  # a path
@@ -73,6 +74,15 @@ def _models() -> list[service.ModelChoice]:
     except Exception:  # the page must open even where a model folder is damaged
         logger.exception("the models cannot be listed")
         return []
+
+
+def _closed() -> tuple[str, ...]:
+    """A sentence for each model folder that cannot be opened: the model may be in it."""
+    try:
+        return service.store().scan().closed
+    except Exception:  # as in _models
+        logger.exception("the model folders cannot be read")
+        return ()
 
 
 def _misfit(entry: ModelEntry) -> IdentifiedFile | None:

@@ -70,6 +70,10 @@ def test_damaged_files_and_closed_folders(
     assert not row["installed"] and row["fault"].startswith("GFPGANv1.4.pth: damaged, or not a checkpoint (")
     body = {"image": b64(png(photo)), "options": {"model": "gfpgan-1.4"}}
     refused(client.post(f"{V1}/restore", json=body), 409, "GFPGANv1.4.pth: damaged", "move that file away", "/download")
+    body["options"] = {"model": "codeformer"}
+    refused(client.post(f"{V1}/restore", json=body), 409, "codeformer is not installed", "/download", closed)
+    body["options"] = {"model": "mine.pth"}
+    refused(client.post(f"{V1}/restore", json=body), 404, "is not known", closed)
 
 
 def test_download_errors(client: TestClient) -> None:

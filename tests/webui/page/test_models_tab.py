@@ -73,6 +73,7 @@ def test_the_tab_says_what_is_damaged_and_which_folder_is_closed(
     monkeypatch.setattr(service, "store", lambda: Store([tmp_path]))
     note = model_notes.model_note("gfpgan-1.4")
     assert note.startswith("gfpgan-1.4 cannot be used: ") and "damaged" in note and "not installed" not in note
+    assert "shut: cannot be opened (Permission denied)" in model_notes.model_note("codeformer"), "it may be in there"
 
 
 def test_a_file_under_a_name_of_its_own_is_named(tmp_path: Path) -> None:
