@@ -56,7 +56,7 @@ def check_size(width: int, height: int, format_name: str) -> None:
     if longest is not None and max(width, height) > longest:
         raise InputError(
             f"the result has {width}×{height} pixels, and a {format_name} at most {longest:,} a side; "
-            "write .png or .tif, or enlarge it less"
+            "write .png or .tif, or make it smaller"
         )
 
 

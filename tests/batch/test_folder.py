@@ -547,7 +547,12 @@ def test_two_results_never_share_a_name_that_one_has_by_its_content(tmp_path: Pa
     ("name", "size", "upscale", "said"),
     [
         ("a.jpg", (40, 16000), 1.0, ""),
-        ("a.jpg", (40, 33000), 2.0, "the result has 80×66000 pixels, and a JPEG at most 65,500 a side; write .png"),
+        (
+            "a.jpg",
+            (40, 33000),
+            2.0,
+            "the result has 80×66000 pixels, and a JPEG at most 65,500 a side; write .png or .tif, or make it smaller",
+        ),
         ("a.webp", (8200, 30), 2.0, "the result has 16400×60 pixels, and a WEBP at most 16,383 a side; write .png"),
         ("a.webp", (17000, 30), 1.0, "the result has 17000×30 pixels, and a WEBP at most 16,383 a side; write .png"),
     ],
