@@ -15,6 +15,7 @@ AIMS: tuple[tuple[str, str, Aim], ...] = (
     (r"clean picture, its own crop pasted", "face", Aim(48, None)),
     (r".*", "changed outside 1.5× the box", Aim(None, 0)),
     (r"the mask.*", ".* with opacity < 0.9", Aim(None, 10)),
+    (r"a fringe and noise σ25", "fringe that is replaced", Aim(None, 10)),
     (r"colour cast of the restored crop", "low-band colour shift", Aim(None, 0.3)),
     (r".* in the picture, not in the crop", "there, to the nearer of truth and input", Aim(33, None)),
     (r"restored, noise σ14, side \d+", "gain in the face", Aim(4, None)),

@@ -18,7 +18,7 @@ from .metrics import FloatImage, Pixels
 Rng = np.random.Generator
 Damage = Callable[[Pixels, Rng], Pixels]
 Grain = Literal["white", "film", "jpeg", "enlarged"]
-Occluder = Literal["hand", "sunglasses", "stain"]
+Occluder = Literal["hand", "sunglasses", "stain", "fringe"]
 
 
 def to_pixels(values: NDArray[np.floating]) -> Pixels:
@@ -112,7 +112,7 @@ def occlude(pixels: Pixels, landmarks: NDArray[np.floating], kind: Occluder) -> 
         pixels: the picture.
         landmarks: 5×2, the face's eyes, nose and mouth corners.
         kind: "hand": fingers over the mouth, in the skin's colour; "sunglasses": dark glasses; "stain": a blot of ink
-            through which the face is seen.
+            through which the face is seen; "fringe": hair over the forehead, of about the skin's colour in the shade.
 
     Returns:
         The picture, and how opaque the thing is in each pixel (H×W, 0 to 1).
@@ -136,12 +136,12 @@ def occlude(pixels: Pixels, landmarks: NDArray[np.floating], kind: Occluder) -> 
         colour[:] += opacity[..., None] * (tone - colour)
         cover[:] = np.maximum(cover, opacity)
 
+    x, y = (
+        int(np.clip(value, 3, top - 4))
+        for value, top in zip(points[2], (pixels.shape[1], pixels.shape[0]), strict=True)
+    )
+    skin = np.median(pixels[y - 3 : y + 4, x - 3 : x + 4].reshape(-1, 3), axis=0) * np.array([0.9, 0.85, 0.82])
     if kind == "hand":
-        x, y = (
-            int(np.clip(value, 3, top - 4))
-            for value, top in zip(points[2], (pixels.shape[1], pixels.shape[0]), strict=True)
-        )
-        skin = np.median(pixels[y - 3 : y + 4, x - 3 : x + 4].reshape(-1, 3), axis=0) * np.array([0.9, 0.85, 0.82])
         palm = (1.15, 0.75)
         tubes = [(palm, (1.9, 1.5), 0.5)]
         tubes += [((1.0, 0.3 + 0.2 * k), (-0.5 + 0.09 * abs(k - 1), -0.3 + 0.2 * k), 0.105) for k in (3, 2, 1, 0)]
@@ -152,6 +152,13 @@ def occlude(pixels: Pixels, landmarks: NDArray[np.floating], kind: Occluder) -> 
             wide = radius * (1.3 - 0.3 * share) if radius < 0.2 else radius  # fingers are thicker at the palm
             light = 0.68 + 0.34 * np.sqrt(np.clip(1 - (distance / wide) ** 2, 0, 1))
             draw(wide - distance, skin * light[..., None])
+    elif kind == "fringe":
+        across = u + 0.25 * (v + 1.4)  # strands are slanted
+        strands = sum(np.sin(rate * across + 2.1 * rate**2) for rate in (23, 47, 89, 151))
+        draw(
+            np.minimum(0.85 - np.hypot(u, 0.6 * np.maximum(-1.9 - v, 0)), -1.42 - v + 0.02 * strands),
+            skin * np.array([0.74, 0.7, 0.6]) * (1 + 0.09 * np.asarray(strands))[..., None],
+        )
     elif kind == "sunglasses":
         dark = np.array([22.0, 20.0, 24.0])
         for eye in points[:2]:

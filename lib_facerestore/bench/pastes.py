@@ -202,7 +202,7 @@ def whole(image: Pixels, face: Face, crop: FloatImage) -> Pixels:
 def opacity(name: str, pastes: Mapping[str, Paste], image: Pixels, face: Face, crop: FloatImage) -> FloatImage:
     """How much of the crop a paste shows in each pixel (H×W, about 0 to 1).
 
-    It is measured: the crop is pasted darker and then brighter by a fifth, and the results are compared. So it is true
+    It is measured: the crop is pasted a little darker and then brighter, and the results are compared. So it is true
     for any paste that blends, and for masks that follow from the crop's content.
 
     Args:
@@ -212,9 +212,9 @@ def opacity(name: str, pastes: Mapping[str, Paste], image: Pixels, face: Face, c
         face: the face.
         crop: the restored crop.
     """
-    step = 0.2
-    dark, bright = crop * np.float32(1 - step), crop * np.float32(1 - step) + np.float32(step)
     paste = pastes[name]
+    step = 0.04 if isinstance(paste, OurPaste) else 0.2  # the others round to 8 bits
+    dark, bright = crop * np.float32(1 - step), crop * np.float32(1 - step) + np.float32(step)
     if isinstance(paste, OurPaste):
         fine = image.astype(np.uint16) * np.uint16(257)
         one, two = (paste(fine, face, which, PLAIN).astype(np.float32) / 65535 for which in (dark, bright))

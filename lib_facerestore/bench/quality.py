@@ -79,6 +79,7 @@ class PasteBench:
         """
         self._clean(portrait, index)
         self._damaged(portrait, index)
+        self._fringe(portrait, index)
         self._cast(portrait, index)
         for kind in _OCCLUDERS:
             self._removed(portrait, index, kind)
@@ -140,6 +141,18 @@ class PasteBench:
             turned = thin if portrait.turned else {}
             self.found.add("the mask, turned faces", f"{part} with opacity < 0.9", "%", "lower", turned)
         return alphas
+
+    def _fringe(self, portrait: Portrait, index: int) -> None:
+        """How much of a fringe is replaced. In a noisy picture it shows: a replaced part is smooth, the rest is not."""
+        drawn, cover = occlude(portrait.pixels, portrait.landmarks, "fringe")
+        before = noise(drawn, 25, generator("fringe", index))
+        crop = run_network(self.network, pastes.cut(before, portrait.face, self.network.size))
+        where = (cover > 0.9) & portrait.oval()
+        shares = {}
+        for name in self.pastes:
+            alpha = pastes.opacity(name, self.pastes, before, portrait.face, crop)
+            shares[name] = 100 * float(alpha[where].mean()) if where.any() else None
+        self.found.add("a fringe and noise σ25", "fringe that is replaced", "%", "lower", shares)
 
     def _colours(
         self,

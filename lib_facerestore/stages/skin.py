@@ -21,6 +21,16 @@ _FEW = 60
 # How much more likely skin is than something else, as a logarithm, before the colour is looked at: far outside, and
 # what the three ellipses add, from the widest to the innermost. The steps are softened by a blur of `_RISE` pixels.
 _OUTSIDE, _PRIOR, _RISE = -1.5, (0.9, 0.9, 0.7), 6.0
+# Hair begins with an edge. A forehead that the parser calls hair begins without one: from the skin to what is beyond
+# the parser's border, the colours change by less than `_STEP` (a distance in L*a*b*; at the contrast `_CONTRAST`, a
+# standard deviation of L*). Each unit less or more counts as much as `_BY_STEP` in the logarithm, all together at most
+# what the limits say. Below the eyes, where parsers take the shady side of a face for hair, an edge says little.
+_STEP, _BY_STEP, _LARGEST_STEP = 14.5, 1.0, 20.0
+_CONTRAST, _LEAST_CONTRAST = 25.0, 5.0
+_LIMITS, _LIMITS_BELOW = (-4.0, 1.0), (-0.5, 0.0)
+# On both sides of the border, strips at this distance from it (in pixels) are compared. A pixel beyond is compared with
+# the skin that a blur of `_PAIR` pixels reaches, and what is found counts wherever a blur of `_ALONG` pixels reaches.
+_STRIP_FROM, _STRIP_TO, _PAIR, _ALONG = 2, 7, 4.0, 25.0
 # A colour that one of the two never has is this rare, as a share of all its pixels in a step.
 _RARE = 2e-4
 _SMOOTH = 1.5
@@ -44,7 +54,8 @@ def with_missed_skin(
     """Label as skin what is inside the face's ellipse, next to the face, and more like its skin than like its hair.
 
     The colours of skin are those of the pixels labelled so, the others those of hair, hats and background outside of
-    the ellipse. Both are smoothed histograms, which give a likelihood ratio for each pixel.
+    the ellipse. Both are smoothed histograms, which give a likelihood ratio for each pixel. A fringe may have the
+    colours of skin in the shade; but where it begins, the colours change, which counts against it.
 
     Args:
         labels: size×size, from a parser, with numbers of `parsing.CLASSES`.
@@ -74,9 +85,13 @@ def with_missed_skin(
         return labels
     small_crop = np.asarray(cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.float32)
     if min(skin.sum(), others.sum()) >= _FEW and _colour(small_crop[skin | others]) >= _COLOURLESS:
-        ratio = gaussian(_log_ratio(small_crop, skin, others), _SMOOTH)
-        for step, where in zip(_PRIOR, (wide, rim, inner), strict=True):
-            ratio += np.float32(step) * gaussian(where.astype(np.float32), _RISE)
+        lab = np.asarray(cv2.cvtColor(small_crop, cv2.COLOR_RGB2LAB), np.float32)
+        ratio = gaussian(_log_ratio(lab, skin, others), _SMOOTH)
+        step = _colour_step(lab, np.isin(small, _SKIN), hair | ((small == 0) & wide & covers_known))
+        low, high = (np.where(below_eyes, *both) for both in zip(_LIMITS_BELOW, _LIMITS, strict=True))
+        ratio += np.clip(_BY_STEP * (_STEP - step), low, high).astype(np.float32)
+        for prior, where in zip(_PRIOR, (wide, rim, inner), strict=True):
+            ratio += np.float32(prior) * gaussian(where.astype(np.float32), _RISE)
         found |= doubtful & (ratio + _OUTSIDE > 0)
     whole = face | found
     _, parts = cv2.connectedComponents(whole.astype(np.uint8), connectivity=4)
@@ -97,13 +112,37 @@ def _colour(pixels: FloatImage) -> float:
     return float(np.sqrt(np.mean(np.square(rest)) * len(rest)))
 
 
-def _log_ratio(crop: FloatImage, skin: NDArray[np.bool_], others: NDArray[np.bool_]) -> FloatImage:
+def _log_ratio(lab: FloatImage, skin: NDArray[np.bool_], others: NDArray[np.bool_]) -> FloatImage:
     """Logarithm of how much more often each pixel's colour is skin than something else, from two samples of each."""
-    lab = cv2.cvtColor(crop, cv2.COLOR_RGB2LAB)
     at = np.clip((lab - _LOW) / (_HIGH - _LOW) * _STEPS, 0, _STEPS - 1).astype(np.int64)
     cell = (at[..., 0] * _STEPS + at[..., 1]) * _STEPS + at[..., 2]
     ratio = (_density(cell[skin])[cell] + _RARE) / (_density(cell[others])[cell] + _RARE)
     return np.asarray(np.log(ratio), np.float32)
+
+
+def _colour_step(lab: FloatImage, skin: NDArray[np.bool_], beside: NDArray[np.bool_]) -> FloatImage:
+    """How far the colours on the two sides of the border between skin and what is beside it differ; see `_STEP`.
+
+    Each pixel gets the mean over the nearest parts of the border; 0 if there is none. It is divided by the crop's
+    contrast, so that it is the same in a dark or faded picture.
+    """
+    contrast = max(float(lab[..., 0].std()), _LEAST_CONTRAST) / _CONTRAST
+    lab = gaussian(lab, 0.7)
+    inside = skin & _within_strip(beside)
+    total, share = gaussian(lab * inside[..., None], _PAIR), gaussian(inside.astype(np.float32), _PAIR)
+    step = np.linalg.norm(lab - total / np.maximum(share, 1e-6)[..., None], axis=2)
+    strip = (beside & _within_strip(skin) & (share > 0.02)).astype(np.float32)
+    step = np.minimum(step / np.float32(contrast), _LARGEST_STEP) * strip
+    # The wider blurs decide only where the narrower ones do not reach.
+    blurs = [(1 / wider**3, _ALONG * wider) for wider in (1, 2, 4)]
+    value, weight = (sum(by * gaussian(image, width) for by, width in blurs) for image in (step, strip))
+    return np.asarray(value / np.maximum(weight, 1e-9), np.float32)
+
+
+def _within_strip(of: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What is near to an area, but not right beside it, where colours are mixed."""
+    away = cv2.distanceTransform((~of).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray((away >= _STRIP_FROM) & (away <= _STRIP_TO))
 
 
 def _below_eyes(points: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -18,6 +18,7 @@ from lib_facerestore.stages import lite_parser, parsing
 from lib_facerestore.stages.detection import create_detector
 from lib_facerestore.stages.lite_parser import NAMES, LiteParser, ParserNet, load_lite_parser, to_bisenet
 from lib_facerestore.stages.masks import build_mask
+from lib_facerestore.stages.skin import with_missed_skin
 
 from ..conftest import KnownFaces
 from ..pipeline_helpers import SMALL
@@ -52,6 +53,16 @@ def astronaut() -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.floa
     (face,) = create_detector("lite").detect([image], 0.5)[0]
     matrix = alignment.face_transform(face, 512)
     return image, warping.crop_face(image, matrix, 512), alignment.apply_affine(matrix, face.landmarks)
+
+
+def test_a_fringe_of_the_skins_colour_is_left_out_of_the_mask(
+    astronaut: tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float64]],
+) -> None:
+    _, crop, landmarks = astronaut
+    labels = with_missed_skin(load_lite_parser().masks([crop], [crop])[0], crop, landmarks, True)
+    mask = build_mask(512, landmarks, labels)
+    assert mask[115:150, 200:340].mean() < 0.02
+    assert mask[195:215, 200:320].mean() > 0.98, "the forehead below it"
 
 
 def test_the_network_is_small_and_gives_logits_at_half_the_side() -> None:

@@ -23,7 +23,7 @@ INSIDE = parsing.ellipse_mask(TEMPLATE, SIZE, 1.05) > 0.5
 FOREHEAD = np.s_[70:92, 100:150]
 
 
-def drawn(*parts: tuple[Any, tuple[float, float, float]], noise: float = 0.02) -> np.ndarray:
+def drawn(*parts: tuple[Any, Any], noise: float = 0.02) -> np.ndarray:
     """A crop: a face in the ellipse with hair above it, before a wall, with parts in other colours; shaded from left to
     right."""
     crop = np.empty((SIZE, SIZE, 3), np.float32)
@@ -72,6 +72,29 @@ def test_a_fringe_stays() -> None:
     labels = labels_of((17, fringe))
     found = with_missed_skin(labels, drawn((fringe, HAIR)), TEMPLATE, True)
     assert (found[:90, 92:148] == 17).mean() > 0.98
+
+
+SHADE = tuple(0.72 * value for value in SKIN)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1.0, 0.0), (0.35, 0.0), (0.5, 0.4)])
+def test_a_fringe_of_the_skins_colour_in_the_shade_stays(gain: float, offset: float) -> None:
+    """Hair and the shady cheek have the same colour, in ordinary, dark and faded pictures: only the edge tells them
+    apart."""
+    fringe, cheek = np.s_[:92, 90:150], np.s_[130:190, 60:110]
+    hair = np.zeros((SIZE, SIZE), bool)
+    hair[:110] = True
+    crop = drawn((hair & ~INSIDE, SHADE), (cheek, SHADE), (fringe, SHADE)) * gain + offset
+    found = with_missed_skin(labels_of((17, fringe)), crop.astype(np.float32), TEMPLATE, True)
+    assert (found[:90, 92:148] == 17).mean() > 0.98
+
+
+def test_without_an_edge_the_same_colours_are_forehead() -> None:
+    forehead = np.s_[:100, 60:190]
+    shade = np.linspace(0.72, 1, 60)[:, None, None] * np.array(SKIN)
+    crop = drawn((np.s_[60:120, 60:190], shade))
+    found = with_missed_skin(labels_of((17, forehead)), crop, TEMPLATE, True)
+    assert (found[75:98, 105:145] == 1).mean() > 0.95
 
 
 @pytest.mark.parametrize("ink", [(1.0, 1.0, 1.0), (1.0, 0.94, 0.82)])
