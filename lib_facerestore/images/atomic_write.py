@@ -200,8 +200,8 @@ def open_atomically(path: str | os.PathLike[str], *, overwrite: bool = False) ->
                 os.replace(temporary, target)
             else:
                 _claim(temporary, target)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
+        finally:  # if it cannot be removed, a later run does it; that does not make the result a failure
+            with contextlib.suppress(OSError):
                 os.unlink(temporary)
         flush_folder(target.parent)
     except OSError as error:

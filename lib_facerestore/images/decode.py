@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
+from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin
 
 from . import jpeg_parts, png_parts
 from .cut_off import completed_jpeg, completed_png
@@ -68,21 +70,42 @@ def _decode_other(data: bytes, image: Image.Image) -> Picture:
     losses = _further(getattr(image, "n_frames", 1), "frames")  # first: it may change Pillow's current frame
     if image.info.get("comment"):  # a GIF's
         losses += ("its comment is left out",)
-    picture = dataclasses.replace(from_pil(image), losses=losses, info={})
+    is_bmp, dpi = image.format in ("BMP", "DIB"), dpi_in(image)
+    if is_bmp and "bmp_rle" in (tile[0] for tile in _tiles(image)):
+        picture = dataclasses.replace(from_pil(_run_length_bmp(data, image)), dpi=dpi)
+    else:
+        picture = from_pil(image)
+    picture = dataclasses.replace(picture, losses=losses, info={})
     if image.format == "WEBP":
         picture = dataclasses.replace(picture, losses=losses + losses_of_webp(data))
         lossy = b"VP8 " in data[:4096] or (b"VP8L" not in data[:4096] and b"VP8 " in data)
         return dataclasses.replace(picture, lossy=lossy)
-    parts = (
-        parts_of_gif(data) if image.format == "GIF" else parts_of_bmp(data) if image.format == "BMP" else OtherParts()
-    )
+    parts = parts_of_gif(data) if image.format == "GIF" else parts_of_bmp(data) if is_bmp else OtherParts()
     return dataclasses.replace(
         picture,
-        format="BMP" if picture.format == "DIB" else picture.format,
+        format="BMP" if is_bmp else picture.format,
         icc_profile=picture.icc_profile or parts.icc_profile,
         xmp=picture.xmp or parts.xmp,
         losses=losses + parts.losses,
     )
+
+
+def _run_length_bmp(data: bytes, image: Image.Image) -> Image.Image:
+    """The pixels of a BMP with run-length encoding. With Pillow, which fills them in one by one, a file of a few bytes
+    may take minutes and many times the memory of its pixels.
+
+    Raises:
+        ValueError: they cannot be decoded.
+    """
+    if image.format == "DIB":  # the same without the file's header
+        start = 14 + _tiles(image)[0][2]
+        data = struct.pack("<2sLLL", b"BM", 14 + len(data), 0, start) + data
+    return Image.fromarray(decode_by_opencv(data, 8))
+
+
+def _tiles(image: Image.Image) -> Sequence[Any]:
+    """How Pillow would decode the pixels: tuples of a decoder's name, an area, the place in the file, and more."""
+    return image.tile if isinstance(image, ImageFile.ImageFile) else ()
 
 
 def _further(count: int, things: str) -> tuple[str, ...]:

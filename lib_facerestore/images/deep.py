@@ -12,7 +12,7 @@ from .metadata import upright
 
 
 def decode_by_opencv(data: bytes, depth: int = 16) -> NDArray[Any]:
-    """Values of a PNG or TIFF: H×W, H×W×3 RGB or H×W×4 RGBA, uint16 or, with a `depth` of 8, uint8.
+    """Values of a PNG, TIFF or BMP: H×W, H×W×3 RGB or H×W×4 RGBA, uint16 or, with a `depth` of 8, uint8.
 
     Raises:
         ValueError: they cannot be decoded.

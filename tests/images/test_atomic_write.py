@@ -52,6 +52,24 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_temporary_file_that_cannot_be_removed_is_no_failure_and_goes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    target = tmp_path / "a.png"
+
+    def refused(path: object) -> None:
+        raise OSError(errno.EIO, "input/output error", str(path))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "unlink", refused)
+        atomic_write.write_atomically(target, b"whole", overwrite=overwrite)
+    assert target.read_bytes() == b"whole"
+    monkeypatch.setattr(atomic_write, "LEFT_SECONDS", 0)
+    atomic_write.remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_overwrite_protection_and_its_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.png"
     write_picture(from_array(EIGHT), file)

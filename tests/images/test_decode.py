@@ -1,8 +1,9 @@
-"""Files of other writers: 16 bits, colour keys, animations."""
+"""Files of other writers: 16 bits, colour keys, animations, run-length encoding."""
 
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lib_facerestore.errors import InputError
-from lib_facerestore.images.files import from_array, read_picture, write_picture
+from lib_facerestore.images.files import from_array, from_bytes, read_picture, write_picture
 from lib_facerestore.images.metadata import png_insert
 
 from .samples import DEEP, EIGHT, pil_image
@@ -76,3 +77,44 @@ def test_of_an_animation_the_first_frame_is_read_and_it_says_so(tmp_path: Path, 
     picture = read_picture(tmp_path / f"moving.{extension}")
     assert picture.pixels[0, 0, 0] > 200 and picture.pixels[0, 0, 2] < 50
     assert picture.losses == (f"{tmp_path / 'moving'}.{extension}: only the first of its 2 frames is kept",)
+
+
+def run_length_bmp(bits: int, runs: list[int], size: tuple[int, int] = (6, 3)) -> bytes:
+    """A BMP with a palette of 16 colours and run-length encoded pixels, the lowest row first."""
+    palette = b"".join(bytes((i * 16, 255 - i, i * 7 % 256, 0)) for i in range(16))
+    info = struct.pack("<LllHHLLllLL", 40, *size, 1, bits, {8: 1, 4: 2}[bits], len(runs), 3937, 3937, 16, 0)
+    start = 14 + len(info) + len(palette)
+    return struct.pack("<2sLLL", b"BM", start + len(runs), 0, start) + info + palette + bytes(runs)
+
+
+RUNS = {  # runs, single pixels with a padding byte, a jump over pixels, ends of rows, the end
+    8: [4, 3, 2, 5, 0, 0, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0, 0, 2, 2, 0, 4, 7, 0, 1],
+    4: [5, 0x37, 0, 0, 0, 4, 0x12, 0x34, 2, 0x56, 0, 0, 6, 0x98, 0, 1],
+}
+PIXELS = {
+    8: [[0, 0, 7, 7, 7, 7], [1, 2, 3, 4, 5, 0], [3, 3, 3, 3, 5, 5]],
+    4: [[9, 8, 9, 8, 9, 8], [1, 2, 3, 4, 5, 6], [3, 7, 3, 7, 3, 0]],
+}
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("header", [True, False])
+def test_a_bmp_with_run_length_encoding(bits: int, header: bool) -> None:
+    data = run_length_bmp(bits, RUNS[bits])[0 if header else 14 :]
+    picture = from_bytes(data, "runs.bmp")
+    index = np.array(PIXELS[bits])
+    assert (picture.pixels == np.stack([index * 7 % 256, 255 - index, index * 16], axis=2)).all()
+    assert picture.format == "BMP" and picture.dpi == pytest.approx((100, 100), abs=0.1)
+
+
+def test_a_damaged_bmp_with_run_length_encoding_is_a_sentence_at_once() -> None:
+    cut = run_length_bmp(8, RUNS[8][:10])
+    jumps = run_length_bmp(8, [0, 2, 255, 255] * 40 + [0, 0, 0, 1], (2_000_000, 13))
+    for name, data in (("cut.bmp", cut), ("jumps.bmp", jumps)):
+        tracemalloc.start()
+        try:
+            with pytest.raises(InputError, match=name):
+                from_bytes(data, name)
+            assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+        finally:
+            tracemalloc.stop()

@@ -26,9 +26,11 @@ from lib_facerestore.batch.folder import Outcome, restore_files
 from lib_facerestore.batch.plan import plan
 from lib_facerestore.catalogue.download import OFFLINE
 from lib_facerestore.errors import FaceRestoreError
+from lib_facerestore.images import atomic_write
 
 from .checks import Checks
 from .injected import Act, at_call, at_network, at_reading, raising
+from .interrupted import hours_later
 from .pictures import model_folder, picture
 from .watch import Watch
 
@@ -92,7 +94,10 @@ class Job:
         faults = list(self.judge(out, outcomes, error))
         told = {one.task.target.name for one in outcomes if self.told(one)}
         after()
-        _, again, later = self.run(None, out)
+        with hours_later():
+            _, again, later = self.run(None, out)
+            atomic_write.remove_leftovers(out)  # as the next run that writes there does
+        faults += [f"left {path.name}" for path in out.iterdir() if path.name.startswith(".")]
         if later is not None or any(one.error for one in again):
             faults.append(f"afterwards: {later or [one.error for one in again if one.error]}")
         if not self.mixed(out, told):
@@ -121,9 +126,6 @@ class Job:
                 yield f"raised {error!r}"
         elif len(outcomes) != len(self.inputs):
             yield f"{len(outcomes)} outcomes"
-        for path in out.iterdir():
-            if path.name.startswith("."):
-                yield f"left {path.name}"
         found = content(out)
         for outcome in outcomes:
             name, target = outcome.task.source.name, outcome.task.target.name

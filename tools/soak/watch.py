@@ -62,7 +62,8 @@ class Watch:
     def check(self, kind: Kind) -> None:
         """Raise OSError if the operation that comes next is to fail."""
         takes_room = kind in ("create", "write", "mkdir", "link")
-        if len(self.operations) == self._fail_at or (self.failed and self._always and takes_room):
+        first = not self.failed and len(self.operations) == self._fail_at
+        if first or (self.failed and self._always and takes_room):
             self.failed = True
             raise OSError(self._code, os.strerror(self._code))
 

@@ -233,6 +233,7 @@ def confirm(
     """The mean logits (N) of two more runs on N refined faces, plain and mirrored, in wider squares than before."""
     angles = upright(found.landmarks)
     runs = [_look(network, image, found.boxes, angles, CONTEXT, mirrored, device)[0] for mirrored in (False, True)]
+    _tell_broken(np.concatenate(runs))
     return np.asarray(np.mean(runs, axis=0), np.float64)
 
 
@@ -266,11 +267,21 @@ def judge(
         which = np.tile(doubtful, len(eighths))
         others = angles[which] + np.repeat(eighths, len(doubtful)) * STEP
         turned = _look(network, image, found.boxes[which], others, CONTEXT, False, device)
+        _tell_broken(turned[0])
         _keep_surest(answer, which, turned, -np.inf if any_angle else DOUBTFUL)
     moved = np.flatnonzero((logits > HOPELESS) & (_overlaps(found.boxes, boxes) < MOVED))
     if len(moved):
-        _keep_surest(answer, moved, _look(network, image, boxes[moved], upright(points[moved]), CONTEXT, False, device))
+        centred = _look(network, image, boxes[moved], upright(points[moved]), CONTEXT, False, device)
+        _tell_broken(centred[0])
+        _keep_surest(answer, moved, centred)
     return answer
+
+
+def _tell_broken(logits: NDArray[Any]) -> None:
+    """Warn of further looks whose answers do not count, so that faces may be lost."""
+    broken = int((~np.isfinite(logits)).sum())
+    if broken:
+        logger.warning("%d of %d more looks at proposals: not finite in the second stage", broken, len(logits))
 
 
 def _keep_surest(answer: _Answer, which: NDArray[np.int64], others: _Answer, least: float = -np.inf) -> None:

@@ -14,7 +14,7 @@ from lib_facerestore.stages.detection import verdict
 from lib_facerestore.stages.detection.landmark_net import place
 from lib_facerestore.stages.detection.lite import LiteDetector
 from lib_facerestore.stages.detection.postprocess import Detections
-from lib_facerestore.stages.detection.refine import refine
+from lib_facerestore.stages.detection.refine import DOUBTFUL, confirm, judge, refine
 from lib_facerestore.stages.detection.verdict import Seen
 from lib_facerestore.stages.detection.verified import VerifiedDetector
 from tests.stages.detection.test_looks import Agrees, Sees, Stays, empty
@@ -115,6 +115,29 @@ def test_without_finite_numbers_from_the_second_stage_the_firsts_values_stay(
     assert np.array_equal(found.boxes, first.boxes) and np.array_equal(found.landmarks, first.landmarks)
     assert np.allclose(found.scores, first.scores)
     assert "not finite" in caplog.text
+
+
+class Doubts(nn.Module):
+    """A second stage that doubts what it first sees, and gives NaN afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs = 0
+
+    def forward(self, squares: torch.Tensor) -> torch.Tensor:
+        answer = Agrees()(squares)
+        answer[:, 0] = DOUBTFUL - 0.5 if self.runs == 0 else float("nan")
+        self.runs += 1
+        return answer
+
+
+def test_looks_from_other_angles_that_fail_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        judge(Doubts(), spotted(100, 70), proposal(100, 70, 40), CPU)
+    assert "3 of 3 more looks at proposals: not finite" in caplog.text
+    caplog.clear()
+    confirm(Breaks(float("nan"), 0), spotted(100, 70), proposal(100, 70, 40), CPU)
+    assert "2 of 2 more looks" in caplog.text
 
 
 def test_a_detector_whose_second_stage_breaks_still_finds_faces() -> None:
