@@ -16,6 +16,9 @@ from .runner import Report, Target, attempt, save
 WATCHED = ("lib_facerestore", "PIL", "tifffile", "safetensors")
 """The packages whose branches guide it; all of torch would take an hour to prepare."""
 
+MEMORY_MB = 6144
+"""Most memory of the process."""
+
 
 def _own_functions() -> list[FunctionType]:
     return [
@@ -58,6 +61,8 @@ def guide(target: Target, cases: int, findings: Path) -> int:
                 sys.stdout.flush()
                 os._exit(int(bool(report.findings)))  # libFuzzer would take an exception for a crash
 
-        atheris.Setup([sys.argv[0], str(folder / "corpus"), "-verbosity=0"], one)
+        # Its own tables grow with the branches; without a limit of more than 2 GiB it would stop in the middle.
+        limit = f"-rss_limit_mb={MEMORY_MB}"
+        atheris.Setup([sys.argv[0], str(folder / "corpus"), "-verbosity=0", limit], one)
         atheris.Fuzz()
     return 0
