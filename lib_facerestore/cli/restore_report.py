@@ -111,7 +111,7 @@ def _on_absent_faces(outcomes: Sequence[Outcome], absent: Sequence[int]) -> str:
 
 def _summary(outcome: Outcome, options: Options, alone: bool) -> str:
     """The lines on a picture; `conclude` says which numbers of --faces it has not, if it is `alone`."""
-    from ..faces.face import NO_FACE, missing_numbers, no_such_face
+    from ..faces.face import NO_FACE, missing_numbers, no_such_face, reasons_together
 
     if outcome.skipped:
         return f"{outcome.task.source}: skipped, {outcome.task.target} exists"
@@ -120,7 +120,7 @@ def _summary(outcome: Outcome, options: Options, alone: bool) -> str:
     if outcome.copied:
         count += ", copied unchanged"
     lines = [f"{outcome.task.source} -> {outcome.task.target}: {count} ({outcome.model})"]
-    lines += [f"  {report.reason}" for report in outcome.faces if report.reason]
+    lines += [f"  {reason}" for reason in reasons_together(report.reason for report in outcome.faces)]
     absent = missing_numbers([report.face for report in outcome.faces], options)
     said = (NO_FACE, no_such_face(absent) if alone else "")
     lines += [f"  {note}" for note in outcome.notes if note not in said]

@@ -231,6 +231,23 @@ def no_such_face(numbers: Sequence[int]) -> str:
     return f"there {'is' if len(numbers) == 1 else 'are'} no {_named(numbers)}"
 
 
+def reasons_together(reasons: Iterable[str]) -> list[str]:
+    """Reasons of faces, each once, with the numbers of all its faces: "faces 2-4, 7: left alone, too blurred".
+
+    Args:
+        reasons: `FaceReport.reason` of each face, in order; empty ones are left out.
+    """
+    found: dict[str, list[int]] = {}
+    for reason in filter(None, reasons):
+        name, colon, why = reason.partition(": ")
+        number = name.removeprefix("face ")
+        if colon and number.isdecimal():
+            found.setdefault(why, []).append(int(number))
+        else:
+            found.setdefault(reason, [])
+    return [f"{_named(sorted(numbers))}: {why}" if numbers else why for why, numbers in found.items()]
+
+
 def _named(numbers: Sequence[int]) -> str:
     """Faces by their numbers, which ascend: "face 7", "faces 2-4, 7"."""
     runs: list[tuple[int, int]] = []

@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_facerestore.errors import InputError
-from lib_facerestore.faces.face import Face, FaceReport, missing_numbers, no_such_face, number_faces, select_faces
+from lib_facerestore.faces.face import (
+    Face,
+    FaceReport,
+    missing_numbers,
+    no_such_face,
+    number_faces,
+    reasons_together,
+    select_faces,
+)
 from lib_facerestore.options.table import Options, Order
 
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -220,6 +228,14 @@ def test_faces_by_number_and_the_numbers_that_do_not_exist() -> None:
     assert no_such_face([7]) == "there is no face 7"
     assert no_such_face([5, 7, 8, 9]) == "there are no faces 5, 7-9"
     assert missing_numbers(faces, Options()) == missing_numbers([], Options(faces="none")) == []
+
+
+def test_reasons_that_many_faces_share_are_said_once() -> None:
+    reasons = [f"face {number}: left alone, too blurred" for number in (2, 3, 4, 7)]
+    reasons[1:1] = ["", "face 5: skipped, none of its pixels", "a reason: of its own"]
+    assert reasons_together(reasons) == [
+        "faces 2-4, 7: left alone, too blurred", "face 5: skipped, none of its pixels", "a reason: of its own",
+    ]  # fmt: skip
 
 
 def test_largest_is_chosen_among_the_faces_that_fit() -> None:

@@ -13,6 +13,7 @@ from fastapi import Depends, File, Form, Request, UploadFile
 from fastapi.responses import Response
 
 from ...errors import InputError, OptionError
+from ...faces.face import reasons_together
 from . import pictures as api_pictures
 from .docs import FILE_ANSWER, NOTES_HEADER, RESULT_HEADER
 from .guard import unknown_field
@@ -69,7 +70,7 @@ def add_uploads(add: Callable[..., None], work: Work) -> None:
 def _in_a_header(answer: RestoreAnswer) -> str:
     """The notes of the answer's picture and the reasons of its faces, as a JSON list in ASCII."""
     (picture,) = answer.results
-    sentences = [*picture.notes, *(face.reason for face in picture.faces if face.reason)]
+    sentences = [*picture.notes, *reasons_together(face.reason or "" for face in picture.faces)]
     shown: list[str] = []
     for sentence in sentences:
         if len(json.dumps([*shown, sentence])) > LONGEST_HEADER:

@@ -79,7 +79,7 @@ def test_a_file_comes_with_its_notes_in_a_header(client: TestClient, photo: np.n
 
 
 def test_a_header_has_an_end() -> None:
-    faces = [SimpleNamespace(reason=f"face {number}: skipped, \u00e9\n" + "x" * 80) for number in range(1, 99)]
+    faces = [SimpleNamespace(reason=f"face {number}: skipped, \u00e9\n" + str(number) * 40) for number in range(1, 99)]
     picture = SimpleNamespace(notes=["no face 9"], faces=faces)
     header = _in_a_header(SimpleNamespace(results=[picture]))  # type: ignore[arg-type]
     assert header.isascii() and "\n" not in header and len(header) < LONGEST_HEADER + 100
