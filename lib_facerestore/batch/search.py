@@ -137,17 +137,14 @@ class _Left:
         if len(count) > 1:
             kinds = ", ".join(f"{number} {kind}" for kind, number in count.items())
             what = f"{len(self.unread)} files were left out ({kinds})"
-        return (
-            f"{what}, such as {self.unread[0]}: such files cannot be read; convert {them} to JPEG, PNG or TIFF first."
-        )
+        return f"{what}{_example(self.unread)}: such files cannot be read; convert {them} to JPEG, PNG or TIFF first."
 
     def _videos(self) -> str:
         if not self.videos:
             return ""
         what = f"{len(self.videos)} videos were" if len(self.videos) > 1 else "1 video was"
-        return (
-            f"{what} left out, such as {self.videos[0]}: videos cannot be restored; save the frames as pictures first."
-        )
+        what += f" left out{_example(self.videos)}"
+        return f"{what}: videos cannot be restored; save the frames as pictures first."
 
     def _results(self) -> str:
         if not self.results:
@@ -206,6 +203,11 @@ def _nothing_in(folder: Path, left: _Left) -> str:
     known = ", ".join(sorted(image_files.PICTURE_EXTENSIONS))
     why = " ".join(left.remarks()) or f"known extensions: {known}."
     return f"{folder}: the folder contains no picture that can be restored; {why}"
+
+
+def _example(paths: Sequence[Path]) -> str:
+    """The first of some files, as part of a sentence."""
+    return f", such as {paths[0]}" if len(paths) > 1 else f", {paths[0]}"
 
 
 def _may_be_read(path: Path) -> bool:

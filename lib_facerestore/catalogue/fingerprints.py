@@ -6,6 +6,7 @@ A file that was replaced, or changed in place, is read again. Its size, times an
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -169,7 +170,10 @@ def _keep(memory: OrderedDict[str, Remembered], name: str, value: Remembered, mo
 
 
 def _stamp(path: Path) -> Stamp:
-    facts = path.stat()
+    try:
+        facts = path.stat()
+    except ValueError as error:  # a null character in the name
+        raise FileNotFoundError(errno.ENOENT, str(error), str(path)) from error
     return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
 
 

@@ -160,7 +160,7 @@ def check_file(path: Path) -> None:
     """
     try:
         there = stat.S_ISREG(os.stat(path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last one for a null character
         there = False
     except OSError as error:
         reason = error.strerror or error

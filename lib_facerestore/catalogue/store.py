@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -165,7 +166,8 @@ def inventory_of(models: Inventory | Sequence[Path]) -> Inventory:
 
 def _closed(error: OSError) -> str:
     reason = error.strerror or error
-    return f"{error.filename}: cannot be opened ({reason}), so its models are not seen; check its permissions."
+    remedy = "check its name" if error.errno in (errno.ENAMETOOLONG, errno.EINVAL) else "check its permissions"
+    return f"{error.filename}: cannot be opened ({reason}), so its models are not seen; {remedy}."
 
 
 def _may_be(path: Path, kind: Callable[[int], bool]) -> bool:

@@ -79,8 +79,9 @@ def _results(outcomes: Sequence[Outcome]) -> str:
 def _on_existing(existing: Sequence[Outcome], settings: argparse.Namespace) -> str:
     if settings.skip_existing:
         return " and were left as they are" if len(existing) > 1 else " and was left as it is"
+    example, them = ("such as ", "them") if len(existing) > 1 else ("", "it")
     return (
-        f", such as {existing[0].task.target}, and nothing was done for {'them' if len(existing) > 1 else 'it'}; "
+        f", {example}{existing[0].task.target}, and nothing was done for {them}; "
         "--skip-existing leaves such results as they are, --overwrite replaces them"
     )
 

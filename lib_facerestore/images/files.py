@@ -309,4 +309,5 @@ def _read_file(file: Path) -> bytes:
     except InputError:
         raise
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be opened ({error}); check its name and permissions") from error
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{file}: cannot be opened ({why}); check its name and permissions") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,9 @@ def walk(
     visited = set() if visited is None else visited
     waiting = [Path(folder)]
     for start in waiting:  # which grows meanwhile
+        if "\0" in str(start):  # which the functions of `os` answer with a ValueError
+            closed.append(OSError(errno.EINVAL, "there is a null character in its name", str(start)))
+            continue
         for place, folders, names in os.walk(start, onerror=closed.append):
             real = os.path.realpath(place)
             if real in visited:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lib_facerestore import load_network
 from lib_facerestore.catalogue import Store, fingerprints, inventory_of, known_model, known_models, misfit_state, peek
 from lib_facerestore.checks.doctor import examine
 from lib_facerestore.cli.arguments import existing_folder
@@ -228,8 +229,19 @@ def test_a_folder_whose_name_is_too_long_is_said_and_disables_nothing(tmp_path: 
     long = tmp_path / ("x" * 300)
     there = Store([long, tmp_path], webui=long).scan()
     assert list(there.installed()) == ["codeformer", "lite"] and there.installed()["codeformer"] == path
-    said = "cannot be opened (File name too long), so its models are not seen; check its permissions."
+    said = "cannot be opened (File name too long), so its models are not seen; check its name."
     assert there.closed == tuple(f"{folder}: {said}" for folder in (long, long / "facerestore"))
+
+
+def test_a_null_character_in_a_name_is_a_sentence(tmp_path: Path) -> None:
+    path = empty_file(tmp_path / "codeformer.pth", shapes_of("codeformer"))
+    there = Store([Path("a\0b"), tmp_path]).scan()
+    assert there.installed()["codeformer"] == path
+    assert there.closed[0].endswith(
+        "(there is a null character in its name), so its models are not seen; check its name."
+    )
+    with pytest.raises(ModelFileError, match="there is no such file"):
+        load_network("a\0.pth")
 
 
 def test_models_behind_links_are_found_once(tmp_path: Path) -> None:
