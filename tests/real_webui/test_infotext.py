@@ -26,7 +26,8 @@ def test_png_info_gives_every_key_back(webui: WebUI, repainted: Scene) -> None:
     assert found["model"] == "lite" and found["visibility"] == "0.7" and found["stage"] == "last"
     assert found["faces"] == "1" and found["order"] == "large-small" and found["keep"] == "eyes,mouth"
     assert found["overrides"] == '{"1": {"visibility": 0.9}}'
-    assert found["result"].startswith("1 restored")
+    # A face without noise and blur may come out as it went in.
+    assert found["result"] in ("1 restored", "0 restored, 1 skipped (restoring it changes no pixel)")
 
 
 def test_an_infotext_makes_the_same_picture_again(webui: WebUI, repainted: Scene) -> None:
