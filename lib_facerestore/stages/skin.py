@@ -25,8 +25,8 @@ _OUTSIDE, _PRIOR, _RISE = -1.5, (0.9, 0.9, 0.7), 6.0
 # the parser's border, the colours change by less than `_STEP` (a distance in L*a*b*; at the contrast `_CONTRAST`, a
 # standard deviation of L*). Each unit less or more counts as much as `_BY_STEP` in the logarithm, all together at most
 # what the limits say. Below the eyes, where parsers take the shady side of a face for hair, an edge says little.
-_STEP, _BY_STEP, _LARGEST_STEP = 14.5, 1.0, 20.0
-_CONTRAST, _LEAST_CONTRAST = 25.0, 5.0
+_STEP, _BY_STEP, _LARGEST_STEP = 13.5, 1.0, 20.0
+_CONTRAST, _LEAST_CONTRAST = 23.5, 5.0
 _LIMITS, _LIMITS_BELOW = (-4.0, 1.0), (-0.5, 0.0)
 # On both sides of the border, strips at this distance from it (in pixels) are compared. A pixel beyond is compared with
 # the skin that a blur of `_PAIR` pixels reaches, and what is found counts wherever a blur of `_ALONG` pixels reaches.
@@ -87,7 +87,7 @@ def with_missed_skin(
     if min(skin.sum(), others.sum()) >= _FEW and _colour(small_crop[skin | others]) >= _COLOURLESS:
         lab = np.asarray(cv2.cvtColor(small_crop, cv2.COLOR_RGB2LAB), np.float32)
         ratio = gaussian(_log_ratio(lab, skin, others), _SMOOTH)
-        step = _colour_step(lab, np.isin(small, _SKIN), hair | ((small == 0) & wide & covers_known))
+        step = _colour_step(lab, np.isin(small, _SKIN), hair | ((small == 0) & wide & covers_known), wide)
         low, high = (np.where(below_eyes, *both) for both in zip(_LIMITS_BELOW, _LIMITS, strict=True))
         ratio += np.clip(_BY_STEP * (_STEP - step), low, high).astype(np.float32)
         for prior, where in zip(_PRIOR, (wide, rim, inner), strict=True):
@@ -120,13 +120,15 @@ def _log_ratio(lab: FloatImage, skin: NDArray[np.bool_], others: NDArray[np.bool
     return np.asarray(np.log(ratio), np.float32)
 
 
-def _colour_step(lab: FloatImage, skin: NDArray[np.bool_], beside: NDArray[np.bool_]) -> FloatImage:
+def _colour_step(
+    lab: FloatImage, skin: NDArray[np.bool_], beside: NDArray[np.bool_], head: NDArray[np.bool_]
+) -> FloatImage:
     """How far the colours on the two sides of the border between skin and what is beside it differ; see `_STEP`.
 
-    Each pixel gets the mean over the nearest parts of the border; 0 if there is none. It is divided by the crop's
-    contrast, so that it is the same in a dark or faded picture.
+    Each pixel gets the mean over the nearest parts of the border; 0 if there is none. It is divided by the
+    contrast in and around the face (`head`), so that it is the same in a dark or faded picture.
     """
-    contrast = max(float(lab[..., 0].std()), _LEAST_CONTRAST) / _CONTRAST
+    contrast = max(float(lab[head, 0].std()), _LEAST_CONTRAST) / _CONTRAST
     lab = gaussian(lab, 0.7)
     inside = skin & _within_strip(beside)
     total, share = gaussian(lab * inside[..., None], _PAIR), gaussian(inside.astype(np.float32), _PAIR)
