@@ -104,7 +104,7 @@ def _absent_faces(outcomes: Sequence[Outcome], total: int, options: Options) -> 
 def _on_absent_faces(outcomes: Sequence[Outcome], absent: Sequence[int]) -> str:
     from ..faces.face import no_such_face
 
-    if not absent or not any(outcome.faces for outcome in outcomes):  # that no face was found is said
+    if not absent:
         return ""
     where = "the picture" if len(outcomes) == 1 else "any of the pictures"
     return f"--faces: {no_such_face(absent)} in {where}; `facerestore detect` shows the numbers"

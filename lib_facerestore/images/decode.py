@@ -97,9 +97,10 @@ def _run_length_bmp(data: bytes, image: Image.Image) -> Image.Image:
     Raises:
         ValueError: they cannot be decoded.
     """
+    start = _tiles(image)[0][2]
     if image.format == "DIB":  # the same without the file's header
-        start = 14 + _tiles(image)[0][2]
-        data = struct.pack("<2sLLL", b"BM", 14 + len(data), 0, start) + data
+        data, start = bytes(14) + data, 14 + start
+    data = struct.pack("<2sLLL", b"BM", len(data), 0, start) + data[14:]  # some writers leave `start` out
     return Image.fromarray(decode_by_opencv(data, 8))
 
 

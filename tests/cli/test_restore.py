@@ -200,7 +200,8 @@ def test_where_no_face_is_found_what_to_try_is_told_once(
     assert told(cli.OK, one) == f"facerestore: {lower}"
     assert told(cli.OK, one, two, "--json") == f"facerestore: no face was found in 2 of 2 pictures; {lower}"
     assert "another --detector may find more" in told(cli.OK, one, "--confidence", 0.1)
-    assert told(cli.FAILED, one, "--faces", 3) == f"facerestore: {lower}"  # that there is no face 3 goes without saying
+    absent = "--faces: there is no face 3 in the picture; `facerestore detect` shows the numbers\n"
+    assert told(cli.FAILED, one, "--faces", 3) == f"facerestore: {lower}facerestore: {absent}"  # why it exits with 1
     monkeypatch.setattr(loaded_models, "create_detector", lambda *_: KnownFaces((100, 90, 90)))
     assert told(cli.OK, one, two) == ""
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING or not VERSION.startswith("1."):
 
     Table = dict[str, Any]
     TableOrNull = dict[str, Any]
-    Quality = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=100)]
+    Quality = Annotated[int, Field(ge=1, le=100), BeforeValidator(_whole)]
 
     class Asked(BaseModel, extra="forbid"):
         """The body of a request."""
