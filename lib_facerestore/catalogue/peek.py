@@ -156,17 +156,18 @@ def check_file(path: Path) -> None:
 
     Raises:
         UnreadableFileError: it may not be looked at, or the name is too long.
-        ModelFileError: there is none.
+        ModelFileError: there is none, or it is a folder or a device.
     """
     try:
-        there = stat.S_ISREG(os.stat(path).st_mode)
+        mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):  # the last one for a null character
-        there = False
+        raise ModelFileError(f"{path}: there is no such file; check the path.") from None
     except OSError as error:
         reason = error.strerror or error
         raise UnreadableFileError(f"{path}: unreadable ({reason}); check the path and its permissions.") from error
-    if not there:
-        raise ModelFileError(f"{path}: there is no such file; check the path.")
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise ModelFileError(f"{path}: is {what}; name a model file.")
 
 
 def _named(error: Exception) -> str:

@@ -219,6 +219,9 @@ def test_files_that_are_no_checkpoints_say_so(tmp_path: Path) -> None:
     for absent in ("absent.pth", "absent.onnx"):
         with pytest.raises(ModelFileError, match=rf"{re.escape(absent)}: there is no such file; check the path\."):
             load_network(tmp_path / absent)
+    (tmp_path / "folder.pth").mkdir()
+    with pytest.raises(ModelFileError, match=r"folder\.pth: is a folder; name a model file"):
+        load_network(tmp_path / "folder.pth")
     for name, content, reason in (
         ("text.pth", b"hello", "no format of model files"),
         ("empty.pth", b"", "it is empty"),

@@ -13,7 +13,7 @@ import random
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -88,16 +88,20 @@ class Job:
         """The plan of a run into this folder."""
         return plan([self.source], out, folder=True).tasks
 
-    def attempt(self, what: str, fault: Fault, after: Act = lambda: None) -> bool:
-        """Run with a fault, and go on without it; true if everything was right or named."""
+    def attempt(self, what: str, fault: Fault, after: Act = lambda: None, may_leave: bool = False) -> bool:
+        """Run with a fault, and go on without it; true if everything was right or named.
+
+        Temporary files must be gone at once, or, if they `may_leave` one since deleting it fails, two hours later.
+        """
         out, outcomes, error = self.run(fault)
         faults = list(self.judge(out, outcomes, error))
+        faults += [] if may_leave else _left(out)
         told = {one.task.target.name for one in outcomes if self.told(one)}
         after()
         with hours_later():
             _, again, later = self.run(None, out)
             atomic_write.remove_leftovers(out)  # as the next run that writes there does
-        faults += [f"left {path.name}" for path in out.iterdir() if path.name.startswith(".")]
+        faults += _left(out)
         if later is not None or any(one.error for one in again):
             faults.append(f"afterwards: {later or [one.error for one in again if one.error]}")
         if not self.mixed(out, told):
@@ -138,6 +142,10 @@ class Job:
                 yield f"{target} is lost"
             elif not any(found[target] == one[target] for one in self.right) and not self.told(outcome):
                 yield f"{target} differs, and nothing is said: {outcome.notes}"
+
+
+def _left(folder: Path) -> list[str]:
+    return [f"left {path.name}" for path in folder.iterdir() if path.name.startswith(".")]
 
 
 class _Logged(logging.Handler):
@@ -193,9 +201,16 @@ def run(work: Path, places: int, seed: int) -> int:
     return checks.code()
 
 
-def tried(checks: Checks, job: Job, what: str, faults: Iterable[tuple[int, Fault]], after: Act = lambda: None) -> None:
-    """Make attempts and print their check."""
-    held = [job.attempt(f"{what}, {number}", fault, after) for number, fault in faults]
+def tried(
+    checks: Checks,
+    job: Job,
+    what: str,
+    faults: Iterable[tuple[int, Fault]],
+    after: Act = lambda: None,
+    deleting: Container[int] = (),
+) -> None:
+    """Make attempts and print their check; in those numbered in `deleting`, a temporary file cannot be deleted."""
+    held = [job.attempt(f"{what}, {number}", fault, after, number in deleting) for number, fault in faults]
     checks.check(what, len(held), sum(held))
 
 
@@ -212,7 +227,8 @@ def _disk(checks: Checks, job: Job) -> None:
         job.run(None, out)
     for code, what in ((errno.ENOSPC, "disk full"), (errno.EIO, "EIO")):
         faults = [(n, partial(_writing, job, n, code)) for n in range(len(watch.operations))]
-        tried(checks, job, f"{what} at each operation of writing", faults)
+        deleting = {n for n, operation in enumerate(watch.operations) if operation.kind == "unlink"}
+        tried(checks, job, f"{what} at each operation of writing", faults, deleting=deleting)
     with at_reading(job.source, -1, True) as counted:
         job.run(None)
     for opens, what in ((True, "reading"), (False, "opening")):
